@@ -1,0 +1,54 @@
+/* fs/fs.h - the fs process: the FUSE session over a journal, and the mount it is reached by.
+ *
+ * The supervisor mounts (fs_mount), keeps the descriptor, and runs fs_run in a child.  The process
+ * that runs fs_run must never open a path on that mount.
+ */
+#ifndef WEIR_FS_FS_H
+#define WEIR_FS_FS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+
+struct fs_mount_options {
+    const char *mount_dir;
+    uid_t owner_uid;   /* of what the mount shows, when root */
+    gid_t owner_gid;
+};
+struct fs_mount_report {   /* for the start-up log */
+    bool privileged;       /* mount(2) by root; else fusermount3 */
+    bool allow_other;
+    char note[200];        /* what is less than usual, or empty */
+};
+/* Opens /dev/fuse, makes the directory, detaches a stale mount of ours, mounts. */
+enum err_code fs_mount(const struct fs_mount_options *o, int *dev_fuse_fd,
+                       struct fs_mount_report *report, struct err *e);
+/* Lazy unmount; a directory that is no mount is OK. */
+enum err_code fs_unmount(const char *mount_dir, struct err *e);
+/* Is something mounted there (from /proc/self/mountinfo, without a stat)? */
+bool fs_is_mounted(const char *mount_dir);
+
+struct fs_config {
+    const char *data_dir;      /* journal/, run/, lost+found/, meta/, index/ below it */
+    const char *mount_dir;
+    int dev_fuse_fd;
+    int ready_fd;              /* one byte is written once requests are answered; -1 = none */
+    uid_t node_uid;            /* who may see .weir/commit and .weir/at */
+    uid_t owner_uid;
+    gid_t owner_gid;
+    uint64_t journal_max_bytes, disk_reserve_bytes;
+    uint32_t segment_bytes;
+    bool fsync_disabled;
+    bool node_died;            /* see journal.h */
+    bool read_only;
+    unsigned commit_files;     /* how many .weir/commit/<n> */
+    unsigned threads;          /* FUSE workers */
+    const char *node_name, *version;
+    const char *config_json;   /* for .weir/config.json */
+};
+/* Runs until SIGTERM, SIGINT or the end of the session; returns the process' exit code. */
+int fs_run(const struct fs_config *cfg);
+
+#endif

@@ -1,0 +1,89 @@
+/* fs/journal.h - the one write-ahead journal of a node.
+ *
+ * Good for: durable staging of lines until their file is sealed.  Not for: more than one owner.
+ * Owner: the fs process.  Threads: any number of FUSE workers append and read; one syncer thread
+ * makes durable and answers; one preparer thread zero-fills or recycles segments ahead.
+ * Units: sizes and offsets in bytes, times in microseconds since the epoch.
+ * Errors: AGAIN (a part is missing, an older epoch, or a queue is full), FULL (WEIR_JOURNAL_MAX or
+ * disk), INVALID, CORRUPT, IO.  Format: segment.c.  The states of a batch: journal.c.
+ *
+ * A file is the lines of one stream and hour under one id; the journal alone maps (stream, hour) to
+ * its open file.  A file's bytes below its shown size never change.
+ */
+#ifndef WEIR_FS_JOURNAL_H
+#define WEIR_FS_JOURNAL_H
+
+#include "base/ulid.h"
+#include "fs/batch.h"
+
+struct journal_config {
+    const char *dir;            /* <data>/journal */
+    const char *lost_found_dir; /* <data>/lost+found */
+    uint64_t max_bytes;         /* WEIR_JOURNAL_MAX */
+    uint64_t disk_reserve_bytes;/* refuse appends (FULL) when the disk has less free */
+    uint32_t segment_bytes;     /* 64 MiB; tests use less */
+    bool fsync_disabled;        /* ZO_WAL_FSYNC_DISABLED */
+    bool node_died;             /* true: power cut or supervisor died: whole lines of torn batches are
+                                   kept; false: only the fs process died: torn batches are dropped */
+    bool read_only;             /* replay in memory, change nothing (weir mount --read-only) */
+    /* Called (from any thread, no journal lock held) when a file's shown size grew or a file began. */
+    void (*on_grow)(const struct ulid *id, void *ctx);
+    void *ctx;
+};
+
+struct journal_file {       /* a copy; strings live in the journal for ever */
+    struct ulid id;
+    uint64_t stream;
+    struct str org, name;
+    enum stream_type type;
+    int32_t hour;
+    uint64_t size;          /* shown bytes: always at a line end */
+    uint64_t rows;
+    int64_t min_ts_us, max_ts_us;
+    int64_t first_append_us, last_append_us; /* wall clock */
+    bool open;              /* still taking lines */
+};
+
+struct journal_recovery {   /* what start found */
+    uint64_t segments, frames, files, rows;
+    uint64_t torn_bytes, torn_batches, corrupt_frames, corrupt_bytes;
+    uint64_t took_us;
+};
+
+struct journal;
+enum err_code journal_open(const struct journal_config *cfg, struct journal **out,
+                           struct journal_recovery *found, struct err *e);
+/* Syncs, stops the threads, answers what waits; NULL is fine. */
+void journal_close(struct journal *j);
+
+/* Give out an epoch: `wanted` 0 = a new one (durable before return); else an epoch that was given
+ * out before and is not older than the newest: accepted again.  Older: ERR_STALE. */
+enum err_code journal_epoch(struct journal *j, uint64_t wanted, uint64_t *epoch, struct err *e);
+
+/* Append one part.  `done` is called exactly once, perhaps before this returns, perhaps from the
+ * syncer thread: ERR_OK once the part may be answered (for the last part: the batch is durable). */
+typedef void (*journal_done)(enum err_code code, const struct err *e, void *ctx);
+void journal_append(struct journal *j, const struct batch_part *part, journal_done done, void *ctx);
+/* Everything shown before the call is durable after it (fsync of a file on the mount). */
+enum err_code journal_sync(struct journal *j, struct err *e);
+
+enum err_code journal_file_get(struct journal *j, const struct ulid *id, struct journal_file *out,
+                               struct err *e); /* NOTFOUND */
+/* All files, in order of id; fn returns false to stop; no journal lock is held during fn. */
+typedef bool (*journal_file_visit)(const struct journal_file *f, void *ctx);
+void journal_file_list(struct journal *j, journal_file_visit fn, void *ctx);
+/* Read shown bytes: up to n from off, never past the shown size; *got may be short only there. */
+enum err_code journal_read(struct journal *j, const struct ulid *id, uint64_t off, void *dst,
+                           size_t n, size_t *got, struct err *e);
+/* Close the open file of (stream, hour); stream 0 = of all.  The next record begins a new file.
+ * Returns once every batch placed in them is complete. */
+enum err_code journal_roll(struct journal *j, uint64_t stream, int32_t hour, struct err *e);
+
+struct journal_stats {
+    uint64_t segments, bytes_used, bytes_max, appended_bytes, synced_bytes;
+    uint64_t batches, batches_repeated, batches_refused, syncs, files, rows, extents;
+    uint64_t poisoned_segments, waiting;
+};
+void journal_stats(struct journal *j, struct journal_stats *out);
+
+#endif

@@ -1,0 +1,75 @@
+/* gateway/engine/wire.h - what gateway and engine say to each other over <data>/run/engine.sock.
+ *
+ * base/ipc.h frames; one connection a query; closing it cancels the query.
+ *   PARSE  body: SQL text            -> TREE  body: DuckDB's json_serialize_sql document
+ *   RUN    body: JSON (below)        -> SCHEMA {"columns":[{"name":"…","type":"BIGINT"},…]}
+ *                                       then BATCH …, then END {"rows":n,"took_us":t}
+ *   PING                             -> PONG {"version":"v1.5.x","pid":n}
+ *   any                              -> ERROR {"code":"INVALID","detail":20001,"message":"…"}
+ * A connection may carry PARSE first and then RUN.
+ *
+ * RUN: {"tree": <document>, "explain": "" | "EXPLAIN" | "EXPLAIN ANALYZE",
+ *       "tables":[{"name":"weir_t0",
+ *                  "columns":[{"name":"level","type":"Utf8"},…],   all the stream's fields, in order
+ *                  "files":[{"path":"<mount>/.weir/at/<id>@<bytes>.ndjson","format":"ndjson"},…],
+ *                  "start_us":a, "end_us":b}],                     rows in [a, b); 0 = no bound
+ *       "macros":[…reserved…],
+ *       "limit_rows": n,          more rows are an error, 0 = none
+ *       "memory_bytes": m, "timeout_ms": t}
+ * The engine makes one temporary view a table and runs the tree over them.
+ *
+ * BATCH, little-endian, the Arrow layout of each column with a header in place of Flatbuffers:
+ *   u32 rows, u32 columns, then per column, each piece padded to 8 bytes:
+ *     u32 kind (enum wire_kind), u32 has_nulls, u64 data_len,
+ *     validity bitmap (has_nulls: (rows+7)/8 bytes, bit 1 = present, LSB first),
+ *     WIRE_STR, WIRE_RAW: u32 offsets[rows+1], then data_len bytes;
+ *     WIRE_BOOL: rows bytes;  WIRE_I64, WIRE_U64, WIRE_F64: 8 * rows bytes.
+ * WIRE_RAW holds JSON text to be copied into the reply: nested values, integers past 64 bits and
+ * decimals.  Times become WIRE_STR as `2023-01-15T14:00:00[.ffffff]` without a zone.
+ */
+#ifndef WEIR_GATEWAY_ENGINE_WIRE_H
+#define WEIR_GATEWAY_ENGINE_WIRE_H
+
+#include "base/bytes.h"
+#include "base/err.h"
+
+enum wire_message {
+    WIRE_PARSE = 1,
+    WIRE_RUN,
+    WIRE_PING,
+    WIRE_TREE = 50,
+    WIRE_SCHEMA,
+    WIRE_BATCH,
+    WIRE_END,
+    WIRE_PONG,
+    WIRE_ERROR = 99
+};
+#define WIRE_BODY_MAX (64u << 20)
+
+enum wire_kind { WIRE_BOOL = 1, WIRE_I64, WIRE_U64, WIRE_F64, WIRE_STR, WIRE_RAW };
+
+struct wire_column {
+    enum wire_kind kind;
+    const uint8_t *validity; /* NULL: no nulls */
+    const void *data;        /* array of the kind; for STR and RAW the bytes */
+    const uint32_t *offsets; /* STR, RAW */
+};
+struct wire_batch {
+    uint32_t rows, columns;
+    struct wire_column *column; /* in memory of the caller's arena */
+};
+
+struct arena;
+/* Views into `body` (8-byte aligned), fully checked: no offset leaves the message. */
+enum err_code wire_batch_decode(struct str body, struct arena *a, struct wire_batch *out,
+                                struct err *e);
+static inline bool wire_is_null(const struct wire_column *c, uint32_t row)
+{
+    return c->validity && !(c->validity[row >> 3] >> (row & 7) & 1);
+}
+static inline struct str wire_text(const struct wire_column *c, uint32_t row)
+{
+    return (struct str){(const char *)c->data + c->offsets[row], c->offsets[row + 1] - c->offsets[row]};
+}
+
+#endif

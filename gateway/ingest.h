@@ -1,0 +1,41 @@
+/* gateway/ingest.h - records in, durable lines out.
+ *
+ * One call is one request: the body is parsed by the hot scanner, each record is flattened, typed,
+ * checked and written as one normalised line; new fields and wider types are made durable in meta
+ * first; then all lines go to the journal in one batch (several above 16 MiB) and the call returns
+ * when they are durable.  Bad records are counted with the last reason; a body that is no JSON is
+ * INVALID with the byte offset, and nothing of it is stored.
+ * Thread safety: any thread; each call owns its arena.
+ */
+#ifndef WEIR_GATEWAY_INGEST_H
+#define WEIR_GATEWAY_INGEST_H
+
+#include "base/bytes.h"
+#include "base/err.h"
+#include "gateway/catalog.h"
+#include "gateway/commit.h"
+
+struct ingest_config {
+    struct catalog *catalog;
+    struct commit_pool *commits;
+    int64_t allowed_past_us;    /* ZO_INGEST_ALLOWED_UPTO */
+    int64_t allowed_future_us;  /* ZO_INGEST_ALLOWED_IN_FUTURE */
+    int64_t allowed_past_hours, allowed_future_hours; /* for the reference's messages */
+    unsigned flatten_level;     /* ZO_INGEST_FLATTEN_LEVEL, 0 = no limit */
+    unsigned columns_max;       /* ZO_COLS_PER_RECORD_LIMIT */
+    size_t line_max_bytes;      /* WEIR_LINE_MAX */
+};
+struct ingest;
+enum err_code ingest_open(const struct ingest_config *cfg, struct ingest **out, struct err *e);
+void ingest_close(struct ingest *in);
+
+struct ingest_result {
+    char stream[256];       /* normalised name */
+    uint64_t successful, failed;
+    char error[ERR_MSG_MAX];/* last reason, empty when none failed */
+};
+/* `_json`: an array of objects or one object.  org and stream are as they came in the URL. */
+enum err_code ingest_json(struct ingest *in, struct str org, struct str stream, struct str body,
+                          struct ingest_result *out, struct err *e);
+
+#endif

@@ -1,0 +1,72 @@
+/* gateway/query.h - SQL in, rows out (reference §2).
+ *
+ * query_run parses by the engine, gates and rewrites the tree (gate.h), takes a snapshot, runs, and
+ * calls the sink with batches as they come; it never gathers a result.
+ * Errors carry the reference's code in e->detail (20001 …).  Thread safety: any thread.
+ */
+#ifndef WEIR_GATEWAY_QUERY_H
+#define WEIR_GATEWAY_QUERY_H
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/json.h"
+#include "gateway/catalog.h"
+#include "gateway/engine/wire.h"
+
+struct control_client;
+struct query_config {
+    struct catalog *catalog;
+    struct control_client *control;
+    const char *mount_dir, *engine_socket;
+    uint64_t memory_bytes;      /* a query */
+    uint64_t timeout_ms;        /* ZO_QUERY_TIMEOUT */
+    uint64_t size_max;          /* WEIR_QUERY_SIZE_MAX */
+    uint64_t default_limit;     /* ZO_QUERY_DEFAULT_LIMIT */
+    const char *fts_extra;      /* ZO_FEATURE_FULLTEXT_EXTRA_FIELDS */
+};
+struct query_service;
+enum err_code query_open(const struct query_config *cfg, struct query_service **out, struct err *e);
+void query_close(struct query_service *q);
+
+struct query_request {
+    struct str org;
+    enum stream_type type;
+    struct str sql;             /* decoded */
+    int64_t start_us, end_us;   /* [start, end) */
+    int64_t from, size;         /* size <= 0: the SQL's own LIMIT, else the default */
+    bool track_total_hits;
+    uint64_t timeout_ms;        /* 0 = the server's */
+    bool (*cancelled)(void *ctx);/* asked now and then; may be NULL */
+    void *cancelled_ctx;
+};
+/* Parses a request body (reference §2.1): missing or reversed range, empty SQL, bad encoding, a size
+ * past the limit are INVALID with the reference's code. */
+enum err_code query_request_parse(struct query_service *q, struct str body, struct str org,
+                                  struct str type, struct arena *a, struct query_request *out,
+                                  struct err *e);
+
+struct query_column {
+    struct str name;
+};
+struct query_stats {
+    uint64_t rows, scan_files, scan_bytes, scan_records, took_us;
+    int64_t total;              /* track_total_hits, else = rows */
+    bool has_histogram_interval;
+    int64_t histogram_interval_s;
+};
+struct query_sink {
+    /* Called once before any batch, then per batch; false ends the query (the client went away). */
+    bool (*columns)(void *ctx, const struct query_column *c, size_t n);
+    bool (*batch)(void *ctx, const struct wire_batch *b);
+    void *ctx;
+};
+enum err_code query_run(struct query_service *q, const struct query_request *r, struct arena *a,
+                        const struct query_sink *sink, struct query_stats *stats, struct err *e);
+/* Writes one batch as JSON objects separated by commas (nulls left out); *first tells whether a
+ * comma is due and is updated. */
+void query_write_hits(struct buf *out, const struct query_column *c, const struct wire_batch *b,
+                      bool *first);
+/* Is the engine there? */
+enum err_code query_ping(struct query_service *q, struct err *e);
+
+#endif

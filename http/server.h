@@ -1,0 +1,40 @@
+/* http/server.h - the HTTP server: routes to the gateway, over libmicrohttpd.
+ *
+ * Epoll threads read and write sockets; requests are handled by a pool of workers while their
+ * connection is suspended, so that a slow request stops nobody else.  Bodies are gathered up to
+ * their route's maximum; all bodies in memory together stay under body_memory_total (503 with
+ * Retry-After past it).  Routes stand in one table (routes.c).
+ */
+#ifndef WEIR_HTTP_SERVER_H
+#define WEIR_HTTP_SERVER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "gateway/auth.h"
+#include "gateway/ingest.h"
+#include "gateway/query.h"
+
+struct control_client;
+struct http_config {
+    const char *address;         /* "" = all */
+    uint16_t port;
+    unsigned io_threads, workers;
+    uint64_t body_max_bytes;     /* ZO_PAYLOAD_LIMIT, also after decompression */
+    uint64_t body_memory_total;  /* WEIR_INGEST_MEMORY_MAX */
+    unsigned connections_max, idle_timeout_s;
+    const char *base_uri;
+    const char *node_name, *version, *instance_id;
+    struct auth *auth;
+    struct ingest *ingest;
+    struct query_service *query;
+    struct catalog *catalog;
+    struct control_client *control;
+};
+struct http_server;
+enum err_code http_start(const struct http_config *cfg, struct http_server **out, struct err *e);
+/* Stops accepting, waits up to drain_ms for requests in flight, closes. NULL is fine. */
+void http_stop(struct http_server *s, unsigned drain_ms);
+
+#endif

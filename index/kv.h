@@ -1,0 +1,71 @@
+/* index/kv.h - a small ordered key-value contract that LMDB serves now and etcd can serve later.
+ *
+ * Verbs: get, list, put-if-revision, delete, watch, lease (DESIGN §6).  Keys are byte strings of at
+ * most KV_KEY_MAX; values at most KV_VALUE_MAX.  Each key carries a revision (u64 > 0, growing over
+ * the whole store with each change), so that writers can compare and swap.  Each value is stored
+ * with a CRC32C of its own; a value that fails it is ERR_CORRUPT, never returned.
+ *
+ * A transaction is short: no file operation on the mount, no network and no wait inside one.
+ * Writers are one process (the store's owner) and any number of its threads; readers are any
+ * process.  Stale readers (killed processes) are cleared before each write transaction and when the
+ * map is full; the map grows by itself.
+ * Errors: NOTFOUND, EXISTS (revision moved on), TOOBIG, FULL, CORRUPT, IO.
+ * Durability: KV_SYNC_FULL - after a put returns it survives power loss; KV_SYNC_META_LATER
+ * (LMDB's NOMETASYNC) - the last commits may be lost, the store stays consistent.
+ */
+#ifndef WEIR_INDEX_KV_H
+#define WEIR_INDEX_KV_H
+
+#include "base/bytes.h"
+#include "base/err.h"
+
+#define KV_KEY_MAX 480
+#define KV_VALUE_MAX (16u << 20)
+
+enum kv_sync { KV_SYNC_FULL, KV_SYNC_META_LATER };
+
+struct kv_options {
+    const char *path;    /* directory, made with 0700 when missing and not read_only */
+    bool read_only;      /* another process owns it */
+    enum kv_sync sync;
+    size_t map_initial_bytes; /* 0 = default 64 MiB; address space, not disk */
+    size_t map_max_bytes;     /* 0 = default 64 GiB */
+    unsigned max_readers;     /* 0 = default 256 */
+};
+
+struct kv;
+struct kv_txn; /* owned by the thread that began it */
+
+enum err_code kv_open(const struct kv_options *o, struct kv **out, struct err *e);
+void kv_close(struct kv *kv); /* no transaction may be open; NULL is fine */
+
+enum err_code kv_begin(struct kv *kv, bool write, struct kv_txn **out, struct err *e);
+enum err_code kv_commit(struct kv_txn *t, struct err *e); /* frees t in any case */
+void kv_abort(struct kv_txn *t);                          /* NULL is fine */
+
+/* *value points into the map: valid until the transaction ends or writes. */
+enum err_code kv_get(struct kv_txn *t, struct str key, struct str *value, uint64_t *revision,
+                     struct err *e);
+#define KV_ANY_REVISION UINT64_MAX /* put whatever is there; 0 = must not exist yet */
+enum err_code kv_put(struct kv_txn *t, struct str key, struct str value, uint64_t if_revision,
+                     struct err *e);
+enum err_code kv_delete(struct kv_txn *t, struct str key, uint64_t if_revision, struct err *e);
+/* Calls fn for each key from `from` (inclusive) while it starts with `prefix`, in key order, until
+ * fn returns false. */
+typedef bool (*kv_visit)(struct str key, struct str value, uint64_t revision, void *ctx);
+enum err_code kv_list(struct kv_txn *t, struct str prefix, struct str from, kv_visit fn, void *ctx,
+                      struct err *e);
+/* The store's revision now; changes after it are found by kv_changed_since (watch by polling:
+ * LMDB has no notification; a writer in the same process may also be told by kv_on_commit). */
+uint64_t kv_revision(struct kv_txn *t);
+void kv_on_commit(struct kv *kv, void (*fn)(uint64_t revision, void *ctx), void *ctx);
+/* Force the disk (NOMETASYNC stores). */
+enum err_code kv_sync_now(struct kv *kv, struct err *e);
+
+struct kv_stats {
+    uint64_t map_bytes, used_bytes, entries;
+    unsigned readers, stale_readers_cleared;
+};
+enum err_code kv_stats(struct kv *kv, struct kv_stats *out, struct err *e);
+
+#endif

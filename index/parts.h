@@ -1,0 +1,52 @@
+/* index/parts.h - which part holds what: the derived index in <data>/index (NOMETASYNC).
+ *
+ * The fs process is its one writer.  Everything here can be rebuilt from the journal, the local
+ * files and the bucket.  Key order is (org, type, stream, hour, id), so that a query touches only
+ * its time range.  Each write transaction also stores the journal position it covers.
+ * Thread safety: any thread of the owner.  Errors: those of kv.h.
+ */
+#ifndef WEIR_INDEX_PARTS_H
+#define WEIR_INDEX_PARTS_H
+
+#include "base/ulid.h"
+#include "index/kv.h"
+#include "index/meta.h"
+
+enum part_state { PART_ACTIVE, PART_SEALED, PART_MIRRORED, PART_REMOTE };
+const char *part_state_name(enum part_state s); /* "active", "sealed", "mirrored", "remote" */
+
+struct part {
+    struct ulid id;
+    uint64_t stream;          /* number; 0 for a metrics part of many streams */
+    struct str org, name;     /* name is empty for metrics */
+    enum stream_type type;
+    int32_t hour;
+    enum part_state state;
+    int64_t min_ts_us, max_ts_us;
+    uint64_t rows;
+    uint64_t raw_bytes;       /* of text */
+    uint64_t stored_bytes;    /* of Parquet; 0 while active */
+    struct str node, object;  /* key in the bucket, empty until mirrored */
+    uint8_t sha256[32];       /* of the sealed file; zeros while active */
+};
+
+struct parts;
+enum err_code parts_open(const char *path, bool read_only, struct parts **out, struct err *e);
+void parts_close(struct parts *p);
+struct kv *parts_kv(struct parts *p);
+
+/* Put several in one transaction together with the journal position (segment, offset) covered. */
+enum err_code parts_put(struct parts *p, const struct part *list, size_t count, uint64_t segment,
+                        uint64_t offset, struct err *e);
+enum err_code parts_delete(struct parts *p, const struct part *list, size_t count, uint64_t segment,
+                           uint64_t offset, struct err *e);
+enum err_code parts_position(struct parts *p, uint64_t *segment, uint64_t *offset, struct err *e);
+/* Parts of one stream whose hour lies in [first_hour, last_hour]; fn returns false to stop. */
+typedef bool (*part_visit)(const struct part *part, void *ctx);
+enum err_code parts_list(struct parts *p, struct str org, enum stream_type type, struct str name,
+                         int32_t first_hour, int32_t last_hour, part_visit fn, void *ctx,
+                         struct err *e);
+enum err_code parts_find(struct parts *p, const struct ulid *id, struct arena *a, struct part *out,
+                         struct err *e);
+
+#endif
