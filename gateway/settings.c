@@ -47,20 +47,30 @@ struct unit {
 };
 
 static const struct unit byte_units[] = {
-    {"b", 1},          {"k", 1 << 10},    {"kb", 1 << 10},    {"kib", 1 << 10},
-    {"m", 1 << 20},    {"mb", 1 << 20},   {"mib", 1 << 20},   {"g", 1 << 30},
-    {"gb", 1 << 30},   {"gib", 1 << 30},  {"t", INT64_C(1) << 40}, {"tb", INT64_C(1) << 40},
-    {"tib", INT64_C(1) << 40}, {NULL, 0},
+    {"b", 1},
+    {"k", 1 << 10},
+    {"kb", 1 << 10},
+    {"kib", 1 << 10},
+    {"m", 1 << 20},
+    {"mb", 1 << 20},
+    {"mib", 1 << 20},
+    {"g", 1 << 30},
+    {"gb", 1 << 30},
+    {"gib", 1 << 30},
+    {"t", INT64_C(1) << 40},
+    {"tb", INT64_C(1) << 40},
+    {"tib", INT64_C(1) << 40},
+    {NULL, 0},
 };
 static const struct unit time_units[] = {
-    {"ms", 1},        {"s", 1000},       {"sec", 1000},      {"m", 60000}, {"min", 60000},
-    {"h", 3600000},   {"d", 86400000},   {NULL, 0},
+    {"ms", 1},      {"s", 1000},    {"sec", 1000},   {"m", 60000},
+    {"min", 60000}, {"h", 3600000}, {"d", 86400000}, {NULL, 0},
 };
 
 struct type_row {
-    const char *name;           /* in help and tables */
-    int64_t factor;             /* of a plain number */
-    const struct unit *units;   /* NULL: no suffixes */
+    const char *name;         /* in help and tables */
+    int64_t factor;           /* of a plain number */
+    const struct unit *units; /* NULL: no suffixes */
 };
 static const struct type_row types[] = {
     [SET_BOOL] = {"true or false", 1, NULL},
@@ -89,7 +99,8 @@ static bool parse_bool(struct str s, int64_t *out)
     return false;
 }
 
-/* "12", "12M", "500ms": digits, then a suffix the type knows.  False on anything else or overflow. */
+/* "12", "12M", "500ms": digits, then a suffix the type knows.  False on anything else or overflow.
+ */
 static bool parse_number(struct str s, const struct type_row *type, int64_t *out)
 {
     size_t digits = 0;

@@ -19,9 +19,9 @@ enum setting_type {
     SET_INT,
     SET_TEXT,
     SET_PATH,
-    SET_BYTES,    /* plain number = bytes; also 64K, 8MiB, 2G */
-    SET_MB,       /* plain number = MiB (OpenObserve's); suffixes too */
-    SET_SECONDS,  /* plain number = seconds; also 500ms, 10s, 5m, 2h, 7d */
+    SET_BYTES,   /* plain number = bytes; also 64K, 8MiB, 2G */
+    SET_MB,      /* plain number = MiB (OpenObserve's); suffixes too */
+    SET_SECONDS, /* plain number = seconds; also 500ms, 10s, 5m, 2h, 7d */
     SET_MINUTES,
     SET_HOURS,
     SET_DAYS
@@ -42,7 +42,7 @@ void settings_free(struct settings *s);
 bool settings_bool(const struct settings *s, enum setting_id id);
 int64_t settings_i64(const struct settings *s, enum setting_id id);
 const char *settings_text(const struct settings *s, enum setting_id id); /* never NULL */
-bool settings_is_set(const struct settings *s, enum setting_id id);     /* from the environment */
+bool settings_is_set(const struct settings *s, enum setting_id id);      /* from the environment */
 size_t settings_unknown(const struct settings *s, const char *const **names);
 
 /* Forms of `weir config`; secrets are masked. */

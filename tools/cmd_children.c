@@ -1,0 +1,137 @@
+/* tools/cmd_children.c - the processes below the supervisor: each puts its layers together. */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/sys.h"
+#include "fs/fs.h"
+#include "gateway/engine/engine.h"
+#include "tools/command.h"
+#include "tools/gateway_process.h"
+#include "tools/node.h"
+
+#define SEGMENT_BYTES (64u << 20)
+#define CONFIG_TEXT_MAX (1u << 20)
+
+struct child_options {
+    int ready_fd, fuse_fd;
+    bool node_died;
+};
+
+static const struct option options[] = {
+    {"ready-fd", required_argument, NULL, 'r'},
+    {"fuse-fd", required_argument, NULL, 'f'},
+    {"node-died", no_argument, NULL, 'd'},
+    {NULL, 0, NULL, 0},
+};
+
+static bool parse_options(int argc, char **argv, struct child_options *o)
+{
+    *o = (struct child_options){.ready_fd = -1, .fuse_fd = -1};
+    for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        switch (c) {
+        case 'r':
+            o->ready_fd = atoi(optarg);
+            break;
+        case 'f':
+            o->fuse_fd = atoi(optarg);
+            break;
+        case 'd':
+            o->node_died = true;
+            break;
+        default:
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool begin(int argc, char **argv, struct child_options *o, struct node *n)
+{
+    struct err e;
+
+    umask(077);
+    if (!parse_options(argc, argv, o))
+        return false;
+    if (node_init(n, argv[0], &e)) {
+        log_write(LOG_ERROR, "cannot start", "reason", e.msg, (char *)0);
+        node_done(n);
+        return false;
+    }
+    return true;
+}
+
+int cmd_fs(int argc, char **argv)
+{
+    struct child_options o;
+    struct node n;
+    struct buf config;
+    int code;
+
+    if (!begin(argc, argv, &o, &n))
+        return EXIT_CONFIG;
+    buf_init(&config, CONFIG_TEXT_MAX);
+    settings_print_json(n.settings, &config);
+    struct fs_config cfg = {
+        .data_dir = n.data_dir,
+        .mount_dir = n.mount_dir,
+        .dev_fuse_fd = o.fuse_fd,
+        .ready_fd = o.ready_fd,
+        .node_uid = getuid(),
+        .owner_uid = n.owner_uid,
+        .owner_gid = n.owner_gid,
+        .journal_max_bytes = n.journal_max_bytes,
+        .disk_reserve_bytes = n.disk_reserve_bytes,
+        .segment_bytes = SEGMENT_BYTES,
+        .fsync_disabled = settings_bool(n.settings, SET_WAL_FSYNC_DISABLED),
+        .node_died = o.node_died,
+        .commit_files = n.commit_files,
+        .threads = n.fuse_threads,
+        .node_name = n.name,
+        .version = WEIR_VERSION,
+        .config_json = buf_ok(&config) ? config.data : "{}\n",
+    };
+    code = fs_run(&cfg);
+    buf_done(&config);
+    node_done(&n);
+    return code;
+}
+
+int cmd_engine(int argc, char **argv)
+{
+    struct child_options o;
+    struct node n;
+    int code;
+
+    if (!begin(argc, argv, &o, &n))
+        return EXIT_CONFIG;
+    struct engine_config cfg = {
+        .socket_path = n.engine_socket,
+        .mount_dir = n.mount_dir,
+        .staging_dir = n.staging_dir,
+        .temp_dir = n.tmp_dir,
+        .memory_bytes = n.engine_memory_bytes,
+        .threads = n.engine_threads,
+        .max_queries = (unsigned)settings_i64(n.settings, SET_QUERY_CONCURRENCY),
+        .ready_fd = o.ready_fd,
+    };
+    code = engine_run(&cfg);
+    node_done(&n);
+    return code;
+}
+
+int cmd_gateway(int argc, char **argv)
+{
+    struct child_options o;
+    struct node n;
+    int code;
+
+    if (!begin(argc, argv, &o, &n))
+        return EXIT_CONFIG;
+    code = gateway_run(&n, o.ready_fd);
+    node_done(&n);
+    return code;
+}

@@ -1,0 +1,73 @@
+/* tools/cmd_serve.c - `weir serve`: checks the settings, then supervises the node's processes. */
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/sys.h"
+#include "gateway/auth.h"
+#include "tools/command.h"
+#include "tools/node.h"
+#include "tools/supervisor.h"
+
+static const char usage[] =
+    "usage: weir serve\n\n"
+    "Runs a node in the foreground, by its ZO_* and WEIR_* settings (weir config lists them).\n"
+    "SIGTERM or Ctrl-C drains and stops it.\n\n"
+    "example: ZO_ROOT_USER_EMAIL=root@example.com ZO_ROOT_USER_PASSWORD=… \\\n"
+    "         ZO_DATA_DIR=/var/lib/weir weir serve\n\n"
+    "exit codes: 0 stopped, 1 failed, 78 a setting or this machine makes a start impossible\n";
+
+/* What this version cannot do is refused; what is merely unwise is said. */
+static enum err_code check_settings(const struct node *n, struct err *e)
+{
+    const struct settings *s = n->settings;
+    const char *const *unknown;
+    size_t count = settings_unknown(s, &unknown);
+
+    for (size_t i = 0; i < count; i++)
+        log_write(LOG_WARN, "a setting is not known and has no effect", "name", unknown[i],
+                  (char *)0);
+    if (!settings_bool(s, SET_LOCAL_MODE) || strcmp(settings_text(s, SET_NODE_ROLE), "all") != 0)
+        return err_set(e, ERR_INVALID,
+                       "ZO_LOCAL_MODE=%s ZO_NODE_ROLE=%s: this version runs as one "
+                       "node with the role all",
+                       settings_text(s, SET_LOCAL_MODE), settings_text(s, SET_NODE_ROLE));
+    if (!settings_bool(s, SET_WAL_LINE_MODE_ENABLED))
+        return err_set(e, ERR_INVALID,
+                       "ZO_WAL_LINE_MODE_ENABLED=false: this version has line mode only");
+    if (auth_password_is_known_default(settings_text(s, SET_ROOT_USER_PASSWORD)))
+        log_write(LOG_WARN, "ZO_ROOT_USER_PASSWORD is a published default: change it", (char *)0);
+    if (settings_bool(s, SET_WAL_FSYNC_DISABLED))
+        log_write(LOG_WARN,
+                  "ZO_WAL_FSYNC_DISABLED=true: acknowledged records of the last seconds "
+                  "are lost in a power cut",
+                  (char *)0);
+    return ERR_OK;
+}
+
+int cmd_serve(int argc, char **argv)
+{
+    struct node n;
+    struct err e;
+    int code;
+
+    if (argc > 1) {
+        bool asked = strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0;
+        fputs(usage, asked ? stdout : stderr);
+        return asked ? 0 : EXIT_USAGE;
+    }
+    umask(077);
+    if (node_init(&n, "weir", &e) || check_settings(&n, &e)) {
+        log_write(LOG_ERROR, "cannot start", "reason", e.msg, (char *)0);
+        node_done(&n);
+        return EXIT_CONFIG;
+    }
+    log_write(LOG_INFO, "starting", "version", WEIR_VERSION, "data", n.data_dir, "mount",
+              n.mount_dir, "node", n.name, (char *)0);
+    code = supervise(&n);
+    node_done(&n);
+    return code;
+}

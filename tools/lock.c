@@ -1,0 +1,67 @@
+/* tools/lock.c - one owner for a data directory. */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/sys.h"
+#include "tools/supervisor.h"
+
+#define LOCK_WAIT_MS 10000
+#define LOCK_POLL_MS 20
+
+static int64_t read_owner(int fd)
+{
+    char text[32];
+    ssize_t n = sys_pread(fd, text, sizeof text - 1, 0);
+    int64_t pid = 0;
+
+    if (n > 0 && str_to_i64(str_trim((struct str){text, (size_t)n}), &pid) && pid > 0)
+        return pid;
+    return 0;
+}
+
+static bool is_alive(int64_t pid)
+{
+    return pid > 0 && (kill((pid_t)pid, 0) == 0 || errno == EPERM);
+}
+
+static enum err_code write_owner(int fd, const char *path, struct err *e)
+{
+    char text[32];
+    int len = snprintf(text, sizeof text, "%d\n", (int)getpid());
+
+    if (sys_ftruncate(fd, 0) != 0)
+        return err_sys(e, errno, "write %s", path);
+    return sys_write_full(fd, text, (size_t)len, 0, e);
+}
+
+enum err_code node_lock(const struct node *n, int *lock_fd, struct err *e)
+{
+    AUTO_FD int fd = sys_open(n->lock_path, O_RDWR | O_CREAT, 0600);
+    uint64_t deadline = clock_mono_ms() + LOCK_WAIT_MS;
+    enum err_code rc;
+
+    if (fd < 0)
+        return err_sys(e, errno, "open %s", n->lock_path);
+    /* A dead owner's children may hold the lock for the moment that they need to die. */
+    while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        int64_t owner = read_owner(fd);
+        if (is_alive(owner) || clock_mono_ms() >= deadline)
+            return err_set(e, ERR_EXISTS,
+                           "%s is in use by process %" PRId64 ": one data directory has one owner",
+                           n->data_dir, owner);
+        nanosleep(&(struct timespec){.tv_nsec = LOCK_POLL_MS * 1000000L}, NULL);
+    }
+    rc = write_owner(fd, n->lock_path, e);
+    if (rc)
+        return rc;
+    *lock_fd = take_fd(&fd);
+    return ERR_OK;
+}

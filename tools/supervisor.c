@@ -1,0 +1,378 @@
+/* tools/supervisor.c - starts, watches, restarts and drains the processes of a node.
+ *
+ *   mount --> fs --+
+ *        engine ---+--> gateway --> ready (said once all three have been ready)
+ *
+ * A child that dies is started again, at once the first time and then with a growing pause.  When
+ * fs dies the mount is made anew: the kernel aborts what was in flight (ENOTCONN), and the gateway
+ * sends its batches again under the same ids.  A child that exits with EXIT_CONFIG ends the node.
+ * On SIGTERM: gateway first (it drains), then engine, then the mount, then fs.
+ */
+#include "tools/supervisor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/sys.h"
+#include "fs/fs.h"
+#include "tools/command.h"
+
+#define BACKOFF_MIN_MS 100
+#define BACKOFF_MAX_MS 5000
+#define STEADY_MS 10000     /* a child that lived so long starts again without a pause */
+#define STOP_EXTRA_MS 20000 /* past the drain time a stopping child is killed */
+
+enum child_id { CHILD_FS, CHILD_ENGINE, CHILD_GATEWAY, CHILD_COUNT };
+
+static const char *const child_names[CHILD_COUNT] = {
+    [CHILD_FS] = "fs", [CHILD_ENGINE] = "engine", [CHILD_GATEWAY] = "gateway"};
+
+struct child {
+    pid_t pid;    /* 0: not running */
+    int ready_fd; /* read end of its ready pipe; -1 once it has spoken */
+    bool was_ready;
+    uint64_t started_ms;
+    uint64_t start_at_ms; /* when not running: when to start again */
+    uint64_t backoff_ms;
+};
+
+struct supervisor {
+    const struct node *node;
+    struct child children[CHILD_COUNT];
+    int signal_fd, lock_fd, fuse_fd;
+    bool node_died; /* for the first fs only: nobody says how the last run ended */
+    bool said_ready;
+    bool stopping;
+    int exit_code;
+    uint64_t began_ms;
+};
+
+/* In the child, between fork and exec. */
+static void become_child(const struct supervisor *s, enum child_id id, int ready_fd, pid_t parent)
+{
+    char ready_text[16], fuse_text[16];
+    const char *argv[8] = {"weir", child_names[id], "--ready-fd", ready_text};
+    int argc = 4;
+    sigset_t none;
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent)
+        _exit(1); /* the supervisor died before the line above */
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    signal(SIGPIPE, SIG_DFL);
+    /* Ctrl-C reaches the whole process group; the supervisor alone decides when to stop. */
+    signal(SIGINT, SIG_IGN);
+    /* Descriptors are close-on-exec; only what this child owns is passed on. */
+    fcntl(ready_fd, F_SETFD, 0);
+    snprintf(ready_text, sizeof ready_text, "%d", ready_fd);
+    if (id == CHILD_FS) {
+        fcntl(s->fuse_fd, F_SETFD, 0);
+        snprintf(fuse_text, sizeof fuse_text, "%d", s->fuse_fd);
+        argv[argc++] = "--fuse-fd";
+        argv[argc++] = fuse_text;
+        if (s->node_died)
+            argv[argc++] = "--node-died";
+    }
+    argv[argc] = NULL;
+    execv("/proc/self/exe", (char *const *)(uintptr_t)argv);
+    _exit(127);
+}
+
+static enum err_code start_child(struct supervisor *s, enum child_id id, struct err *e)
+{
+    struct child *c = &s->children[id];
+    pid_t parent = getpid(), pid;
+    int ready[2];
+
+    if (pipe2(ready, O_CLOEXEC) != 0)
+        return err_sys(e, errno, "pipe for %s", child_names[id]);
+    pid = fork();
+    if (pid < 0) {
+        int saved = errno;
+        close(ready[0]);
+        close(ready[1]);
+        return err_sys(e, saved, "start %s", child_names[id]);
+    }
+    if (pid == 0)
+        become_child(s, id, ready[1], parent);
+    close(ready[1]);
+    c->pid = pid;
+    c->ready_fd = ready[0];
+    c->started_ms = clock_mono_ms();
+    c->start_at_ms = 0;
+    return ERR_OK;
+}
+
+/* Closing the descriptor that the dead fs shared with us aborts what the kernel still waits for. */
+static void drop_mount(struct supervisor *s)
+{
+    struct err e;
+
+    if (s->fuse_fd >= 0)
+        close(s->fuse_fd);
+    s->fuse_fd = -1;
+    if (fs_unmount(s->node->mount_dir, &e))
+        log_write(LOG_WARN, "unmount failed", "mount", s->node->mount_dir, "reason", e.msg,
+                  (char *)0);
+}
+
+static enum err_code make_mount(struct supervisor *s, struct err *e)
+{
+    struct fs_mount_options o = {.mount_dir = s->node->mount_dir,
+                                 .owner_uid = s->node->owner_uid,
+                                 .owner_gid = s->node->owner_gid};
+    struct fs_mount_report report = {0};
+    enum err_code rc = fs_mount(&o, &s->fuse_fd, &report, e);
+
+    if (rc)
+        return err_wrap(e, "mount %s", o.mount_dir);
+    log_write(LOG_INFO, "mounted", "mount", o.mount_dir, "privileged",
+              report.privileged ? "yes" : "no", "allow_other", report.allow_other ? "yes" : "no",
+              (char *)0);
+    if (report.note[0])
+        log_write(LOG_WARN, report.note, (char *)0);
+    return ERR_OK;
+}
+
+static void plan_restart(struct child *c)
+{
+    uint64_t now = clock_mono_ms();
+
+    if (now - c->started_ms >= STEADY_MS)
+        c->backoff_ms = 0;
+    c->start_at_ms = now + c->backoff_ms;
+    c->backoff_ms = c->backoff_ms ? c->backoff_ms * 2 : BACKOFF_MIN_MS;
+    if (c->backoff_ms > BACKOFF_MAX_MS)
+        c->backoff_ms = BACKOFF_MAX_MS;
+}
+
+static void child_ended(struct supervisor *s, enum child_id id, int status)
+{
+    struct child *c = &s->children[id];
+    char how[48];
+
+    if (WIFSIGNALED(status))
+        snprintf(how, sizeof how, "signal %d", WTERMSIG(status));
+    else
+        snprintf(how, sizeof how, "exit code %d", WEXITSTATUS(status));
+    c->pid = 0;
+    if (c->ready_fd >= 0)
+        close(c->ready_fd);
+    c->ready_fd = -1;
+    if (s->stopping)
+        return;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_CONFIG) {
+        s->exit_code = EXIT_CONFIG;
+        s->stopping = true;
+        return;
+    }
+    log_write(LOG_ERROR, "a process ended and is started again", "process", child_names[id], "how",
+              how, (char *)0);
+    if (id == CHILD_FS) {
+        s->node_died = !c->was_ready && s->node_died;
+        drop_mount(s);
+    }
+    plan_restart(c);
+}
+
+static void reap(struct supervisor *s)
+{
+    int status;
+
+    for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
+        for (int i = 0; i < CHILD_COUNT; i++) {
+            if (s->children[i].pid == pid)
+                child_ended(s, (enum child_id)i, status);
+        }
+    }
+}
+
+static enum err_code start_due(struct supervisor *s, struct err *e)
+{
+    uint64_t now = clock_mono_ms();
+
+    for (int i = 0; i < CHILD_COUNT; i++) {
+        struct child *c = &s->children[i];
+        enum err_code rc = ERR_OK;
+        if (c->pid || c->start_at_ms > now)
+            continue;
+        if (i == CHILD_FS && s->fuse_fd < 0)
+            rc = make_mount(s, e);
+        if (!rc)
+            rc = start_child(s, (enum child_id)i, e);
+        if (rc)
+            return rc;
+    }
+    return ERR_OK;
+}
+
+static void say_ready(struct supervisor *s)
+{
+    char took[24];
+
+    for (int i = 0; i < CHILD_COUNT; i++) {
+        if (!s->children[i].was_ready)
+            return;
+    }
+    if (s->said_ready)
+        return;
+    s->said_ready = true;
+    snprintf(took, sizeof took, "%llu", (unsigned long long)(clock_mono_ms() - s->began_ms));
+    log_write(LOG_INFO, "ready", "mount", s->node->mount_dir, "took_ms", took, (char *)0);
+}
+
+static void read_ready(struct supervisor *s, enum child_id id)
+{
+    struct child *c = &s->children[id];
+    char byte;
+    ssize_t n = sys_read(c->ready_fd, &byte, 1);
+
+    close(c->ready_fd);
+    c->ready_fd = -1;
+    if (n != 1)
+        return; /* it ended; SIGCHLD tells the rest */
+    c->was_ready = true;
+    if (id == CHILD_FS)
+        s->node_died = false;
+    say_ready(s);
+}
+
+/* How long poll may sleep: until the next planned start. */
+static int poll_timeout(const struct supervisor *s)
+{
+    uint64_t now = clock_mono_ms(), best = UINT64_MAX;
+
+    for (int i = 0; i < CHILD_COUNT; i++) {
+        const struct child *c = &s->children[i];
+        if (!c->pid && c->start_at_ms < best)
+            best = c->start_at_ms;
+    }
+    if (best == UINT64_MAX)
+        return -1;
+    return best <= now ? 0 : (int)(best - now);
+}
+
+static void read_signals(struct supervisor *s)
+{
+    struct signalfd_siginfo info;
+
+    while (sys_read(s->signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
+        if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT)
+            s->stopping = true;
+    }
+    reap(s);
+}
+
+/* Waits for signals, ready bytes or the given time. */
+static void wait_events(struct supervisor *s, int timeout_ms)
+{
+    struct pollfd fds[1 + CHILD_COUNT] = {{.fd = s->signal_fd, .events = POLLIN}};
+
+    for (int i = 0; i < CHILD_COUNT; i++)
+        fds[1 + i] = (struct pollfd){.fd = s->children[i].ready_fd, .events = POLLIN};
+    if (poll(fds, 1 + CHILD_COUNT, timeout_ms) <= 0)
+        return;
+    for (int i = 0; i < CHILD_COUNT; i++) {
+        if (fds[1 + i].revents && s->children[i].ready_fd >= 0)
+            read_ready(s, (enum child_id)i);
+    }
+    if (fds[0].revents)
+        read_signals(s);
+}
+
+static void stop_child(struct supervisor *s, enum child_id id, uint64_t wait_ms)
+{
+    struct child *c = &s->children[id];
+    uint64_t deadline = clock_mono_ms() + wait_ms;
+
+    if (!c->pid)
+        return;
+    kill(c->pid, SIGTERM);
+    while (c->pid && clock_mono_ms() < deadline)
+        wait_events(s, 50);
+    if (!c->pid)
+        return;
+    log_write(LOG_WARN, "a process did not stop in time and is killed", "process", child_names[id],
+              (char *)0);
+    kill(c->pid, SIGKILL);
+    while (c->pid)
+        wait_events(s, 50);
+}
+
+static void stop_all(struct supervisor *s)
+{
+    uint64_t drain_ms = (uint64_t)settings_i64(s->node->settings, SET_HTTP_SHUTDOWN_TIMEOUT);
+
+    s->stopping = true;
+    stop_child(s, CHILD_GATEWAY, drain_ms + STOP_EXTRA_MS);
+    stop_child(s, CHILD_ENGINE, STOP_EXTRA_MS);
+    stop_child(s, CHILD_FS, STOP_EXTRA_MS);
+    drop_mount(s);
+}
+
+static enum err_code open_signals(struct supervisor *s, struct err *e)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    s->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    return s->signal_fd < 0 ? err_sys(e, errno, "signalfd") : ERR_OK;
+}
+
+static enum err_code run(struct supervisor *s, struct err *e)
+{
+    enum err_code rc = open_signals(s, e);
+
+    if (!rc)
+        rc = node_make_dirs(s->node, e);
+    if (!rc)
+        rc = node_lock(s->node, &s->lock_fd, e);
+    while (!rc && !s->stopping) {
+        rc = start_due(s, e);
+        if (!rc)
+            wait_events(s, poll_timeout(s));
+    }
+    stop_all(s);
+    return rc;
+}
+
+int supervise(const struct node *n)
+{
+    struct supervisor s = {.node = n,
+                           .signal_fd = -1,
+                           .lock_fd = -1,
+                           .fuse_fd = -1,
+                           .node_died = true,
+                           .began_ms = clock_mono_ms()};
+    struct err e;
+
+    for (int i = 0; i < CHILD_COUNT; i++)
+        s.children[i].ready_fd = -1;
+    if (run(&s, &e)) {
+        log_write(LOG_ERROR, "cannot run", "reason", e.msg, (char *)0);
+        s.exit_code = e.code == ERR_INVALID || e.code == ERR_EXISTS ? EXIT_CONFIG : 1;
+    }
+    if (s.signal_fd >= 0)
+        close(s.signal_fd);
+    if (s.lock_fd >= 0)
+        close(s.lock_fd);
+    log_write(LOG_INFO, "stopped", (char *)0);
+    return s.exit_code;
+}

@@ -1,0 +1,22 @@
+/* tools/supervisor.h - keeps the processes of one node alive.
+ *
+ * Good for: starting the children in order, restarting each that dies, remounting when fs died,
+ * draining on SIGTERM.  Not for: any work of its own; it opens no file on the mount.
+ * Owner of: the lock on the data directory and the /dev/fuse descriptor.
+ * Threads: one.
+ */
+#ifndef WEIR_TOOLS_SUPERVISOR_H
+#define WEIR_TOOLS_SUPERVISOR_H
+
+#include "base/err.h"
+#include "tools/node.h"
+
+/* Runs until SIGTERM or SIGINT, or until a child says that a start is impossible; returns the
+ * process' exit code. */
+int supervise(const struct node *n);
+
+/* Takes the lock of a data directory; waits up to 10 s when the pid in it is gone.  A living owner
+ * is named in the error (ERR_EXISTS). */
+enum err_code node_lock(const struct node *n, int *lock_fd, struct err *e);
+
+#endif

@@ -1,0 +1,208 @@
+/* tools/table.c - prints rows as an aligned table, CSV or JSON lines. */
+#include "tools/table.h"
+
+#include "base/utf8.h"
+
+#define COLUMNS_MAX 4096
+#define CELL_TEXT_MAX (16u << 20)
+
+struct columns {
+    struct str names[COLUMNS_MAX];
+    size_t widths[COLUMNS_MAX];
+    bool numeric[COLUMNS_MAX];
+    size_t count;
+};
+
+static size_t find_column(const struct columns *c, struct str name)
+{
+    for (size_t i = 0; i < c->count; i++) {
+        if (str_eq(c->names[i], name))
+            return i;
+    }
+    return c->count;
+}
+
+static void collect_columns(struct columns *c, const struct json *rows)
+{
+    for (const struct json *row = rows->first; row; row = row->next) {
+        for (const struct json *cell = row->first; cell; cell = cell->next) {
+            size_t i = find_column(c, cell->key);
+            if (i == c->count && c->count < COLUMNS_MAX) {
+                c->names[i] = cell->key;
+                c->numeric[i] = true;
+                c->count++;
+            }
+            if (i < COLUMNS_MAX && cell->type != JSON_NUMBER)
+                c->numeric[i] = false;
+        }
+    }
+}
+
+/* The cell's text without quotes; nested values as JSON. */
+static void cell_text(struct buf *out, const struct json *cell)
+{
+    buf_clear(out);
+    if (!cell || cell->type == JSON_NULL)
+        return;
+    if (cell->type == JSON_STRING || cell->type == JSON_NUMBER)
+        buf_add_str(out, cell->text);
+    else
+        json_write(out, cell);
+}
+
+/* Copies at most `max` characters of s, control bytes as escapes; returns how many were written. */
+static size_t add_visible(struct buf *out, struct str s, size_t max)
+{
+    const char *p = s.ptr, *end = s.ptr + s.len;
+    size_t shown = 0;
+
+    while (p < end) {
+        uint32_t cp;
+        size_t n = utf8_decode(p, end, &cp);
+        if (max && shown + 1 >= max && p + n < end) {
+            buf_add_cstr(out, "…");
+            return shown + 1;
+        }
+        if (n == 0 || cp < 0x20 || cp == 0x7f) {
+            buf_printf(out, "\\x%02x", (unsigned char)*p);
+            shown += 4;
+        } else {
+            buf_add(out, p, n);
+            shown++;
+        }
+        p += n ? n : 1;
+    }
+    return shown;
+}
+
+static void pad(struct buf *out, size_t n)
+{
+    while (n-- > 0)
+        buf_add_char(out, ' ');
+}
+
+static void measure(struct columns *c, const struct json *rows, size_t cell_max, struct buf *text,
+                    struct buf *scratch)
+{
+    for (size_t i = 0; i < c->count; i++) {
+        buf_clear(scratch);
+        c->widths[i] = add_visible(scratch, c->names[i], cell_max);
+        for (const struct json *row = rows->first; row; row = row->next) {
+            char key[512];
+            size_t width;
+            if (!str_copy_to(c->names[i], key, sizeof key))
+                continue;
+            cell_text(text, json_get(row, key));
+            buf_clear(scratch);
+            width = add_visible(scratch, buf_str(text), cell_max);
+            if (width > c->widths[i])
+                c->widths[i] = width;
+        }
+    }
+}
+
+static void print_cell(struct buf *out, struct str text, size_t width, bool right, size_t cell_max,
+                       struct buf *scratch)
+{
+    size_t shown;
+
+    buf_clear(scratch);
+    shown = add_visible(scratch, text, cell_max);
+    if (right)
+        pad(out, width - shown);
+    buf_add_str(out, buf_str(scratch));
+    if (!right)
+        pad(out, width - shown);
+}
+
+static void print_rows(struct buf *out, struct columns *c, const struct json *rows,
+                       const struct table_options *o, struct buf *text, struct buf *scratch)
+{
+    if (o->color)
+        buf_add_cstr(out, "\033[1m");
+    for (size_t i = 0; i < c->count; i++) {
+        buf_add_cstr(out, i ? "  " : "");
+        print_cell(out, c->names[i], c->widths[i], c->numeric[i], o->cell_max, scratch);
+    }
+    buf_add_cstr(out, o->color ? "\033[0m\n" : "\n");
+    for (const struct json *row = rows->first; row; row = row->next) {
+        for (size_t i = 0; i < c->count; i++) {
+            char key[512];
+            bool known = str_copy_to(c->names[i], key, sizeof key);
+            cell_text(text, known ? json_get(row, key) : NULL);
+            buf_add_cstr(out, i ? "  " : "");
+            print_cell(out, buf_str(text), c->widths[i], c->numeric[i], o->cell_max, scratch);
+        }
+        buf_add_char(out, '\n');
+    }
+}
+
+void table_print(struct buf *out, const struct json *rows, const struct table_options *o)
+{
+    static struct columns c; /* large; the commands have one thread */
+    struct buf text, scratch;
+
+    c.count = 0;
+    buf_init(&text, CELL_TEXT_MAX);
+    buf_init(&scratch, CELL_TEXT_MAX);
+    collect_columns(&c, rows);
+    measure(&c, rows, o->cell_max, &text, &scratch);
+    if (c.count)
+        print_rows(out, &c, rows, o, &text, &scratch);
+    buf_done(&text);
+    buf_done(&scratch);
+}
+
+static void add_csv(struct buf *out, struct str s)
+{
+    bool quote = false;
+
+    for (size_t i = 0; i < s.len; i++)
+        quote |= s.ptr[i] == ',' || s.ptr[i] == '"' || s.ptr[i] == '\n' || s.ptr[i] == '\r';
+    if (!quote) {
+        buf_add_str(out, s);
+        return;
+    }
+    buf_add_char(out, '"');
+    for (size_t i = 0; i < s.len; i++) {
+        if (s.ptr[i] == '"')
+            buf_add_char(out, '"');
+        buf_add_char(out, s.ptr[i]);
+    }
+    buf_add_char(out, '"');
+}
+
+void table_print_csv(struct buf *out, const struct json *rows)
+{
+    static struct columns c;
+    struct buf text;
+
+    c.count = 0;
+    buf_init(&text, CELL_TEXT_MAX);
+    collect_columns(&c, rows);
+    for (size_t i = 0; i < c.count; i++) {
+        buf_add_cstr(out, i ? "," : "");
+        add_csv(out, c.names[i]);
+    }
+    if (c.count)
+        buf_add_char(out, '\n');
+    for (const struct json *row = rows->first; row; row = row->next) {
+        for (size_t i = 0; i < c.count; i++) {
+            char key[512];
+            bool known = str_copy_to(c.names[i], key, sizeof key);
+            cell_text(&text, known ? json_get(row, key) : NULL);
+            buf_add_cstr(out, i ? "," : "");
+            add_csv(out, buf_str(&text));
+        }
+        buf_add_char(out, '\n');
+    }
+    buf_done(&text);
+}
+
+void table_print_json(struct buf *out, const struct json *rows)
+{
+    for (const struct json *row = rows->first; row; row = row->next) {
+        json_write(out, row);
+        buf_add_char(out, '\n');
+    }
+}

@@ -1,0 +1,19 @@
+/* tools/table.h - rows of JSON objects printed for people (aligned) or programs (CSV, JSON lines).
+ *
+ * Columns are the keys in order of first sight.  Output is UTF-8; a cell's control bytes are shown
+ * as escapes in the table form, and cut to `cell_max` characters there.
+ */
+#ifndef WEIR_TOOLS_TABLE_H
+#define WEIR_TOOLS_TABLE_H
+
+#include "base/json.h"
+
+struct table_options {
+    size_t cell_max; /* characters of one cell in the aligned form; 0 = no limit */
+    bool color;      /* bold header */
+};
+void table_print(struct buf *out, const struct json *rows, const struct table_options *o);
+void table_print_csv(struct buf *out, const struct json *rows);  /* RFC 4180 with \n line ends */
+void table_print_json(struct buf *out, const struct json *rows); /* one object a line */
+
+#endif
