@@ -1,0 +1,392 @@
+"""Starts a single node, feeds it data of this very machine, and says what to try (tools/run).
+
+With --check it does the same in a scratch folder and verifies every step: over HTTP, on the mount,
+after kill -9 of each process, and after a stop. Python's standard library only.
+"""
+import argparse
+import base64
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+
+EMAIL = "root@example.com"
+PASSWORD = "Complexpass#123"
+FEED_SECONDS = 5
+LONG_AGO_HOURS = "876000"  # the package log may be years old
+
+
+class Node:
+    """One `weir serve` process, its URL and its mount."""
+
+    def __init__(self, binary, data_dir, port):
+        self.binary = os.path.abspath(binary)
+        self.data_dir = os.path.abspath(data_dir)
+        self.mount = os.path.join(self.data_dir, "mnt")
+        self.url = f"http://127.0.0.1:{port}"
+        self.log_path = os.path.join(os.path.dirname(self.data_dir), "weir.log")
+        self.env = dict(
+            os.environ,
+            ZO_DATA_DIR=self.data_dir,
+            ZO_HTTP_ADDR="127.0.0.1",
+            ZO_HTTP_PORT=str(port),
+            ZO_ROOT_USER_EMAIL=EMAIL,
+            ZO_ROOT_USER_PASSWORD=PASSWORD,
+            ZO_INGEST_ALLOWED_UPTO=LONG_AGO_HOURS,
+        )
+        self.process = None
+
+    def start(self):
+        os.makedirs(os.path.dirname(self.data_dir), exist_ok=True)
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(
+                [self.binary, "serve"], env=self.env, stdout=log, stderr=log, start_new_session=True
+            )
+        self.wait_ready()
+
+    def wait_ready(self, seconds=60):
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise SystemExit(f"weir serve ended with {self.process.returncode}:\n{self.log_tail()}")
+            try:
+                if self.request("GET", "/healthz")[0] == 200 and os.path.isdir(f"{self.mount}/.weir"):
+                    return
+            except (OSError, urllib.error.URLError):
+                pass
+            time.sleep(0.02)
+        raise SystemExit(f"weir serve was not ready in {seconds} s:\n{self.log_tail()}")
+
+    def log_tail(self):
+        with open(self.log_path, errors="replace") as log:
+            return "".join(log.readlines()[-20:])
+
+    def stop(self):
+        """SIGTERM; the exit code."""
+        if self.process is None or self.process.poll() is not None:
+            return self.process.returncode if self.process else 0
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait()
+
+    def request(self, method, path, body=None):
+        headers = {
+            "Authorization": "Basic " + base64.b64encode(f"{EMAIL}:{PASSWORD}".encode()).decode()
+        }
+        if body is not None:
+            body = json.dumps(body).encode()
+            headers["Content-Type"] = "application/json"
+        req = urllib.request.Request(self.url + path, data=body, headers=headers, method=method)
+        try:
+            with urllib.request.urlopen(req, timeout=60) as reply:
+                return reply.status, reply.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def send(self, stream, records):
+        """Post records to a stream; returns how many were stored."""
+        stored = 0
+        for start in range(0, len(records), 5000):
+            status, text = self.request("POST", f"/api/default/{stream}/_json", records[start : start + 5000])
+            if status != 200:
+                raise SystemExit(f"POST {stream}/_json: {status} {text}")
+            counts = json.loads(text)["status"][0]
+            if counts["failed"]:
+                raise SystemExit(f"POST {stream}/_json: {text}")
+            stored += counts["successful"]
+        return stored
+
+    def sql(self, sql, size=100):
+        now = int(time.time() * 1e6)
+        status, text = self.request(
+            "POST",
+            "/api/default/_search",
+            {"query": {"sql": sql, "start_time": 1_000_000, "end_time": now + 86_400_000_000, "size": size}},
+        )
+        if status != 200:
+            raise SystemExit(f"{sql}: {status} {text}")
+        return json.loads(text)["hits"]
+
+
+# --- data of this machine -------------------------------------------------------------------------
+
+
+def package_records():
+    """The package manager's own log: one record a line."""
+    records = []
+    try:
+        with open("/var/log/dpkg.log", errors="replace") as log:
+            for line in log.readlines()[-20000:]:
+                words = line.split()
+                if len(words) < 3:
+                    continue
+                record = {"_timestamp": f"{words[0]}T{words[1]}", "action": words[2], "log": line.rstrip("\n")}
+                if words[2] in ("install", "upgrade", "remove", "purge", "configure") and len(words) > 3:
+                    record["package"] = words[3].split(":")[0]
+                records.append(record)
+    except OSError:
+        pass
+    return records
+
+
+def process_records():
+    """The process table: one record a process."""
+    fields = ["pid", "ppid", "user", "pcpu", "pmem", "rss", "nlwp", "stat", "comm", "args"]
+    lines = subprocess.run(
+        ["ps", "-eo", ",".join(f + "=" for f in fields[:-1]) + ",args="], capture_output=True, text=True, check=True
+    ).stdout.splitlines() if shutil.which("ps") else []
+    records = []
+    for line in lines:
+        words = line.split(None, len(fields) - 1)
+        if len(words) < len(fields):
+            continue
+        record = dict(zip(fields, words))
+        for key in ("pid", "ppid", "rss", "nlwp"):
+            record[key] = int(record[key])
+        for key in ("pcpu", "pmem"):
+            record[key] = float(record[key])
+        records.append(record)
+    return records
+
+
+METRIC_LINE = re.compile(r'^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)$')
+
+
+def metric_records(text):
+    """A node's own /metrics as records of a logs stream."""
+    records = []
+    for line in text.splitlines():
+        match = METRIC_LINE.match(line)
+        if not match:
+            continue
+        name, labels, value = match.groups()
+        record = {"name": name, "value": float(value)}
+        for key, quoted in re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', labels or ""):
+            record["label_" + key] = quoted
+        records.append(record)
+    return records
+
+
+class Journal:
+    """The systemd journal where there is one, else the kernel's own log: what is new since last asked."""
+
+    def __init__(self):
+        self.cursor = None
+        self.has_journal = shutil.which("journalctl") is not None
+        self.kernel_seen = 0
+
+    def records(self):
+        found = self.from_journal() if self.has_journal else []
+        return found or self.from_kernel()
+
+    def from_journal(self):
+        command = ["journalctl", "-o", "json", "--no-pager", "-q"]
+        command += [f"--after-cursor={self.cursor}"] if self.cursor else ["-n", "5000"]
+        result = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+        records = []
+        for line in result.stdout.splitlines():
+            entry = json.loads(line)
+            self.cursor = entry.pop("__CURSOR", self.cursor)
+            entry["_timestamp"] = int(entry.pop("__REALTIME_TIMESTAMP", 0))
+            entry["log"] = str(entry.pop("MESSAGE", ""))
+            records.append({k: v for k, v in entry.items() if not k.startswith("__")})
+        return records
+
+    def from_kernel(self):
+        result = subprocess.run(["dmesg"], capture_output=True, text=True, errors="replace", check=False)
+        lines = result.stdout.splitlines()
+        fresh, self.kernel_seen = lines[self.kernel_seen :], len(lines)
+        booted = time.time() - float(open("/proc/uptime").read().split()[0])
+        records = []
+        for line in fresh:
+            match = re.match(r"^\[\s*([\d.]+)\] (.*)", line)
+            if match:
+                when = int((booted + float(match.group(1))) * 1e6)
+                records.append({"_timestamp": when, "facility": "kernel", "log": match.group(2)})
+        return records
+
+
+def feed_once(node, journal, first):
+    """One round; returns {stream: records stored}."""
+    sources = {"journal": journal.records(), "processes": process_records()}
+    sources["weir_metrics"] = metric_records(node.request("GET", "/metrics")[1])
+    if first:
+        sources["packages"] = package_records()
+    return {stream: node.send(stream, records) for stream, records in sources.items() if records}
+
+
+# --- the two ways to run --------------------------------------------------------------------------
+
+
+def show_welcome(node, stored):
+    total = ", ".join(f"{n} {stream}" for stream, n in stored.items())
+    port = node.url.rsplit(":", 1)[1]
+    print(f"""
+Weir is running.          records of this machine so far: {total}
+
+  URL     {node.url}      user {EMAIL}, password {PASSWORD}
+  mount   {node.mount}
+  log     {node.log_path}
+
+Things to try in another terminal:
+
+  ls -R {node.mount}/default/logs | head -40
+  tail -f {node.mount}/default/logs/processes/current.ndjson | jq -c '{{pid,comm,pcpu}}'
+  grep -rh installed {node.mount}/default/logs/packages | tail -3
+  export ZO_ROOT_USER_EMAIL={EMAIL} ZO_ROOT_USER_PASSWORD='{PASSWORD}' WEIR_URL={node.url}
+  {node.binary} query 'SELECT comm, max(rss) AS rss_kb FROM processes GROUP BY comm ORDER BY rss_kb DESC LIMIT 5'
+  curl -s -u "$ZO_ROOT_USER_EMAIL:$ZO_ROOT_USER_PASSWORD" -d '[{{"log":"hello","level":"info"}}]' \\
+      http://127.0.0.1:{port}/api/default/mine/_json
+
+Ctrl-C stops it and unmounts.
+""", flush=True)
+
+
+def run(binary):
+    node = Node(binary, "data/weir", int(os.environ.get("ZO_HTTP_PORT", "5080")))
+    journal = Journal()
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    print("starting a node ...", flush=True)
+    node.start()
+    try:
+        show_welcome(node, feed_once(node, journal, first=True))
+        while not stop.wait(FEED_SECONDS):
+            if node.process.poll() is not None:
+                print(f"weir serve ended with {node.process.returncode}:\n{node.log_tail()}")
+                return 1
+            feed_once(node, journal, first=False)
+    finally:
+        print("\nstopping ...", flush=True)
+        code = node.stop()
+    print("stopped; the mount is gone. The data stays in data/weir.")
+    return code
+
+
+def expect(truth, what):
+    print(("ok    " if truth else "FAIL  ") + what, flush=True)
+    if not truth:
+        raise SystemExit(1)
+
+
+def mounted_lines(node, stream):
+    """Every line of a stream's files, read from the mount."""
+    lines = []
+    for folder, _, names in os.walk(f"{node.mount}/default/logs/{stream}"):
+        for name in sorted(names):
+            if name.endswith(".ndjson") and name != "current.ndjson":
+                with open(os.path.join(folder, name), "rb") as file:
+                    lines += file.read().splitlines()
+    return lines
+
+
+def children(node):
+    """{name: pid} of the processes below the supervisor."""
+    found = {}
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/stat") as stat, open(f"/proc/{pid}/cmdline", "rb") as cmdline:
+                parent = int(stat.read().rsplit(")", 1)[1].split()[1])
+                words = cmdline.read().split(b"\0")
+        except OSError:
+            continue
+        if parent == node.process.pid and len(words) > 1:
+            found[words[1].decode()] = int(pid)
+    return found
+
+
+def check_counts(node, stored, when):
+    for stream, count in stored.items():
+        answered = node.sql(f'SELECT count(*) AS n FROM "{stream}"')[0]["n"]
+        lines = mounted_lines(node, stream)
+        expect(
+            answered == count == len(lines),
+            f"{when}: {stream}: {count} acknowledged, {answered} by SQL, {len(lines)} lines on the mount",
+        )
+
+
+def check_kills(node, stored):
+    for name in ("engine", "gateway", "fs"):
+        before = children(node).get(name)
+        os.kill(before, signal.SIGKILL)
+        deadline = time.monotonic() + 30
+        while children(node).get(name) in (None, before) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        node.wait_ready()
+        check_counts(node, stored, f"after kill -9 of {name}")
+        stored["probe"] = stored.get("probe", 0) + node.send("probe", [{"log": f"after {name}", "n": 1}])
+    check_counts(node, stored, "after writing again")
+
+
+def check_mount(node):
+    lines = mounted_lines(node, "processes")
+    expect(all(json.loads(line)["_timestamp"] > 0 for line in lines), "every line is one JSON object with a time")
+    found = subprocess.run(
+        ["grep", "-rlF", "weir", f"{node.mount}/default/logs/processes"], capture_output=True, check=False
+    )
+    expect(found.returncode == 0, "grep -r finds our own processes on the mount")
+    try:
+        open(f"{node.mount}/default/new", "w").close()
+        expect(False, "the mount is read-only")
+    except OSError as error:
+        expect(error.errno == 30, "a stray write gets EROFS")
+
+
+def check(binary):
+    scratch = tempfile.mkdtemp(prefix="weir-check-")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    node = Node(binary, os.path.join(scratch, "weir"), port)
+    try:
+        began = time.monotonic()
+        node.start()
+        print(f"ok    ready after {time.monotonic() - began:.2f} s", flush=True)
+        stored = feed_once(node, Journal(), first=True)
+        expect(sum(stored.values()) > 0, f"fed {stored}")
+        check_counts(node, stored, "at once")
+        check_mount(node)
+        top = node.sql("SELECT comm, max(rss) AS rss_kb FROM processes GROUP BY comm ORDER BY rss_kb DESC LIMIT 3")
+        expect(len(top) == 3 and top[0]["rss_kb"] >= top[2]["rss_kb"], f"SQL over HTTP: {top}")
+        check_kills(node, stored)
+        os.killpg(node.process.pid, signal.SIGKILL)
+        node.process.wait()
+        node.start()
+        check_counts(node, stored, "after kill -9 of everything")
+        expect(node.stop() == 0, "SIGTERM stops the node with exit code 0")
+        mounts = open("/proc/self/mountinfo").read()
+        expect(f" {node.mount} " not in mounts, "nothing is left mounted")
+        node.start()
+        check_counts(node, stored, "after an orderly restart")
+        expect(node.stop() == 0, "and it stops again")
+        print("all is well")
+        return 0
+    finally:
+        node.stop()
+        subprocess.run(["fusermount3", "-uzq", node.mount], check=False, stderr=subprocess.DEVNULL)
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--binary", required=True)
+    parser.add_argument("--check", action="store_true")
+    args = parser.parse_args()
+    sys.exit(check(args.binary) if args.check else run(args.binary))
+
+
+if __name__ == "__main__":
+    main()
