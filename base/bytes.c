@@ -147,6 +147,8 @@ static bool grow_to(struct buf *b, size_t need)
         cap = need;
     if (cap > b->max)
         cap = b->max;
+    if (cap == SIZE_MAX)
+        return false;
     char *data = realloc(b->data, cap + 1); /* one more for the final NUL */
     if (!data)
         return false;
@@ -160,9 +162,9 @@ bool buf_reserve(struct buf *b, size_t extra)
 {
     if (b->failed)
         return false;
-    if (extra <= b->cap - b->len && b->data)
+    if (extra <= b->cap - b->len)
         return true;
-    if (extra > b->max - b->len || b->max == SIZE_MAX || !grow_to(b, b->len + extra)) {
+    if (extra > b->max - b->len || !grow_to(b, b->len + extra)) {
         b->failed = true;
         return false;
     }
@@ -219,7 +221,7 @@ void buf_printf(struct buf *b, const char *fmt, ...)
     int n = vsnprintf(NULL, 0, fmt, args);
     if (n < 0)
         b->failed = true;
-    else if (buf_reserve(b, (size_t)n))
+    else if (n > 0 && buf_reserve(b, (size_t)n))
         b->len += (size_t)vsnprintf(b->data + b->len, (size_t)n + 1, fmt, again);
     va_end(again);
     va_end(args);
