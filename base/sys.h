@@ -27,7 +27,7 @@ struct sys_fault {
 };
 typedef int (*sys_fault_hook)(struct sys_fault *f, void *ctx);
 void sys_fault_set(sys_fault_hook hook, void *ctx);
-uint64_t sys_fault_calls(void); /* wrapped calls since sys_fault_set */
+uint64_t sys_fault_calls(void); /* wrapped calls since sys_fault_set; 0 without a hook */
 
 int sys_open(const char *path, int flags, mode_t mode); /* always O_CLOEXEC */
 int sys_openat(int dirfd, const char *path, int flags, mode_t mode);
@@ -54,8 +54,10 @@ enum err_code sys_write_full(int fd, const void *p, size_t n, off_t off, struct 
 enum err_code sys_writev_full(int fd, struct iovec *iov, int iovcnt, off_t off, struct err *e);
 enum err_code sys_mkdirs(const char *path, mode_t mode, struct err *e); /* like mkdir -p */
 enum err_code sys_fsync_dir(const char *path, struct err *e);
-/* Write `path` through a temporary name, fsync, rename, fsync of the directory. */
+/* Write `path` through a temporary name (<path>.tmp, so one writer a path), fsync, rename, fsync of
+ * the directory. */
 enum err_code sys_replace_file(const char *path, const void *p, size_t n, mode_t mode, struct err *e);
-enum err_code sys_read_file(const char *path, struct buf *out, struct err *e); /* up to out->max */
+/* Clears and fills *out; TOOBIG when the file is larger than out->max. */
+enum err_code sys_read_file(const char *path, struct buf *out, struct err *e);
 
 #endif

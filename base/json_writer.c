@@ -1,0 +1,302 @@
+/* base/json_writer.c - JSON written value by value: strings with escapes, shortest doubles. */
+#include <assert.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+#include "base/json.h"
+#include "base/utf8.h"
+
+/* ---- strings ---- */
+
+/* The letter after the backslash, 'u' for \u00XX, 0 for a byte that stands for itself. */
+static const char ESCAPE[256] = {
+    ['"'] = '"', ['\\'] = '\\', ['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r',
+    ['\t'] = 't', [0x00] = 'u', [0x01] = 'u', [0x02] = 'u', [0x03] = 'u', [0x04] = 'u',
+    [0x05] = 'u', [0x06] = 'u', [0x07] = 'u', [0x0B] = 'u', [0x0E] = 'u', [0x0F] = 'u',
+    [0x10] = 'u', [0x11] = 'u', [0x12] = 'u', [0x13] = 'u', [0x14] = 'u', [0x15] = 'u',
+    [0x16] = 'u', [0x17] = 'u', [0x18] = 'u', [0x19] = 'u', [0x1A] = 'u', [0x1B] = 'u',
+    [0x1C] = 'u', [0x1D] = 'u', [0x1E] = 'u', [0x1F] = 'u',
+};
+
+static void add_escape(struct buf *out, unsigned char c)
+{
+    static const char HEX[] = "0123456789abcdef";
+    char text[6] = {'\\', ESCAPE[c], '0', '0', HEX[c >> 4], HEX[c & 15]};
+    buf_add(out, text, ESCAPE[c] == 'u' ? 6 : 2);
+}
+
+/* Valid UTF-8, without the quotes. */
+static void add_escaped(struct buf *out, struct str s)
+{
+    size_t from = 0;
+    for (size_t i = 0; i < s.len; i++) {
+        if (!ESCAPE[(unsigned char)s.ptr[i]])
+            continue;
+        buf_add(out, s.ptr + from, i - from);
+        add_escape(out, (unsigned char)s.ptr[i]);
+        from = i + 1;
+    }
+    buf_add(out, s.ptr + from, s.len - from);
+}
+
+void json_escape(struct buf *out, struct str s)
+{
+    buf_add_char(out, '"');
+    while (s.len) {
+        size_t good = utf8_valid_prefix(s);
+        add_escaped(out, (struct str){s.ptr, good});
+        s = (struct str){s.ptr + good, s.len - good};
+        size_t bad = utf8_invalid_part(s);
+        if (bad)
+            buf_add_cstr(out, "\xEF\xBF\xBD");
+        s = (struct str){s.ptr + bad, s.len - bad};
+    }
+    buf_add_char(out, '"');
+}
+
+/* ---- doubles ---- */
+
+enum { FRACTION_DIGITS_MAX = 9 };
+static const double INTEGRAL_MAX = 1e15;
+
+static size_t write_u64(uint64_t v, char *dst)
+{
+    char digits[20];
+    size_t n = 0, len;
+    do {
+        digits[n++] = (char)('0' + v % 10);
+        v /= 10;
+    } while (v);
+    for (len = 0; n > 0;)
+        dst[len++] = digits[--n];
+    return len;
+}
+
+/* v = mantissa / 10^digits: "12.345", or "12.0" for digits 0. */
+static size_t write_decimal(uint64_t mantissa, unsigned digits, uint64_t power, char *dst)
+{
+    size_t len = write_u64(mantissa / power, dst);
+    dst[len++] = '.';
+    if (digits == 0) {
+        dst[len++] = '0';
+        return len;
+    }
+    uint64_t fraction = mantissa % power;
+    for (unsigned i = digits; i > 0; i--, fraction /= 10)
+        dst[len + i - 1] = (char)('0' + fraction % 10);
+    return len + digits;
+}
+
+/* Most doubles of the world have few decimals.  When m / 10^k == v with both exact in a double
+ * (m < 10^15), the division is correctly rounded, so that "m / 10^k" reads back as v; the smallest
+ * such k is the shortest text.  Returns 0 when there is none. */
+static size_t write_short(double v, char *dst)
+{
+    uint64_t power = 1;
+    if (v >= INTEGRAL_MAX || (v != 0 && v < 1e-5))
+        return 0;
+    for (unsigned k = 0; k <= FRACTION_DIGITS_MAX; k++, power *= 10) {
+        double scaled = nearbyint(v * (double)power);
+        if (scaled >= INTEGRAL_MAX)
+            return 0;
+        if (scaled / (double)power == v)
+            return write_decimal((uint64_t)scaled, k, power, dst);
+    }
+    return 0;
+}
+
+/* printf's "1e+16" and "1e-07" become "1e16" and "1e-7"; "123" becomes "123.0". */
+static size_t tidy(const char *text, char *dst)
+{
+    size_t len = 0;
+    bool plain = true;
+    for (; *text && *text != 'e'; text++) {
+        plain = plain && *text != '.';
+        dst[len++] = *text;
+    }
+    if (*text == 'e') {
+        dst[len++] = *text++;
+        if (*text == '-')
+            dst[len++] = '-';
+        text++;
+        text += strspn(text, "0");
+        plain = false;
+    }
+    while (*text)
+        dst[len++] = *text++;
+    if (plain) {
+        dst[len++] = '.';
+        dst[len++] = '0';
+    }
+    return len;
+}
+
+/* Fifteen digits always survive a double and 17 always tell it; subnormals know fewer. */
+static size_t write_general(double v, char *dst)
+{
+    char text[32];
+    for (int precision = v < 0x1p-1022 ? 1 : 15; precision <= 17; precision++) {
+        snprintf(text, sizeof text, "%.*g", precision, v);
+        if (strtod(text, NULL) == v)
+            break;
+    }
+    return tidy(text, dst);
+}
+
+size_t f64_format(double v, char *dst)
+{
+    assert(isfinite(v));
+    size_t sign = 0;
+    if (signbit(v))
+        dst[sign++] = '-';
+    double magnitude = fabs(v);
+    size_t len = write_short(magnitude, dst + sign);
+    if (len == 0)
+        len = write_general(magnitude, dst + sign);
+    dst[sign + len] = '\0';
+    return sign + len;
+}
+
+/* ---- the streaming writer ---- */
+
+static void before_value(struct json_writer *w)
+{
+    if (w->after_key) {
+        w->after_key = false;
+        return;
+    }
+    if (w->depth == 0)
+        return;
+    assert(!w->is_object[w->depth - 1]); /* a member needs its key first */
+    if (w->comma[w->depth - 1])
+        buf_add_char(w->out, ',');
+    w->comma[w->depth - 1] = true;
+}
+
+static void open_container(struct json_writer *w, bool object)
+{
+    before_value(w);
+    assert(w->depth < ARRAY_LEN(w->comma));
+    w->comma[w->depth] = false;
+    w->is_object[w->depth] = object;
+    w->depth++;
+    buf_add_char(w->out, object ? '{' : '[');
+}
+
+void jw_object(struct json_writer *w)
+{
+    open_container(w, true);
+}
+
+void jw_array(struct json_writer *w)
+{
+    open_container(w, false);
+}
+
+void jw_end(struct json_writer *w)
+{
+    assert(w->depth > 0 && !w->after_key);
+    w->depth--;
+    buf_add_char(w->out, w->is_object[w->depth] ? '}' : ']');
+}
+
+void jw_key(struct json_writer *w, struct str key)
+{
+    assert(w->depth > 0 && w->is_object[w->depth - 1] && !w->after_key);
+    if (w->comma[w->depth - 1])
+        buf_add_char(w->out, ',');
+    w->comma[w->depth - 1] = true;
+    json_escape(w->out, key);
+    buf_add_char(w->out, ':');
+    w->after_key = true;
+}
+
+void jw_str(struct json_writer *w, struct str v)
+{
+    before_value(w);
+    json_escape(w->out, v);
+}
+
+void jw_cstr(struct json_writer *w, const char *v)
+{
+    jw_str(w, str_from(v));
+}
+
+void jw_i64(struct json_writer *w, int64_t v)
+{
+    before_value(w);
+    buf_add_i64(w->out, v);
+}
+
+void jw_u64(struct json_writer *w, uint64_t v)
+{
+    before_value(w);
+    buf_add_u64(w->out, v);
+}
+
+void jw_f64(struct json_writer *w, double v)
+{
+    char text[32];
+    if (!isfinite(v)) {
+        jw_null(w);
+        return;
+    }
+    before_value(w);
+    buf_add(w->out, text, f64_format(v, text));
+}
+
+void jw_bool(struct json_writer *w, bool v)
+{
+    before_value(w);
+    buf_add_cstr(w->out, v ? "true" : "false");
+}
+
+void jw_null(struct json_writer *w)
+{
+    before_value(w);
+    buf_add_cstr(w->out, "null");
+}
+
+void jw_raw(struct json_writer *w, struct str json)
+{
+    before_value(w);
+    buf_add_str(w->out, json);
+}
+
+void jw_kstr(struct json_writer *w, const char *key, struct str v)
+{
+    jw_key(w, str_from(key));
+    jw_str(w, v);
+}
+
+void jw_kcstr(struct json_writer *w, const char *key, const char *v)
+{
+    jw_key(w, str_from(key));
+    jw_cstr(w, v);
+}
+
+void jw_ki64(struct json_writer *w, const char *key, int64_t v)
+{
+    jw_key(w, str_from(key));
+    jw_i64(w, v);
+}
+
+void jw_ku64(struct json_writer *w, const char *key, uint64_t v)
+{
+    jw_key(w, str_from(key));
+    jw_u64(w, v);
+}
+
+void jw_kbool(struct json_writer *w, const char *key, bool v)
+{
+    jw_key(w, str_from(key));
+    jw_bool(w, v);
+}
+
+void jw_kf64(struct json_writer *w, const char *key, double v)
+{
+    jw_key(w, str_from(key));
+    jw_f64(w, v);
+}
