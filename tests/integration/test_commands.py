@@ -1,0 +1,135 @@
+"""The weir binary's commands: config, query, and how serve refuses."""
+import csv
+import io
+import json
+import os
+import re
+import subprocess
+import tempfile
+import unittest
+
+from weirlib import BINARY, EMAIL, PASSWORD, ROOT, NodeCase, TestNode, main
+
+
+def weir(*args, env=None, timeout=60):
+    full = {k: v for k, v in os.environ.items() if not k.startswith(("ZO_", "WEIR_"))}
+    full.update(env or {})
+    return subprocess.run([BINARY, *args], env=full, capture_output=True, text=True, timeout=timeout, check=False)
+
+
+class Config(unittest.TestCase):
+    def test_text_shows_value_and_origin(self):
+        out = weir("config", env={"ZO_HTTP_PORT": "5099"}).stdout
+        self.assertRegex(out, r"ZO_HTTP_PORT +5099 +environment")
+        self.assertRegex(out, r"ZO_QUERY_TIMEOUT +600 +default")
+
+    def test_secrets_are_masked(self):
+        for form in ([], ["--json"], ["--markdown"], ["--help-texts"]):
+            self.assertNotIn("hunter2", weir("config", *form, env={"ZO_ROOT_USER_PASSWORD": "hunter2"}).stdout)
+
+    def test_json_is_whole(self):
+        doc = json.loads(weir("config", "--json").stdout)
+        self.assertEqual(doc["ZO_HTTP_PORT"]["value"], 5080)
+        self.assertEqual(doc["ZO_HTTP_PORT"]["max"], 65535)
+
+    def test_the_readme_shows_the_table(self):
+        with open(os.path.join(ROOT, "README.md")) as readme:
+            self.assertIn(weir("config", "--markdown").stdout, readme.read())
+
+    def test_a_value_out_of_range_is_fatal_with_name_value_and_range(self):
+        for name, value in (("ZO_HTTP_PORT", "70000"), ("ZO_HTTP_PORT", "x"), ("ZO_QUERY_TIMEOUT", "-1"),
+                            ("WEIR_JOURNAL_MAX", "99999999999999999999"), ("ZO_WAL_FSYNC_DISABLED", "maybe")):
+            result = weir("serve", env={name: value})
+            self.assertEqual(result.returncode, 78)
+            self.assertIn(f"{name}={value}", result.stderr)
+
+    def test_units_are_understood(self):
+        for value in ("1073741824", "1048576K", "1024M", "1GiB", "1g"):
+            result = weir("config", env={"WEIR_JOURNAL_MAX": value})
+            self.assertEqual(result.returncode, 0, result.stderr)
+
+
+class Usage(unittest.TestCase):
+    def test_help_is_there_for_every_command(self):
+        listing = weir("--help").stdout
+        for name in re.findall(r"^  (\w+) ", listing, re.M):
+            result = weir(name, "--help")
+            self.assertEqual(result.returncode, 0)
+            self.assertIn(f"usage: weir {name}", result.stdout)
+
+    def test_mistakes_exit_with_2(self):
+        for args in ([], ["nosuch"], ["query"], ["query", "--nosuch", "x"], ["config", "--nosuch"], ["query", "--last", "1x", "SELECT 1"]):
+            self.assertEqual(weir(*args).returncode, 2, args)
+
+    def test_query_without_a_node_says_what_to_do(self):
+        result = weir("query", "--url", "http://127.0.0.1:1", "SELECT 1")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("weir serve", result.stderr)
+
+
+class Serve(unittest.TestCase):
+    def test_a_first_start_without_a_root_user_is_refused(self):
+        with tempfile.TemporaryDirectory() as scratch:
+            result = weir("serve", env={"ZO_DATA_DIR": scratch + "/weir", "ZO_HTTP_PORT": "21599"})
+            self.assertEqual(result.returncode, 78)
+            self.assertIn("ZO_ROOT_USER_EMAIL", result.stderr)
+            self.assertNotIn(scratch, open("/proc/self/mountinfo").read())
+
+    def test_a_second_owner_of_a_data_directory_is_refused_and_the_first_named(self):
+        node = TestNode()
+        self.addCleanup(node.destroy)
+        node.start()
+        result = weir("serve", env={k: v for k, v in node.env.items() if k.startswith("ZO_")})
+        self.assertEqual(result.returncode, 78)
+        self.assertIn(f"process {node.process.pid}", result.stderr)
+        self.assertEqual(node.post_json("still", [{"a": 1}])[0], 200)
+
+    def test_a_data_directory_on_its_own_mount_is_refused(self):
+        with tempfile.TemporaryDirectory() as scratch:
+            result = weir("serve", env={"ZO_DATA_DIR": scratch + "/m/weir", "WEIR_MOUNT_DIR": scratch + "/m"})
+            self.assertEqual(result.returncode, 78)
+            self.assertIn("lies on the mount", result.stderr)
+
+    def test_unknown_settings_are_reported_and_not_fatal(self):
+        node = TestNode(ZO_NO_SUCH_THING="1")
+        self.addCleanup(node.destroy)
+        node.start()
+        self.assertIn("ZO_NO_SUCH_THING", open(node.log_path).read())
+
+
+class Query(NodeCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.node.post_json("app", [{"level": lv, "n": n, "log": text} for lv, n, text in
+                                   (("info", 1, "plain"), ("error", 2, 'with "quotes", commas\nand lines'), ("info", 3, "naïve 🌊"))])
+
+    def query(self, *args):
+        return weir("query", *args, env={"WEIR_URL": self.node.url, "ZO_ROOT_USER_EMAIL": EMAIL, "ZO_ROOT_USER_PASSWORD": PASSWORD})
+
+    def test_json_lines_are_the_form_in_a_pipe(self):
+        result = self.query("SELECT n, log FROM app ORDER BY n")
+        self.assertEqual([json.loads(line)["n"] for line in result.stdout.splitlines()], [1, 2, 3], result.stderr)
+
+    def test_csv_reads_back(self):
+        result = self.query("--format", "csv", "SELECT level, n, log FROM app ORDER BY n")
+        rows = list(csv.reader(io.StringIO(result.stdout)))
+        self.assertEqual(rows[0], ["level", "n", "log"])
+        self.assertEqual(rows[2], ["error", "2", 'with "quotes", commas\nand lines'])
+
+    def test_a_table_is_aligned(self):
+        result = self.query("--format", "table", "SELECT level, count(*) AS n FROM app GROUP BY level ORDER BY n DESC")
+        self.assertEqual(result.stdout.splitlines(), ["level  n", "info   2", "error  1"])
+        self.assertIn("2 rows", result.stderr)
+
+    def test_errors_are_clear(self):
+        result = self.query("SELECT nosuch FROM app")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("nosuch", result.stderr)
+
+    def test_the_time_range_counts(self):
+        self.assertEqual(self.query("--from", "2020-01-01T00:00:00Z", "--to", "2020-01-02T00:00:00Z", "SELECT * FROM app").stdout, "")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""Past its limits a node says so and loses nothing."""
+import base64
+import json
+import os
+import socket
+import threading
+import time
+import unittest
+
+from weirlib import EMAIL, PASSWORD, NodeCase, TestNode, main, now_us, wait_for
+
+
+class JournalFull(NodeCase):
+    settings = {"WEIR_JOURNAL_MAX": "256MiB"}
+
+    def test_a_full_journal_is_503_and_everything_else_goes_on(self):
+        pad = "x" * 1000
+        stored = 0
+        status = 200
+        for _ in range(500):
+            status, reply = self.node.post_json("full", [{"i": i, "pad": pad} for i in range(1000)])
+            if status != 200:
+                break
+            stored += reply["status"][0]["successful"]
+        self.assertEqual(status, 503, "the journal never became full")
+        status, headers, _ = self.node.raw("POST", "/api/default/full/_json", b'[{"a":1}]')
+        self.assertEqual(status, 503)
+        self.assertIn("retry-after", headers)
+        self.assertEqual(self.node.hits("SELECT count(*) AS n FROM full"), [{"n": stored}])
+        self.assertEqual(sum(open(p, "rb").read().count(b"\n") for p in self.node.files("full")), stored)
+        self.node.kill_everything()
+        self.node.start()
+        self.assertEqual(self.node.hits("SELECT count(*) AS n FROM full"), [{"n": stored}])
+
+
+class Queries(NodeCase):
+    settings = {"ZO_QUERY_TIMEOUT": "1", "WEIR_QUERY_SIZE_MAX": "5000"}
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        for start in range(0, 20000, 5000):
+            cls.node.post_json("many", [{"i": i} for i in range(start, start + 5000)])
+
+    def test_a_query_past_its_deadline_is_stopped(self):
+        began = time.monotonic()
+        status, reply = self.node.search("SELECT count(*) AS n FROM many a, many b, many c WHERE a.i * b.i + c.i = 7")
+        self.assertEqual((status, reply["code"]), (408, 20010), reply)
+        self.assertLess(time.monotonic() - began, 20)
+        self.assertEqual(self.node.hits("SELECT count(*) AS n FROM many"), [{"n": 20000}])
+
+    def test_a_size_past_the_limit_is_400(self):
+        self.assertEqual(self.node.search("SELECT * FROM many", size=5001)[0], 400)
+        self.assertEqual(self.node.search("SELECT * FROM many LIMIT 5001")[0], 400)
+
+    def test_size_and_from_page_through(self):
+        seen = []
+        for start in range(0, 20000, 4000):
+            seen += [h["i"] for h in self.node.hits("SELECT i FROM many ORDER BY i", **{"from": start, "size": 4000})]
+        self.assertEqual(seen, list(range(20000)))
+
+    def test_a_client_that_goes_away_cancels_its_query(self):
+        body = json.dumps({"query": {"sql": "SELECT count(*) FROM many a, many b, many c WHERE a.i * b.i = c.i",
+                                     "start_time": 1_000_000, "end_time": now_us() + 1_000_000}}).encode()
+        auth = base64.b64encode(f"{EMAIL}:{PASSWORD}".encode()).decode()
+        for _ in range(20):
+            with socket.create_connection(("127.0.0.1", self.node.port)) as s:
+                s.sendall(f"POST /api/default/_search HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {auth}\r\n"
+                          f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+        wait_for(lambda: self.node.search("SELECT count(*) AS n FROM many")[0] == 200, what="an answer after the cancelled ones")
+
+
+class ManyStreams(unittest.TestCase):
+    def test_a_thousand_streams_from_many_clients(self):
+        node = TestNode()
+        self.addCleanup(node.destroy)
+        node.start()
+
+        def write(worker):
+            for i in range(100):
+                assert node.post_json(f"s{worker * 100 + i}", [{"i": i}])[0] == 200
+
+        threads = [threading.Thread(target=write, args=(w,)) for w in range(10)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        self.assertEqual(len(os.listdir(f"{node.mount}/default/logs")), 1000)
+        self.assertEqual(sum(len(node.lines(f"s{i}")) for i in range(1000)), 1000)
+        self.assertEqual(node.stop(), 0)
+
+
+if __name__ == "__main__":
+    main()
