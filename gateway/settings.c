@@ -169,6 +169,8 @@ static void take_env(struct settings *s, const char *entry)
     if (!str_cut(str_from(entry), '=', &name, &value))
         return;
     i = find_row(name);
+    if (i >= 0 && value.len == 0 && rows[i].type != SET_TEXT)
+        return; /* charts set names to nothing to mean the default */
     if (i >= 0) {
         s->values[i].text = arena_strdup(&s->arena, value);
         s->values[i].is_set = true;
