@@ -56,7 +56,7 @@ static void bad_values_name_setting_and_value(void **state)
         "ZO_HTTP_PORT=0",
         "ZO_HTTP_PORT=65536",
         "ZO_HTTP_PORT=5080x",
-        "ZO_HTTP_PORT=",
+        "ZO_HTTP_PORT=7 7",
         "ZO_QUERY_TIMEOUT=0",
         "ZO_QUERY_TIMEOUT=10y",
         "WEIR_JOURNAL_MAX=-1",
