@@ -1,0 +1,91 @@
+/* gateway/gate.h - what SQL may do here: DuckDB's own tree, checked and rewritten.
+ *
+ * The input is the document of json_serialize_sql.  gate_check walks it three times: shape (every
+ * object is one of gate_nodes.c, member for member), meaning (gate_rewrite.c: tables become streams
+ * of the caller's organisation, functions are those of gate_functions.tbl), page (gate_page.c:
+ * default order, LIMIT, OFFSET).  What is not known is refused.  The same input gives the same
+ * output.
+ *
+ * Invariant of an accepted tree: each table name in it is weir_t<i> (a view over a stream, row i of
+ * `tables`) or weir_c<i> (a CTE of the tree), so no name of the caller's ever reaches the engine's
+ * catalogue or its file readers, whatever its own scoping rules say.
+ *
+ * Good for: one statement of one caller.  Not for: column names and types, which the engine checks.
+ * Errors: INVALID with the reference's code in e->detail (20001 ...).  Thread safety: none needed,
+ * everything is in the caller's arena.
+ */
+#ifndef WEIR_GATEWAY_GATE_H
+#define WEIR_GATEWAY_GATE_H
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/json.h"
+#include "gateway/catalog.h"
+
+#define GATE_DEPTH_MAX 400  /* levels of the JSON tree */
+#define GATE_NESTING_MAX 24 /* SELECTs inside SELECTs */
+#define GATE_TABLES_MAX 64  /* different streams of one statement */
+#define GATE_CTES_MAX 1000  /* WITH entries of one statement */
+#define GATE_NAME_BYTES 24  /* "weir_t<i>" */
+
+/* The reference's numbers for search errors (§2.5). */
+enum search_code {
+    SEARCH_SQL_NOT_VALID = 20001,
+    SEARCH_STREAM_NOT_FOUND = 20002,
+    SEARCH_FTS_FIELD_NOT_FOUND = 20003,
+    SEARCH_FIELD_NOT_FOUND = 20004,
+    SEARCH_FUNCTION_NOT_DEFINED = 20005,
+    SEARCH_TYPE_NOT_COMPATIBLE = 20007,
+    SEARCH_SQL_EXECUTE = 20008,
+    SEARCH_CANCELLED = 20009,
+    SEARCH_TIMEOUT = 20010,
+    SEARCH_INVALID_PARAMS = 20011
+};
+/* Fills *e with ERR_INVALID and the number. */
+enum err_code search_error(struct err *e, enum search_code code, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Finds a stream of the caller's organisation by its name as the SQL has it; NOTFOUND when there is
+ * none.  What it returns stays valid until the caller of gate_check lets go of `tables`. */
+typedef enum err_code (*gate_find)(void *ctx, enum stream_type type, struct str name,
+                                   const struct catalog_stream **out, struct err *e);
+
+struct gate_options {
+    enum stream_type type;        /* of tables without a qualifier */
+    int64_t start_us, end_us;     /* for a histogram that names no interval */
+    int64_t histogram_interval_s; /* the same, from the request; 0 = by the range */
+    int64_t from, size;           /* size <= 0: default_limit */
+    uint64_t size_max, default_limit;
+    const char *fts_extra; /* more fields for match_all, separated by commas; may be NULL */
+    gate_find find;
+    void *find_ctx;
+};
+
+struct gate_table {
+    const struct catalog_stream *stream;
+    char name[GATE_NAME_BYTES]; /* weir_t<i> */
+};
+struct gate_result {
+    struct json *document; /* the rewritten tree, the caller's document changed in place */
+    struct gate_table *tables;
+    size_t table_count;
+    bool has_histogram; /* a histogram() stands in it; the first one's interval */
+    int64_t histogram_interval_us;
+};
+
+/* On failure `out->tables` still names the streams that were found, so that they can be let go. */
+enum err_code gate_check(struct json *document, const struct gate_options *o, struct arena *a,
+                         struct gate_result *out, struct err *e);
+/* A document that counts the rows of `document`, a checked one, without its LIMIT, OFFSET and
+ * ORDER BY: select count(*) as zo_sql_num from (...).  NULL when the arena is full. */
+struct json *gate_count_document(const struct json *document, struct arena *a);
+
+/* Cuts EXPLAIN or EXPLAIN ANALYZE, as tokens, off the front of *sql (after comments and blanks);
+ * returns "", "EXPLAIN" or "EXPLAIN ANALYZE". */
+const char *gate_cut_explain(struct str *sql);
+/* The bucket of a histogram over [start, end) when the SQL names none (reference §2.2). */
+int64_t gate_histogram_interval_us(int64_t start_us, int64_t end_us);
+/* '5 minutes', '30 s', '1h', '1 month': either *us or, for months and years, *months is set. */
+bool gate_parse_interval(struct str text, int64_t *us, int64_t *months);
+
+#endif

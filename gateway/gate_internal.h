@@ -1,0 +1,80 @@
+/* gateway/gate_internal.h - what the files of the gate share among themselves. */
+#ifndef WEIR_GATEWAY_GATE_INTERNAL_H
+#define WEIR_GATEWAY_GATE_INTERNAL_H
+
+#include "gateway/gate.h"
+
+/* gate_nodes.c: shape.  Afterwards every member named there exists with the kind named there. */
+enum err_code gate_check_shape(const struct json *document, struct err *e);
+
+/* gate_functions.c: the allow-list. */
+enum gate_use {
+    USE_SCALAR = 1,
+    USE_AGGREGATE = 2,
+    USE_WINDOW = 4,
+    USE_TABLE = 8,
+    USE_TEXT = 16,      /* the first argument is cast to VARCHAR: numbers are searched as text */
+    USE_HISTOGRAM = 32, /* rewritten by gate_rewrite.c */
+    USE_MATCH_ALL = 64,
+    USE_COALESCE = 128 /* becomes the COALESCE operator */
+};
+struct gate_function {
+    const char *name;   /* lower case */
+    unsigned uses;      /* of enum gate_use */
+    const char *engine; /* what the engine calls it; NULL: the same */
+};
+const struct gate_function *gate_function_find(struct str name); /* any case; NULL: not allowed */
+const struct gate_function *gate_function_list(size_t *count);   /* sorted by name */
+
+/* gate_rewrite.c: meaning.  An item of FROM, as the names of its SELECT see it. */
+struct gate_source {
+    const struct gate_source *next;
+    struct str alias;
+    struct str qualifier;                /* "metrics" in metrics.cpu; empty: none was written */
+    const struct catalog_stream *stream; /* NULL: something derived */
+    const struct json *node;             /* derived: the query behind it; NULL: a table function */
+    const struct gate_source *behind;    /* derived: the FROM items of that query */
+    const struct json *renamed;          /* derived: its columns' new names, maybe none */
+};
+struct gate {
+    const struct gate_options *o;
+    struct arena *a;
+    struct gate_result *out;
+    unsigned cte_count, nesting;
+    unsigned session_names; /* bit i: session_names[i] stands as a bare column (gate_rewrite.c) */
+    const struct gate_source *outermost; /* FROM of the outermost SELECT */
+    struct err *e;
+};
+enum err_code gate_rewrite(struct gate *g, struct json *node);
+
+/* gate_streams.c: names of tables. */
+enum err_code gate_resolve_stream(struct gate *g, struct json *table, struct gate_source *source);
+
+/* gate_text.c: match_all and histogram. */
+enum err_code gate_rewrite_match_all(struct gate *g, struct json *call,
+                                     const struct gate_source *sources);
+enum err_code gate_rewrite_histogram(struct gate *g, struct json *call);
+
+/* gate_page.c: default order, LIMIT and OFFSET of the outermost node. */
+enum err_code gate_page(struct gate *g, struct json *node);
+
+/* gate_build.c: new pieces of tree.  NULL when the arena is full. */
+struct json *build_function(struct arena *a, const char *name, struct json *children);
+struct json *build_array(struct arena *a);
+struct json *build_column(struct arena *a, struct str qualifier, struct str name);
+struct json *build_text(struct arena *a, struct str value);
+struct json *build_i64(struct arena *a, int64_t value);
+struct json *build_cast(struct arena *a, struct json *child, const char *type_id);
+struct json *build_order_desc(struct arena *a, struct json *expression);
+/* select <list> from (<statement>) */
+struct json *build_select(struct arena *a, struct json *list, struct json *statement);
+struct json *build_limit(struct arena *a, struct json *limit, struct json *offset);
+/* Put `with` in the place of `slot`: parent and siblings stay. */
+void tree_replace(struct json *slot, const struct json *with);
+/* The content of `slot` as a node of its own, so that it can move into another. */
+struct json *tree_take(struct arena *a, const struct json *slot);
+void tree_set(struct arena *a, struct json *object, const char *key, struct json *value);
+bool tree_is(const struct json *object, const char *key, const char *text);
+enum err_code gate_no_memory(struct err *e);
+
+#endif

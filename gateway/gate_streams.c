@@ -1,0 +1,80 @@
+/* gateway/gate_streams.c - turns the name of a table into a stream of the caller's organisation.
+ *
+ * A name may carry one qualifier, the stream's type: logs, metrics, traces, enrich or
+ * enrichment_tables.  Any other, and any catalogue, is an unknown stream: another organisation
+ * cannot be named.  The table becomes weir_t<i>, one number for each different stream, and keeps
+ * the written name as its alias, so that qualified columns still find it.
+ */
+#include "base/cleanup.h"
+#include "gateway/gate_internal.h"
+
+#include <stdio.h>
+
+static bool type_of_qualifier(struct str s, enum stream_type *out)
+{
+    static const struct {
+        const char *word;
+        enum stream_type type;
+    } words[] = {
+        {"logs", STREAM_LOGS},
+        {"metrics", STREAM_METRICS},
+        {"traces", STREAM_TRACES},
+        {"enrich", STREAM_ENRICHMENT},
+        {"enrichment_tables", STREAM_ENRICHMENT},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(words); i++)
+        if (str_eq_nocase(s, str_from(words[i].word))) {
+            *out = words[i].type;
+            return true;
+        }
+    return false;
+}
+
+static enum err_code not_found(struct gate *g, struct str qualifier, struct str name)
+{
+    return search_error(g->e, SEARCH_STREAM_NOT_FOUND, "Search stream not found: %.*s%s%.*s",
+                        STR_ARG(qualifier), qualifier.len ? "." : "", STR_ARG(name));
+}
+
+/* The row of the stream, an old one or a new one; NULL when there are too many. */
+static struct gate_table *table_row(struct gate *g, const struct catalog_stream *s)
+{
+    struct gate_result *out = g->out;
+    for (size_t i = 0; i < out->table_count; i++)
+        if (out->tables[i].stream->number == s->number)
+            return &out->tables[i];
+    if (out->table_count == GATE_TABLES_MAX)
+        return NULL;
+    struct gate_table *row = &out->tables[out->table_count];
+    row->stream = s;
+    snprintf(row->name, sizeof row->name, "weir_t%zu", out->table_count++);
+    return row;
+}
+
+enum err_code gate_resolve_stream(struct gate *g, struct json *table, struct gate_source *source)
+{
+    struct str catalog = json_str(json_get(table, "catalog_name"), STR(""));
+    struct str qualifier = json_str(json_get(table, "schema_name"), STR(""));
+    struct str name = json_str(json_get(table, "table_name"), STR(""));
+    enum stream_type type = g->o->type;
+    if (catalog.len || (qualifier.len && !type_of_qualifier(qualifier, &type)))
+        return not_found(g, qualifier, name);
+    const struct catalog_stream *s = NULL;
+    enum err_code rc = g->o->find(g->o->find_ctx, type, name, &s, g->e);
+    if (rc == ERR_NOTFOUND || rc == ERR_INVALID)
+        return not_found(g, qualifier, name);
+    if (rc)
+        return rc;
+    const struct gate_table *row = table_row(g, s);
+    if (!row)
+        return search_error(g->e, SEARCH_SQL_NOT_VALID,
+                            "Search SQL not valid: more than %d different streams",
+                            GATE_TABLES_MAX);
+    struct json *alias = json_get(table, "alias");
+    if (!alias->text.len)
+        alias->text = name;
+    json_get(table, "table_name")->text = str_from(row->name);
+    json_get(table, "schema_name")->text = STR("");
+    *source = (struct gate_source){.alias = alias->text, .qualifier = qualifier, .stream = s};
+    return ERR_OK;
+}
