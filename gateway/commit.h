@@ -3,11 +3,11 @@
  * A pool holds one open commit file, one page-aligned buffer and one running number per worker; a
  * thread borrows a worker for one batch (commit_begin waits for a free one, at most `wait_ms`).
  * commit_add takes whole lines, cuts runs and parts; commit_finish writes the last part and returns
- * when the batch is durable.  When the fs process dies in between (EIO, ENOTCONN, EAGAIN for a missing
- * part), the whole batch is sent again under the same id for up to `retry_ms`: it is applied once.
- * The lines given must stay valid until commit_finish or commit_abort.
- * Errors: AGAIN (no free worker, fs away too long), FULL, TOOBIG, IO.
- * Batches over 16 MiB are several: the caller begins again (commit_add says TOOBIG before storing).
+ * when the batch is durable.  When the fs process dies in between (EIO, ENOTCONN, EAGAIN for a
+ * missing part), the whole batch is sent again under the same id for up to `retry_ms`: it is
+ * applied once. The lines given must stay valid until commit_finish or commit_abort. Errors: AGAIN
+ * (no free worker, fs away too long), FULL, TOOBIG, IO. Batches over 16 MiB are several: the caller
+ * begins again (commit_add says TOOBIG before storing).
  */
 #ifndef WEIR_GATEWAY_COMMIT_H
 #define WEIR_GATEWAY_COMMIT_H
@@ -18,8 +18,9 @@ struct control_client;
 struct commit_pool;
 struct commit_config {
     const char *mount_dir;
-    struct control_client *control; /* gives the epoch */
-    unsigned workers;               /* <= control_commit_files */
+    struct control_client *control; /* gives the epoch; NULL: `epoch` is it */
+    uint64_t epoch;
+    unsigned workers; /* <= control_commit_files */
     unsigned wait_ms, retry_ms;
     bool no_sync;
 };
@@ -28,6 +29,8 @@ enum err_code commit_pool_open(const struct commit_config *cfg, struct commit_po
 void commit_pool_close(struct commit_pool *p);
 
 struct commit; /* one batch being made */
+/* The longest line a part can carry, with its '\n', whatever the names of org and stream. */
+size_t commit_line_max(void);
 enum err_code commit_begin(struct commit_pool *p, struct commit **out, struct err *e);
 enum err_code commit_add(struct commit *c, const struct batch_run *run, struct err *e);
 enum err_code commit_finish(struct commit *c, struct err *e); /* frees c in any case */

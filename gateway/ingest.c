@@ -1,0 +1,322 @@
+/* gateway/ingest.c - one request: lines, then names and types into meta, then the journal.
+ *
+ * A body whose lines fit LINES_MAX is gone through once.  A larger one twice: first everything is
+ * checked and its types are gathered while the lines are dropped, then they are made again and
+ * stored batch by batch; so a body that is no JSON never stores anything, and memory is bounded.
+ * The time of the request is taken once, so both passes come to the same verdicts.
+ */
+#include "gateway/ingest.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/metrics.h"
+#include "gateway/lines.h"
+#include "gateway/names.h"
+
+enum { IDLE_LINES_MAX = 16 }; /* work areas kept for the next requests */
+
+struct ingest {
+    struct ingest_config cfg; /* immutable */
+    pthread_mutex_t lock;
+    struct lines *idle[IDLE_LINES_MAX]; /* under the lock */
+    size_t idle_count;
+    struct metric *records, *bytes, *errors;
+};
+
+/* One request on its way. */
+struct request {
+    struct ingest *in;
+    struct str org, name;                /* normalised */
+    const struct catalog_stream *stream; /* NULL: not there yet; owned */
+    struct lines *lines;                 /* owned */
+    struct lines_rules rules;
+    bool is_dropping; /* the lines did not fit: this pass only checks */
+};
+
+/* ---- open, close, work areas ---- */
+
+static const struct metric_desc RECORDS = {
+    .name = "zo_ingest_records",
+    .help = "records stored",
+    .type = METRIC_COUNTER,
+    .labels = {"organization", "stream", "stream_type"},
+};
+static const struct metric_desc BYTES = {
+    .name = "zo_ingest_bytes",
+    .help = "bytes of the bodies whose records were stored",
+    .type = METRIC_COUNTER,
+    .labels = {"organization", "stream", "stream_type"},
+};
+static const struct metric_desc ERRORS = {
+    .name = "zo_ingest_errors",
+    .help = "records refused one by one (record), and requests that failed as a whole",
+    .type = METRIC_COUNTER,
+    .labels = {"organization", "stream", "stream_type", "error_type"},
+};
+
+enum err_code ingest_open(const struct ingest_config *cfg, struct ingest **out, struct err *e)
+{
+    struct ingest *in = calloc(1, sizeof *in);
+    if (!in)
+        return err_set(e, ERR_NOMEM, "no memory for ingest");
+    in->cfg = *cfg;
+    pthread_mutex_init(&in->lock, NULL);
+    in->records = metrics_register(&RECORDS);
+    in->bytes = metrics_register(&BYTES);
+    in->errors = metrics_register(&ERRORS);
+    *out = in;
+    return ERR_OK;
+}
+
+static void lines_free(struct lines *l)
+{
+    lines_done(l);
+    free(l);
+}
+
+void ingest_close(struct ingest *in)
+{
+    if (!in)
+        return;
+    for (size_t i = 0; i < in->idle_count; i++)
+        lines_free(in->idle[i]);
+    pthread_mutex_destroy(&in->lock);
+    free(in);
+}
+
+static struct lines *idle_take(struct ingest *in)
+{
+    LOCK_SCOPE(&in->lock);
+    return in->idle_count ? in->idle[--in->idle_count] : NULL;
+}
+
+static bool idle_put(struct ingest *in, struct lines *l)
+{
+    LOCK_SCOPE(&in->lock);
+    if (in->idle_count == IDLE_LINES_MAX)
+        return false;
+    in->idle[in->idle_count++] = l;
+    return true;
+}
+
+static enum err_code lines_borrow(struct ingest *in, struct lines **out, struct err *e)
+{
+    struct lines *l = idle_take(in);
+    if (!l) {
+        l = malloc(sizeof *l);
+        if (!l)
+            return err_set(e, ERR_NOMEM, "no memory for a request");
+        enum err_code code = lines_init(l, e);
+        if (code) {
+            lines_free(l);
+            return code;
+        }
+    }
+    *out = l;
+    return ERR_OK;
+}
+
+static void lines_give_back(struct ingest *in, struct lines *l)
+{
+    if (l && !idle_put(in, l))
+        lines_free(l);
+}
+
+/* ---- meta: the org, the stream, its fields ---- */
+
+static enum err_code make_stream(struct request *r, struct err *e)
+{
+    struct catalog *catalog = r->in->cfg.catalog;
+    if (r->stream)
+        return ERR_OK;
+    if (!catalog_org_exists(catalog, r->org) && !catalog_org_make(catalog, r->org))
+        return err_set(e, ERR_IO, "cannot make organization " STR_FMT, STR_ARG(r->org));
+    return catalog_make(catalog, r->org, STREAM_LOGS, r->name, &r->stream, e);
+}
+
+/* What the lines brought: durable before any of them is stored. */
+static enum err_code merge_fields(struct request *r, struct err *e)
+{
+    const struct keys *k = &r->lines->keys;
+    if (k->changed_count == 0)
+        return ERR_OK;
+    AUTO_FREE struct meta_new_field *fields = calloc(k->changed_count, sizeof *fields);
+    if (!fields)
+        return err_set(e, ERR_NOMEM, "no memory for %zu fields", k->changed_count);
+    for (size_t i = 0; i < k->changed_count; i++)
+        fields[i] = (struct meta_new_field){k->changed[i]->name, k->changed[i]->type};
+    const struct catalog_stream *merged;
+    enum err_code code =
+        catalog_merge_fields(r->in->cfg.catalog, r->stream, fields, k->changed_count, &merged, e);
+    if (code)
+        return code;
+    catalog_unref(r->stream);
+    r->stream = merged;
+    return ERR_OK;
+}
+
+static enum err_code settle_schema(struct request *r, struct err *e)
+{
+    enum err_code code = make_stream(r, e);
+    return code ? code : merge_fields(r, e);
+}
+
+/* ---- the journal ---- */
+
+/* Begin a batch and add segments from *next on, as many as it takes. */
+static enum err_code store_batch(struct request *r, size_t *next, struct err *e)
+{
+    const struct lines *l = r->lines;
+    struct commit *c;
+    enum err_code code = commit_begin(r->in->cfg.commits, &c, e);
+    if (code)
+        return code;
+    size_t first = *next;
+    for (; !code && *next < l->segment_count; *next += !code) {
+        const struct line_segment *s = &l->segments[*next];
+        struct batch_run run = {
+            .stream = r->stream->number,
+            .type = STREAM_LOGS,
+            .org = r->org,
+            .name = r->name,
+            .hour = s->hour,
+            .lines = s->lines,
+            .min_ts_us = s->min_us,
+            .max_ts_us = s->max_us,
+            .bytes = {l->out.data + s->at, s->len},
+        };
+        code = commit_add(c, &run, e);
+    }
+    if (code && !(code == ERR_TOOBIG && *next > first)) {
+        commit_abort(c);
+        return code;
+    }
+    return commit_finish(c, e);
+}
+
+static enum err_code store_lines(struct request *r, struct err *e)
+{
+    enum err_code code = lines_sort(r->lines, e);
+    for (size_t next = 0; !code && next < r->lines->segment_count;)
+        code = store_batch(r, &next, e);
+    lines_clear(r->lines);
+    return code;
+}
+
+/* ---- the passes ---- */
+
+static enum err_code drop_lines(struct lines *l, void *ctx, struct err *e)
+{
+    struct request *r = ctx;
+    (void)e;
+    r->is_dropping = true;
+    lines_clear(l);
+    return ERR_OK;
+}
+
+static enum err_code store_full(struct lines *l, void *ctx, struct err *e)
+{
+    struct request *r = ctx;
+    assert(l == r->lines);
+    return store_lines(r, e);
+}
+
+/* The lines did not fit: make them again and store them as they come. */
+static enum err_code second_pass(struct request *r, struct str body, struct err *e)
+{
+    lines_begin(r->lines, &r->rules, r->stream);
+    enum err_code code = lines_add_json(r->lines, body, store_full, r, e);
+    return code ? code : store_lines(r, e);
+}
+
+static enum err_code run_request(struct request *r, struct str body, struct err *e)
+{
+    lines_begin(r->lines, &r->rules, r->stream);
+    enum err_code code = lines_add_json(r->lines, body, drop_lines, r, e);
+    if (code || r->lines->successful == 0)
+        return code;
+    code = settle_schema(r, e);
+    if (code)
+        return code;
+    return r->is_dropping ? second_pass(r, body, e) : store_lines(r, e);
+}
+
+/* ---- the request ---- */
+
+static struct lines_rules rules_now(const struct ingest_config *cfg)
+{
+    size_t line_max = commit_line_max();
+    return (struct lines_rules){
+        .window = {.now_us = clock_wall_us(),
+                   .past_us = cfg->allowed_past_us,
+                   .future_us = cfg->allowed_future_us,
+                   .past_hours = cfg->allowed_past_hours,
+                   .future_hours = cfg->allowed_future_hours},
+        .flatten_level = cfg->flatten_level,
+        .columns_max = cfg->columns_max,
+        .line_max_bytes = cfg->line_max_bytes < line_max ? cfg->line_max_bytes : line_max,
+    };
+}
+
+static enum err_code request_begin(struct request *r, struct err *e)
+{
+    enum err_code code =
+        catalog_find(r->in->cfg.catalog, r->org, STREAM_LOGS, r->name, &r->stream, e);
+    if (code && code != ERR_NOTFOUND)
+        return code;
+    if (code == ERR_NOTFOUND)
+        r->stream = NULL;
+    r->rules = rules_now(&r->in->cfg);
+    return lines_borrow(r->in, &r->lines, e);
+}
+
+static void count(const struct request *r, size_t body_bytes, enum err_code code)
+{
+    struct str labels[] = {r->org, r->name, STR("logs"), STR("record")};
+    const struct lines *l = r->lines;
+    if (code) {
+        labels[3] = str_from(err_name(code));
+        metric_add(metric_child(r->in->errors, labels), 1);
+        return;
+    }
+    if (l->successful > 0) {
+        metric_add(metric_child(r->in->records, labels), (double)l->successful);
+        metric_add(metric_child(r->in->bytes, labels), (double)body_bytes);
+    }
+    if (l->failed > 0)
+        metric_add(metric_child(r->in->errors, labels), (double)l->failed);
+}
+
+static void report(const struct lines *l, struct ingest_result *out)
+{
+    out->successful = l->successful;
+    out->failed = l->failed;
+    snprintf(out->error, sizeof out->error, "%s", l->failed ? l->reason : "");
+}
+
+enum err_code ingest_json(struct ingest *in, struct str org, struct str stream, struct str body,
+                          struct ingest_result *out, struct err *e)
+{
+    struct request r = {.in = in, .org = org};
+    enum err_code code = name_org(org, e);
+    if (!code)
+        code = name_stream(stream, out->stream, &r.name.len, e);
+    if (code)
+        return code;
+    r.name.ptr = out->stream;
+    code = request_begin(&r, e);
+    if (!code) {
+        code = run_request(&r, body, e);
+        count(&r, body.len, code);
+    }
+    if (!code)
+        report(r.lines, out);
+    lines_give_back(in, r.lines);
+    catalog_unref(r.stream);
+    return code;
+}

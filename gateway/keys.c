@@ -1,0 +1,243 @@
+/* gateway/keys.c - the keys of one request: a trie over raw keys, and the fields they lead to. */
+#include "gateway/keys.h"
+
+#include <stdlib.h>
+
+#include "gateway/names.h"
+#include "gateway/scan.h"
+
+enum {
+    TABLE_MIN = 256,                  /* a power of two */
+    TABLE_KEPT = 4096,                /* a larger one is not kept for the next request */
+    FIELDS_SEEN_MAX = 2 * FIELDS_MAX, /* also those that only refused records had */
+    DECODED_MAX = 1 << 20, /* a longer key makes a longer name than FIELD_NAME_MAX anyway */
+    LEAD_SLACK = 16
+};
+
+static const struct str TIMESTAMP = {"_timestamp", sizeof "_timestamp" - 1};
+
+void keys_init(struct keys *k)
+{
+    *k = (struct keys){0};
+    arena_init(&k->key_memory, KEYS_MEMORY_MAX);
+    arena_init(&k->field_memory, KEYS_MEMORY_MAX);
+    map_init(&k->fields, FIELDS_SEEN_MAX);
+    buf_init(&k->name, FIELD_NAME_MAX + 1);
+    buf_init(&k->decoded, DECODED_MAX);
+}
+
+void keys_done(struct keys *k)
+{
+    arena_done(&k->key_memory);
+    arena_done(&k->field_memory);
+    map_done(&k->fields);
+    buf_done(&k->name);
+    buf_done(&k->decoded);
+    free(k->table);
+    free(k->changed);
+}
+
+void keys_forget(struct keys *k)
+{
+    arena_reset(&k->key_memory);
+    if (k->table)
+        memset(k->table, 0, k->table_cap * sizeof(struct key *));
+    k->count = 0;
+    k->root = (struct key){0};
+}
+
+void keys_begin(struct keys *k, const struct catalog_stream *stream)
+{
+    if (k->table_cap > TABLE_KEPT) {
+        free(k->table);
+        k->table = NULL;
+        k->table_cap = 0;
+    }
+    keys_forget(k);
+    arena_reset(&k->field_memory);
+    map_done(&k->fields);
+    map_init(&k->fields, FIELDS_SEEN_MAX);
+    k->changed_count = 0;
+    k->stream = stream;
+}
+
+/* ---- the table ---- */
+
+static uint64_t hash_of(const struct keys *k, const struct key *parent, struct str raw)
+{
+    /* The seeds are the map's random ones, so that keys from outside cannot be made to collide. */
+    return siphash13(k->fields.k0 ^ (uintptr_t)parent, k->fields.k1, raw.ptr, raw.len);
+}
+
+static struct key **slot_of(struct key **table, size_t cap, const struct key *parent,
+                            struct str raw, uint64_t hash)
+{
+    size_t at = hash & (cap - 1);
+    while (table[at] &&
+           !(table[at]->hash == hash && table[at]->parent == parent && str_eq(table[at]->raw, raw)))
+        at = (at + 1) & (cap - 1);
+    return &table[at];
+}
+
+/* Room for one more at a load of at most one half. */
+static bool table_grow(struct keys *k)
+{
+    if (k->count < k->table_cap / 2)
+        return true;
+    if (k->count >= KEYS_MAX)
+        return false;
+    size_t cap = k->table_cap ? k->table_cap * 2 : TABLE_MIN;
+    struct key **table = calloc(cap, sizeof *table);
+    if (!table)
+        return false;
+    for (size_t i = 0; i < k->table_cap; i++) {
+        struct key *key = k->table[i];
+        if (key)
+            *slot_of(table, cap, key->parent, key->raw, key->hash) = key;
+    }
+    free(k->table);
+    k->table = table;
+    k->table_cap = cap;
+    return true;
+}
+
+/* ---- keys ---- */
+
+static struct str name_of(const struct key *key)
+{
+    return (struct str){key->lead + 2, key->lead_len - 4}; /* without `,"` and `":` */
+}
+
+/* The whole name into k->name; false when it is too long. */
+static bool make_name(struct keys *k, const struct key *parent, struct str raw)
+{
+    struct str component = raw;
+    buf_clear(&k->name);
+    if (parent != &k->root) {
+        buf_add_str(&k->name, name_of(parent));
+        buf_add_char(&k->name, '_');
+    }
+    if (raw.len && memchr(raw.ptr, '\\', raw.len)) {
+        buf_clear(&k->decoded);
+        scan_decode(raw, &k->decoded);
+        component = buf_str(&k->decoded);
+    }
+    name_field_add(&k->name, component);
+    if (k->name.len == 0) /* SQL has no empty names */
+        buf_add_char(&k->name, '_');
+    return buf_ok(&k->name) && buf_ok(&k->decoded) && k->name.len <= FIELD_NAME_MAX;
+}
+
+static bool make_lead(struct keys *k, struct key *key, struct str name)
+{
+    char *lead = arena_zalloc(&k->key_memory, name.len + 4 + LEAD_SLACK);
+    if (!lead)
+        return false;
+    memcpy(lead, ",\"", 2);
+    memcpy(lead + 2, name.ptr, name.len);
+    memcpy(lead + 2 + name.len, "\":", 2);
+    key->lead = lead;
+    key->lead_len = (uint32_t)name.len + 4;
+    return true;
+}
+
+static struct key *key_new(struct keys *k, struct key *parent, struct str raw, uint64_t hash)
+{
+    if (!make_name(k, parent, raw))
+        return NULL;
+    struct key *key = arena_zalloc(&k->key_memory, sizeof *key);
+    if (!key || !make_lead(k, key, buf_str(&k->name)))
+        return NULL;
+    key->parent = parent;
+    key->raw = raw;
+    key->hash = hash;
+    key->depth = parent->depth + 1;
+    key->is_timestamp = str_eq(name_of(key), TIMESTAMP);
+    return key;
+}
+
+struct key *keys_get(struct keys *k, struct key *parent, struct str raw)
+{
+    if (!table_grow(k))
+        return NULL;
+    uint64_t hash = hash_of(k, parent, raw);
+    struct key **slot = slot_of(k->table, k->table_cap, parent, raw, hash);
+    if (!*slot) {
+        struct key *key = key_new(k, parent, raw, hash);
+        if (!key)
+            return NULL;
+        *slot = key;
+        k->count++;
+    }
+    return *slot;
+}
+
+int keys_order(const struct key *a, const struct key *b)
+{
+    int order = 0;
+    while (a->depth > b->depth)
+        a = a->parent;
+    while (b->depth > a->depth)
+        b = b->parent;
+    for (; a != b; a = a->parent, b = b->parent) {
+        int here = str_cmp(a->raw, b->raw);
+        if (here)
+            order = here; /* what differs nearest to the root decides */
+    }
+    return order;
+}
+
+/* ---- fields ---- */
+
+static struct field *field_new(struct keys *k, struct str name)
+{
+    struct field *f = arena_zalloc(&k->field_memory, sizeof *f);
+    if (!f)
+        return NULL;
+    f->name = arena_copy(&k->field_memory, name);
+    f->type = FIELD_TYPE_COUNT;
+    int at = k->stream ? catalog_field(k->stream, name) : -1;
+    if (at >= 0)
+        f->type = k->stream->fields[at].type;
+    return f->name.ptr && map_put(&k->fields, name, f) ? f : NULL;
+}
+
+struct field *keys_field(struct keys *k, struct key *key)
+{
+    if (!key->field) {
+        key->field = map_find(&k->fields, name_of(key));
+        if (!key->field)
+            key->field = field_new(k, name_of(key));
+    }
+    return key->field;
+}
+
+static bool note_changed(struct keys *k, struct field *f)
+{
+    if (k->changed_count == k->changed_cap) {
+        size_t cap = k->changed_cap ? k->changed_cap * 2 : 64;
+        struct field **list = realloc(k->changed, cap * sizeof(struct field *));
+        if (!list)
+            return false;
+        k->changed = list;
+        k->changed_cap = cap;
+    }
+    k->changed[k->changed_count++] = f;
+    f->changed = true;
+    return true;
+}
+
+bool keys_store(struct keys *k, struct field *f, enum field_type type)
+{
+    bool is_new = f->type == FIELD_TYPE_COUNT;
+    enum field_type wide = is_new ? type : field_type_widen(f->type, type);
+    if (wide == f->type)
+        return true;
+    size_t known = k->stream ? k->stream->field_count : 1;
+    if (is_new && known + k->changed_count >= FIELDS_MAX)
+        return false;
+    if (!f->changed && !note_changed(k, f))
+        return false;
+    f->type = wide;
+    return true;
+}

@@ -1,0 +1,66 @@
+/* gateway/keys.h - what the keys of one request mean: normalised names and fields, found once.
+ *
+ * A `struct key` is one key at one place of a record (its parent is the key whose object it stands
+ * in); it holds the text that begins its value in a line.  Records look alike, so each key
+ * remembers which one followed it: the usual look-up is one comparison. A `struct field` is a
+ * column of the stream; several keys may lead to one. Raw keys point into the body, which must
+ * outlive the cache (or the next keys_forget). Limits: KEYS_MAX keys and KEYS_MEMORY_MAX bytes
+ * until they are forgotten, FIELDS_MAX fields beyond those of the stream.  Owner: one thread.
+ */
+#ifndef WEIR_GATEWAY_KEYS_H
+#define WEIR_GATEWAY_KEYS_H
+
+#include "base/hash.h"
+#include "gateway/catalog.h"
+
+#define KEYS_MAX 131072
+#define KEYS_MEMORY_MAX (64u << 20)
+#define FIELD_NAME_MAX 1024 /* bytes */
+
+struct field {
+    struct str name;
+    enum field_type type; /* FIELD_TYPE_COUNT: neither the stream nor this request has it yet */
+    bool changed;         /* the stream does not have it like this */
+    uint64_t record;      /* the last one that wrote it */
+};
+
+struct key {
+    struct key *parent, *next, *first; /* next: followed it last time; first: of its object */
+    struct str raw;                    /* between the quotes, as written */
+    const char *lead;                  /* `,"name":`; 16 more bytes may be read */
+    uint32_t lead_len;
+    uint32_t depth; /* of the root's keys: 1 */
+    uint64_t hash;
+    struct field *field; /* once a value has been seen */
+    bool is_timestamp;
+};
+
+struct keys {
+    struct arena key_memory, field_memory;
+    struct key root;
+    struct key **table; /* open addressing */
+    size_t table_cap, count;
+    struct map fields;
+    struct field **changed;
+    size_t changed_count, changed_cap;
+    const struct catalog_stream *stream; /* NULL: not made yet */
+    struct buf name, decoded;            /* scratch */
+};
+
+void keys_init(struct keys *k);
+void keys_done(struct keys *k);
+/* For another request.  The stream is borrowed. */
+void keys_begin(struct keys *k, const struct catalog_stream *stream);
+/* Drop the keys, not the fields. */
+void keys_forget(struct keys *k);
+
+/* The key `raw` (checked) of the object of `parent`; NULL when a limit is met. */
+struct key *keys_get(struct keys *k, struct key *parent, struct str raw);
+/* The field it leads to; NULL when a limit is met. */
+struct field *keys_field(struct keys *k, struct key *key);
+/* Note that a value of `type` is stored in `f`.  False: the stream would get too many fields. */
+bool keys_store(struct keys *k, struct field *f, enum field_type type);
+/* Order of two keys in a map sorted by name at every level, as the reference keeps records. */
+int keys_order(const struct key *a, const struct key *b);
+
+#endif
