@@ -142,7 +142,9 @@ void buf_clear(struct buf *b)
 /* Move to a capacity of at least `need`: doubling, but never past max. */
 static bool grow_to(struct buf *b, size_t need)
 {
-    size_t cap = b->cap < BUF_CAP_MIN / 2 ? BUF_CAP_MIN : b->cap <= SIZE_MAX / 2 ? b->cap * 2 : need;
+    size_t cap = b->cap < BUF_CAP_MIN / 2 ? BUF_CAP_MIN
+                 : b->cap <= SIZE_MAX / 2 ? b->cap * 2
+                                          : need;
     if (cap < need)
         cap = need;
     if (cap > b->max)

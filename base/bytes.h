@@ -54,8 +54,8 @@ struct buf {
 };
 
 void buf_init(struct buf *b, size_t max_bytes);
-void buf_done(struct buf *b); /* NULL is fine; the buffer is as after init with max 0 */
-void buf_clear(struct buf *b);/* len 0, failed false, memory kept */
+void buf_done(struct buf *b);  /* NULL is fine; the buffer is as after init with max 0 */
+void buf_clear(struct buf *b); /* len 0, failed false, memory kept */
 bool buf_reserve(struct buf *b, size_t extra); /* room for `extra` more bytes without growing */
 void buf_add(struct buf *b, const void *p, size_t n);
 void buf_add_str(struct buf *b, struct str s);
@@ -74,12 +74,36 @@ static inline struct str buf_str(const struct buf *b)
 }
 
 /* Little-endian fixed-width access, for every on-disk and on-wire format of Weir. */
-static inline void put_u16(void *p, uint16_t v) { memcpy(p, &v, 2); }
-static inline void put_u32(void *p, uint32_t v) { memcpy(p, &v, 4); }
-static inline void put_u64(void *p, uint64_t v) { memcpy(p, &v, 8); }
-static inline uint16_t get_u16(const void *p) { uint16_t v; memcpy(&v, p, 2); return v; }
-static inline uint32_t get_u32(const void *p) { uint32_t v; memcpy(&v, p, 4); return v; }
-static inline uint64_t get_u64(const void *p) { uint64_t v; memcpy(&v, p, 8); return v; }
+static inline void put_u16(void *p, uint16_t v)
+{
+    memcpy(p, &v, 2);
+}
+static inline void put_u32(void *p, uint32_t v)
+{
+    memcpy(p, &v, 4);
+}
+static inline void put_u64(void *p, uint64_t v)
+{
+    memcpy(p, &v, 8);
+}
+static inline uint16_t get_u16(const void *p)
+{
+    uint16_t v;
+    memcpy(&v, p, 2);
+    return v;
+}
+static inline uint32_t get_u32(const void *p)
+{
+    uint32_t v;
+    memcpy(&v, p, 4);
+    return v;
+}
+static inline uint64_t get_u64(const void *p)
+{
+    uint64_t v;
+    memcpy(&v, p, 8);
+    return v;
+}
 /* Big-endian, for keys that must sort. */
 void put_be64(void *p, uint64_t v);
 uint64_t get_be64(const void *p);

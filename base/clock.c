@@ -39,7 +39,8 @@ static int64_t div_floor(int64_t a, int64_t b)
 }
 
 /* The year is taken from March, so that the day that comes and goes is its last, and the lengths of
- * the months before a given one are the line (153 m + 2) / 5.  Eras of 400 years have 146,097 days. */
+ * the months before a given one are the line (153 m + 2) / 5.  Eras of 400 years have 146,097 days.
+ */
 int64_t days_from_civil(int year, int month, int day)
 {
     int64_t y = (int64_t)year + div_floor(month - 1, 12);

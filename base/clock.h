@@ -29,8 +29,8 @@ static inline int32_t hour_of_us(int64_t us) /* rounds down, also before 1970 */
 }
 
 struct civil {
-    int year;                       /* -9999 .. 9999 */
-    int month, day;                 /* 1-based */
+    int year;       /* -9999 .. 9999 */
+    int month, day; /* 1-based */
     int hour, minute, second, micros;
 };
 void civil_from_us(int64_t us, struct civil *out);

@@ -64,7 +64,8 @@ __attribute__((format(printf, 3, 0))) static void format_into(char *dst, size_t 
         mark_cut(dst, size);
 }
 
-/* "<head>: <tail>", cut to the size of a message.  The parts may be shorter views of dst's owner. */
+/* "<head>: <tail>", cut to the size of a message.  The parts may be shorter views of dst's owner.
+ */
 static void join_into(char dst[ERR_MSG_MAX], const char *head, const char *tail)
 {
     int n = snprintf(dst, ERR_MSG_MAX, "%s: %s", head, tail);

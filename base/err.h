@@ -4,7 +4,8 @@
  * (ERR_OK is 0) and takes `struct err *e` last; on failure it fills *e, on success it leaves *e
  * alone.  Each layer wraps once with the object's name (err_wrap); the outermost layer logs once.
  * The table in err.c maps each code to its HTTP status and errno, so http/ and fs/ cannot disagree.
- * Thread safety: values only, no shared state.  `e` may be NULL where the caller wants the code only.
+ * Thread safety: values only, no shared state.  `e` may be NULL where the caller wants the code
+ * only.
  */
 #ifndef WEIR_BASE_ERR_H
 #define WEIR_BASE_ERR_H
@@ -13,24 +14,24 @@
 
 enum err_code {
     ERR_OK = 0,
-    ERR_INVALID,     /* the caller's input is wrong                          400 EINVAL */
-    ERR_UNAUTHORIZED,/* no or wrong credentials                              401 EACCES */
-    ERR_FORBIDDEN,   /* known, but not allowed                               403 EPERM */
-    ERR_NOTFOUND,    /* the named thing is not there                         404 ENOENT */
-    ERR_EXISTS,      /* it is there already, or the revision moved on        409 EEXIST */
-    ERR_TOOBIG,      /* over a named limit of one request or object          413 EFBIG */
-    ERR_UNSUPPORTED, /* a media type or encoding that is not spoken          415 EOPNOTSUPP */
-    ERR_AGAIN,       /* over a named limit of the moment: try again          503 EAGAIN */
-    ERR_FULL,        /* disk or journal is full                              503 ENOSPC */
-    ERR_READONLY,    /* this part of the tree is never written               403 EROFS */
-    ERR_STALE,       /* the thing has been replaced                          410 ESTALE */
-    ERR_CANCELLED,   /* the client went away                                 499 EINTR */
-    ERR_TIMEOUT,     /* past its deadline                                    408 ETIMEDOUT */
-    ERR_IO,          /* the system refused; `sys` says how                   500 EIO */
-    ERR_CORRUPT,     /* bytes that fail their checksum or shape              500 EIO */
-    ERR_NOMEM,       /* an arena or buffer met its maximum, or malloc failed 503 ENOMEM */
-    ERR_UNIMPL,      /* a place that a later version fills                   501 ENOSYS */
-    ERR_GONE,        /* the process on the other side is away                503 EIO */
+    ERR_INVALID,      /* the caller's input is wrong                          400 EINVAL */
+    ERR_UNAUTHORIZED, /* no or wrong credentials                              401 EACCES */
+    ERR_FORBIDDEN,    /* known, but not allowed                               403 EPERM */
+    ERR_NOTFOUND,     /* the named thing is not there                         404 ENOENT */
+    ERR_EXISTS,       /* it is there already, or the revision moved on        409 EEXIST */
+    ERR_TOOBIG,       /* over a named limit of one request or object          413 EFBIG */
+    ERR_UNSUPPORTED,  /* a media type or encoding that is not spoken          415 EOPNOTSUPP */
+    ERR_AGAIN,        /* over a named limit of the moment: try again          503 EAGAIN */
+    ERR_FULL,         /* disk or journal is full                              503 ENOSPC */
+    ERR_READONLY,     /* this part of the tree is never written               403 EROFS */
+    ERR_STALE,        /* the thing has been replaced                          410 ESTALE */
+    ERR_CANCELLED,    /* the client went away                                 499 EINTR */
+    ERR_TIMEOUT,      /* past its deadline                                    408 ETIMEDOUT */
+    ERR_IO,           /* the system refused; `sys` says how                   500 EIO */
+    ERR_CORRUPT,      /* bytes that fail their checksum or shape              500 EIO */
+    ERR_NOMEM,        /* an arena or buffer met its maximum, or malloc failed 503 ENOMEM */
+    ERR_UNIMPL,       /* a place that a later version fills                   501 ENOSYS */
+    ERR_GONE,         /* the process on the other side is away                503 EIO */
     ERR_CODE_COUNT
 };
 
@@ -54,9 +55,9 @@ enum err_code err_sys(struct err *e, int sys, const char *fmt, ...)
 /* Put "<prefix>: " before the message.  Returns e->code. */
 enum err_code err_wrap(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-const char *err_name(enum err_code code);     /* "INVALID", ... */
-int err_http_status(enum err_code code);      /* 200 for ERR_OK */
-int err_errno(enum err_code code);            /* 0 for ERR_OK */
-enum err_code err_from_name(const char *name);/* ERR_IO for a name that is not known */
+const char *err_name(enum err_code code);      /* "INVALID", ... */
+int err_http_status(enum err_code code);       /* 200 for ERR_OK */
+int err_errno(enum err_code code);             /* 0 for ERR_OK */
+enum err_code err_from_name(const char *name); /* ERR_IO for a name that is not known */
 
 #endif

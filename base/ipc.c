@@ -68,7 +68,8 @@ enum err_code ipc_listen(const char *path, int *fd, struct err *e)
     AUTO_FD int s = unix_socket();
     if (s < 0)
         return err_sys(e, errno, "%s: make socket", path);
-    /* Linux takes the file's mode from the socket's: never open to others, not even for a moment. */
+    /* Linux takes the file's mode from the socket's: never open to others, not even for a moment.
+     */
     if (fchmod(s, S_IRUSR | S_IWUSR) < 0)
         return err_sys(e, errno, "%s: set mode", path);
     if (bind(s, (const struct sockaddr *)&address, sizeof address) < 0)

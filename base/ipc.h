@@ -19,8 +19,10 @@ struct ipc_msg {
     struct buf body; /* owned by the caller; ipc_recv clears and fills it */
 };
 
-enum err_code ipc_listen(const char *path, int *fd, struct err *e); /* replaces a dead socket; 0600 */
-/* A listener that is not there yet is waited for until the deadline; 0 tries once.  Else ERR_GONE. */
+enum err_code ipc_listen(const char *path, int *fd,
+                         struct err *e); /* replaces a dead socket; 0600 */
+/* A listener that is not there yet is waited for until the deadline; 0 tries once.  Else ERR_GONE.
+ */
 enum err_code ipc_connect(const char *path, uint64_t deadline_ms, int *fd, struct err *e);
 enum err_code ipc_accept(int listen_fd, int *fd, struct err *e);
 enum err_code ipc_send(int fd, uint32_t kind, uint64_t tag, struct str body, struct err *e);

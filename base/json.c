@@ -249,15 +249,23 @@ struct parse {
     struct json *stack[JSON_DEPTH_MAX]; /* open arrays and objects */
     size_t depth;
     struct str key; /* of the member whose value comes next */
+    yajl_handle yajl;
+    size_t good_bytes; /* up to the end of the last token that was right, commas and colons apart */
     bool too_deep;
 };
 
 enum { STOP = 0, GO_ON = 1 };
 
+static void mark_good(struct parse *p)
+{
+    p->good_bytes = yajl_get_bytes_consumed(p->yajl);
+}
+
 static int put_value(struct parse *p, struct json *v)
 {
     if (!v)
         return STOP;
+    mark_good(p);
     if (p->depth == 0) {
         p->root = v;
         return GO_ON;
@@ -325,6 +333,7 @@ static int on_map_key(void *ctx, const unsigned char *s, size_t n)
 {
     struct parse *p = ctx;
     p->key = keep(p, s, n);
+    mark_good(p);
     return p->key.ptr ? GO_ON : STOP;
 }
 
@@ -342,6 +351,7 @@ static int on_end(void *ctx)
 {
     struct parse *p = ctx;
     p->depth--;
+    mark_good(p);
     return GO_ON;
 }
 
@@ -368,18 +378,40 @@ static enum err_code invalid(struct err *e, size_t at, const char *reason)
     return err_set(e, ERR_INVALID, "invalid JSON at byte %zu: %s", at, reason);
 }
 
-/* yajl's own words, without its prefix and newline. */
-static enum err_code invalid_by_yajl(yajl_handle h, size_t at, struct err *e)
+static size_t skip_space(struct str text, size_t at, size_t end)
 {
-    unsigned char *words = yajl_get_error(h, 0, NULL, 0);
-    const char *said = words ? (const char *)words : "";
-    const char *colon = strstr(said, ": ");
-    struct str reason = str_trim(str_from(colon ? colon + 2 : said));
-    enum err_code rc = err_set(e, ERR_INVALID, "invalid JSON at byte %zu: " STR_FMT, at,
-                               STR_ARG(reason));
+    while (at < end && memchr(" \t\r\n", text.ptr[at], 4))
+        at++;
+    return at;
+}
+
+/* Where the wrong token begins; yajl only tells where it stopped reading (`end`).  Between the last
+ * good token and the wrong one there may be one comma or colon. */
+static size_t wrong_token(const struct parse *p, size_t end)
+{
+    size_t at = skip_space(p->text, p->good_bytes, end);
+    if (at + 1 < end && (p->text.ptr[at] == ',' || p->text.ptr[at] == ':'))
+        at = skip_space(p->text, at + 1, end);
+    return at;
+}
+
+/* yajl says "lexical error: ..." of a byte, "parse error: ..." of a token, and ends with a newline.
+ */
+static enum err_code invalid_by_yajl(const struct parse *p, size_t end, size_t skipped,
+                                     struct err *e)
+{
+    unsigned char *words = yajl_get_error(p->yajl, 0, NULL, 0);
+    struct str kind, reason;
+    str_cut(str_from((const char *)words), ':', &kind, &reason);
+    size_t at = wrong_token(p, end);
+    reason = str_trim(reason);
+    bool inside = str_starts(kind, STR("lexical")) && end > at + 1;
+    if (inside || str_starts(reason, STR("premature EOF")))
+        at = end;
+    err_set(e, ERR_INVALID, "invalid JSON at byte %zu: " STR_FMT, skipped + at, STR_ARG(reason));
     if (words)
-        yajl_free_error(h, words);
-    return rc;
+        yajl_free_error(p->yajl, words);
+    return ERR_INVALID;
 }
 
 static enum err_code run_yajl(struct parse *p, size_t skipped, struct err *e)
@@ -387,20 +419,21 @@ static enum err_code run_yajl(struct parse *p, size_t skipped, struct err *e)
     yajl_handle h __attribute__((cleanup(free_yajl))) = yajl_alloc(&CALLBACKS, NULL, p);
     if (!h)
         return err_set(e, ERR_NOMEM, "parse JSON: out of memory");
+    p->yajl = h;
     yajl_config(h, yajl_dont_validate_strings, 1); /* done before */
     yajl_status status = yajl_parse(h, (const unsigned char *)p->text.ptr, p->text.len);
-    size_t at = skipped + yajl_get_bytes_consumed(h);
+    size_t end = yajl_get_bytes_consumed(h);
     if (status == yajl_status_ok) {
         status = yajl_complete_parse(h);
-        at = skipped + p->text.len;
+        end = p->text.len;
     }
     if (p->arena->failed)
         return err_set(e, ERR_NOMEM, "parse JSON: over the limit of %zu bytes of memory",
                        p->arena->max_bytes);
     if (p->too_deep)
-        return err_set(e, ERR_INVALID, "invalid JSON at byte %zu: nested deeper than %d", at,
-                       JSON_DEPTH_MAX);
-    return status == yajl_status_ok ? ERR_OK : invalid_by_yajl(h, at, e);
+        return err_set(e, ERR_INVALID, "invalid JSON at byte %zu: nested deeper than %d",
+                       skipped + end - 1, JSON_DEPTH_MAX);
+    return status == yajl_status_ok ? ERR_OK : invalid_by_yajl(p, end, skipped, e);
 }
 
 enum err_code json_parse(struct str text, struct arena *a, struct json **out, struct err *e)
@@ -415,7 +448,8 @@ enum err_code json_parse(struct str text, struct arena *a, struct json **out, st
     struct str body = {text.ptr + skipped, text.len - skipped};
     struct parse p = {.arena = a, .text = arena_copy(a, body)};
     if (!p.text.ptr)
-        return err_set(e, ERR_NOMEM, "parse JSON: %zu bytes are over the limit of memory", text.len);
+        return err_set(e, ERR_NOMEM, "parse JSON: %zu bytes are over the limit of memory",
+                       text.len);
     enum err_code rc = run_yajl(&p, skipped, e);
     if (rc)
         return rc;

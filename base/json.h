@@ -21,11 +21,11 @@ enum json_type { JSON_NULL, JSON_BOOL, JSON_NUMBER, JSON_STRING, JSON_ARRAY, JSO
 struct json {
     enum json_type type;
     bool boolean;
-    struct str text;      /* string: decoded value; number: the digits as written */
-    struct json *first;   /* array, object: children in order */
+    struct str text;    /* string: decoded value; number: the digits as written */
+    struct json *first; /* array, object: children in order */
     struct json *last;
-    struct json *next;    /* sibling */
-    struct str key;       /* of a member of an object */
+    struct json *next; /* sibling */
+    struct str key;    /* of a member of an object */
     size_t count;
 };
 
@@ -37,7 +37,8 @@ struct json *json_get(const struct json *object, const char *key); /* NULL: miss
 struct json *json_at(const struct json *array, size_t i);
 /* With defaults: `v` may be NULL. */
 struct str json_str(const struct json *v, struct str def);
-bool json_i64(const struct json *v, int64_t *out); /* integer number (or integral like 5.0); else false */
+bool json_i64(const struct json *v,
+              int64_t *out); /* integer number (or integral like 5.0); else false */
 bool json_u64(const struct json *v, uint64_t *out);
 bool json_f64(const struct json *v, double *out);
 bool json_bool(const struct json *v, bool def);
@@ -54,7 +55,8 @@ struct json *json_clone(struct arena *a, const struct json *v);
 void json_write(struct buf *out, const struct json *v); /* compact, keys in order */
 
 /* Streaming writer: commas and colons are put by the caller's sequence of calls.
- *   struct json_writer w = {.out = &b}; jw_object(&w); jw_key(&w, STR("a")); jw_i64(&w, 1); jw_end(&w); */
+ *   struct json_writer w = {.out = &b}; jw_object(&w); jw_key(&w, STR("a")); jw_i64(&w, 1);
+ * jw_end(&w); */
 struct json_writer {
     struct buf *out;
     unsigned depth;

@@ -12,12 +12,12 @@
 
 /* The letter after the backslash, 'u' for \u00XX, 0 for a byte that stands for itself. */
 static const char ESCAPE[256] = {
-    ['"'] = '"', ['\\'] = '\\', ['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r',
-    ['\t'] = 't', [0x00] = 'u', [0x01] = 'u', [0x02] = 'u', [0x03] = 'u', [0x04] = 'u',
-    [0x05] = 'u', [0x06] = 'u', [0x07] = 'u', [0x0B] = 'u', [0x0E] = 'u', [0x0F] = 'u',
-    [0x10] = 'u', [0x11] = 'u', [0x12] = 'u', [0x13] = 'u', [0x14] = 'u', [0x15] = 'u',
-    [0x16] = 'u', [0x17] = 'u', [0x18] = 'u', [0x19] = 'u', [0x1A] = 'u', [0x1B] = 'u',
-    [0x1C] = 'u', [0x1D] = 'u', [0x1E] = 'u', [0x1F] = 'u',
+    ['"'] = '"',  ['\\'] = '\\', ['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r',
+    ['\t'] = 't', [0x00] = 'u',  [0x01] = 'u', [0x02] = 'u', [0x03] = 'u', [0x04] = 'u',
+    [0x05] = 'u', [0x06] = 'u',  [0x07] = 'u', [0x0B] = 'u', [0x0E] = 'u', [0x0F] = 'u',
+    [0x10] = 'u', [0x11] = 'u',  [0x12] = 'u', [0x13] = 'u', [0x14] = 'u', [0x15] = 'u',
+    [0x16] = 'u', [0x17] = 'u',  [0x18] = 'u', [0x19] = 'u', [0x1A] = 'u', [0x1B] = 'u',
+    [0x1C] = 'u', [0x1D] = 'u',  [0x1E] = 'u', [0x1F] = 'u',
 };
 
 static void add_escape(struct buf *out, unsigned char c)
@@ -58,7 +58,12 @@ void json_escape(struct buf *out, struct str s)
 
 /* ---- doubles ---- */
 
-enum { FRACTION_DIGITS_MAX = 9 };
+enum {
+    FRACTION_DIGITS_MAX = 9,
+    DIGITS_MAX = 17,
+    PLAIN_POINT_MIN = -5, /* below, and past the next: with an exponent, as OpenObserve prints */
+    PLAIN_POINT_MAX = 16,
+};
 static const double INTEGRAL_MAX = 1e15;
 
 static size_t write_u64(uint64_t v, char *dst)
@@ -107,42 +112,64 @@ static size_t write_short(double v, char *dst)
     return 0;
 }
 
-/* printf's "1e+16" and "1e-07" become "1e16" and "1e-7"; "123" becomes "123.0". */
-static size_t tidy(const char *text, char *dst)
-{
-    size_t len = 0;
-    bool plain = true;
-    for (; *text && *text != 'e'; text++) {
-        plain = plain && *text != '.';
-        dst[len++] = *text;
-    }
-    if (*text == 'e') {
-        dst[len++] = *text++;
-        if (*text == '-')
-            dst[len++] = '-';
-        text++;
-        text += strspn(text, "0");
-        plain = false;
-    }
-    while (*text)
-        dst[len++] = *text++;
-    if (plain) {
-        dst[len++] = '.';
-        dst[len++] = '0';
-    }
-    return len;
-}
-
-/* Fifteen digits always survive a double and 17 always tell it; subnormals know fewer. */
-static size_t write_general(double v, char *dst)
+/* The shortest digits that read back, without a point, and how many stand before the point. Fifteen
+ * always survive a double and 17 always tell it; subnormals know fewer. */
+static size_t shortest_digits(double v, char *digits, int *point)
 {
     char text[32];
-    for (int precision = v < 0x1p-1022 ? 1 : 15; precision <= 17; precision++) {
-        snprintf(text, sizeof text, "%.*g", precision, v);
+    for (int precision = v < 0x1p-1022 ? 1 : 15; precision <= DIGITS_MAX; precision++) {
+        snprintf(text, sizeof text, "%.*e", precision - 1, v);
         if (strtod(text, NULL) == v)
             break;
     }
-    return tidy(text, dst);
+    size_t n = 0;
+    const char *c = text;
+    for (; *c != 'e'; c++) {
+        if (*c != '.')
+            digits[n++] = *c;
+    }
+    *point = atoi(c + 1) + 1;
+    while (n > 1 && digits[n - 1] == '0')
+        n--;
+    return n;
+}
+
+static size_t add_bytes(char *dst, size_t at, const char *p, size_t n)
+{
+    memcpy(dst + at, p, n);
+    return at + n;
+}
+
+static size_t add_zeros(char *dst, size_t at, int n)
+{
+    for (; n > 0; n--)
+        dst[at++] = '0';
+    return at;
+}
+
+/* "1234000.0", "12.34", "0.0001234" between 10^-5 and 10^16, else "1.234e-7". */
+static size_t write_general(double v, char *dst)
+{
+    char digits[DIGITS_MAX];
+    int point;
+    size_t n = shortest_digits(v, digits, &point), len = 0;
+    if (point > PLAIN_POINT_MAX || point <= PLAIN_POINT_MIN) {
+        len = add_bytes(dst, len, digits, 1);
+        if (n > 1) {
+            dst[len++] = '.';
+            len = add_bytes(dst, len, digits + 1, n - 1);
+        }
+        return len + (size_t)snprintf(dst + len, 8, "e%d", point - 1);
+    }
+    if (point <= 0) {
+        len = add_zeros(dst, add_bytes(dst, len, "0.", 2), -point);
+        return add_bytes(dst, len, digits, n);
+    }
+    size_t whole = n < (size_t)point ? n : (size_t)point;
+    len = add_bytes(dst, len, digits, whole);
+    len = add_zeros(dst, len, point - (int)whole);
+    dst[len++] = '.';
+    return whole < n ? add_bytes(dst, len, digits + whole, n - whole) : add_zeros(dst, len, 1);
 }
 
 size_t f64_format(double v, char *dst)

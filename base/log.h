@@ -14,7 +14,8 @@
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR };
 
 void log_init(const char *process, enum log_level level, bool json);
-/* From "debug" / "info" / "warn" / "error" (also RUST_LOG style "info,foo=warn": the first word). */
+/* From "debug" / "info" / "warn" / "error" (also RUST_LOG style "info,foo=warn": the first word).
+ */
 bool log_level_parse(const char *text, enum log_level *out);
 /* Pairs: NULL-terminated list of key, value C strings after the message.
  *   log_write(LOG_INFO, "listening", "address", addr, "port", port_text, (char *)0);          */

@@ -27,17 +27,17 @@ enum {
 };
 
 struct metric_child {
-    const struct metric_desc *desc;        /* immutable, as are the next two */
-    struct str labels[METRIC_LABELS_MAX];  /* values, escaped for printing */
-    struct metric_child *next;             /* creation order; written under the metric's lock */
-    _Atomic uint64_t value_bits;           /* counter, gauge: value; histogram: sum */
-    _Atomic uint64_t counts[];             /* histogram: a bucket each, then +Inf; not cumulated */
+    const struct metric_desc *desc;       /* immutable, as are the next two */
+    struct str labels[METRIC_LABELS_MAX]; /* values, escaped for printing */
+    struct metric_child *next;            /* creation order; written under the metric's lock */
+    _Atomic uint64_t value_bits;          /* counter, gauge: value; histogram: sum */
+    _Atomic uint64_t counts[];            /* histogram: a bucket each, then +Inf; not cumulated */
 };
 
 struct metric {
     const struct metric_desc *desc;
     int label_count;
-    pthread_mutex_t lock;                /* guards all below */
+    pthread_mutex_t lock; /* guards all below */
     struct map by_values;
     struct metric_child *first, *last, *other;
 };
@@ -204,8 +204,7 @@ static uint64_t bits_of(double v)
 void metric_add(struct metric_child *c, double v)
 {
     uint64_t old = atomic_load_explicit(&c->value_bits, memory_order_relaxed);
-    while (!atomic_compare_exchange_weak_explicit(&c->value_bits, &old,
-                                                  bits_of(double_of(old) + v),
+    while (!atomic_compare_exchange_weak_explicit(&c->value_bits, &old, bits_of(double_of(old) + v),
                                                   memory_order_relaxed, memory_order_relaxed))
         ;
 }

@@ -394,7 +394,8 @@ static enum err_code sync_parent(const char *path, struct err *e)
     return sys_fsync_dir(dir, e);
 }
 
-enum err_code sys_replace_file(const char *path, const void *p, size_t n, mode_t mode, struct err *e)
+enum err_code sys_replace_file(const char *path, const void *p, size_t n, mode_t mode,
+                               struct err *e)
 {
     char temp[PATH_MAX];
     if (snprintf(temp, sizeof temp, "%s.tmp", path) >= (int)sizeof temp)

@@ -20,10 +20,10 @@
 #include "base/err.h"
 
 struct sys_fault {
-    const char *call;      /* "pwrite", "fdatasync", ... */
-    uint64_t number;       /* counts wrapped calls since sys_fault_set */
-    size_t want_bytes;     /* size of a write, else 0 */
-    size_t short_bytes;    /* hook may set: write only so many, then fail with the errno */
+    const char *call;   /* "pwrite", "fdatasync", ... */
+    uint64_t number;    /* counts wrapped calls since sys_fault_set */
+    size_t want_bytes;  /* size of a write, else 0 */
+    size_t short_bytes; /* hook may set: write only so many, then fail with the errno */
 };
 typedef int (*sys_fault_hook)(struct sys_fault *f, void *ctx);
 void sys_fault_set(sys_fault_hook hook, void *ctx);
@@ -49,14 +49,16 @@ int sys_rmdir(const char *path);
 int sys_fstat(int fd, struct stat *st);
 
 /* Built on the above; these report through struct err with the path in the message. */
-enum err_code sys_read_full(int fd, void *p, size_t n, off_t off, struct err *e); /* short: CORRUPT */
+enum err_code sys_read_full(int fd, void *p, size_t n, off_t off,
+                            struct err *e); /* short: CORRUPT */
 enum err_code sys_write_full(int fd, const void *p, size_t n, off_t off, struct err *e);
 enum err_code sys_writev_full(int fd, struct iovec *iov, int iovcnt, off_t off, struct err *e);
 enum err_code sys_mkdirs(const char *path, mode_t mode, struct err *e); /* like mkdir -p */
 enum err_code sys_fsync_dir(const char *path, struct err *e);
 /* Write `path` through a temporary name (<path>.tmp, so one writer a path), fsync, rename, fsync of
  * the directory. */
-enum err_code sys_replace_file(const char *path, const void *p, size_t n, mode_t mode, struct err *e);
+enum err_code sys_replace_file(const char *path, const void *p, size_t n, mode_t mode,
+                               struct err *e);
 /* Clears and fills *out; TOOBIG when the file is larger than out->max. */
 enum err_code sys_read_file(const char *path, struct buf *out, struct err *e);
 

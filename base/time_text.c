@@ -187,8 +187,8 @@ static bool take_blanks(struct str *s)
 static struct str take_word(struct str *s)
 {
     size_t n = 0;
-    while (n < s->len && ((s->ptr[n] >= 'A' && s->ptr[n] <= 'Z') ||
-                          (s->ptr[n] >= 'a' && s->ptr[n] <= 'z')))
+    while (n < s->len &&
+           ((s->ptr[n] >= 'A' && s->ptr[n] <= 'Z') || (s->ptr[n] >= 'a' && s->ptr[n] <= 'z')))
         n++;
     struct str word = {s->ptr, n};
     skip(s, n);

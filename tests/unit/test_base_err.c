@@ -1,9 +1,9 @@
 /* tests/unit/test_base_err.c - error values and the table of their outside meanings. */
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
 
 #include <errno.h>
 #include <string.h>
@@ -40,9 +40,9 @@ static void system_errors_map_to_codes(void **state)
         int sys;
         enum err_code code;
     } CASES[] = {
-        {ENOSPC, ERR_FULL},    {EDQUOT, ERR_FULL},   {ENOENT, ERR_NOTFOUND}, {EEXIST, ERR_EXISTS},
-        {EROFS, ERR_READONLY}, {ESTALE, ERR_STALE},  {EAGAIN, ERR_AGAIN},    {ENOMEM, ERR_NOMEM},
-        {EIO, ERR_IO},         {EACCES, ERR_IO},     {EMFILE, ERR_IO},
+        {ENOSPC, ERR_FULL},    {EDQUOT, ERR_FULL},  {ENOENT, ERR_NOTFOUND}, {EEXIST, ERR_EXISTS},
+        {EROFS, ERR_READONLY}, {ESTALE, ERR_STALE}, {EAGAIN, ERR_AGAIN},    {ENOMEM, ERR_NOMEM},
+        {EIO, ERR_IO},         {EACCES, ERR_IO},    {EMFILE, ERR_IO},
     };
     for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
         struct err e = {0};

@@ -1,9 +1,9 @@
 /* tests/unit/test_base_ulid.c - ULIDs: order, uniqueness, text. */
+#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <cmocka.h>
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -108,10 +108,10 @@ static void text_goes_round_and_bad_text_is_refused(void **state)
         const char *text;
         bool good;
     } CASES[] = {
-        {"01ARZ3NDEKTSV4RRFFQ69G5FAV", true},   {"00000000000000000000000000", true},
-        {"7ZZZZZZZZZZZZZZZZZZZZZZZZZ", true},   {"8ZZZZZZZZZZZZZZZZZZZZZZZZZ", false},
-        {"01ARZ3NDEKTSV4RRFFQ69G5FA", false},   {"01ARZ3NDEKTSV4RRFFQ69G5FAVV", false},
-        {"01ARZ3NDEKTSV4RRFFQ69G5FAU", false},  {"01ARZ3NDEKTSV4RRFFQ69G5FA-", false},
+        {"01ARZ3NDEKTSV4RRFFQ69G5FAV", true},     {"00000000000000000000000000", true},
+        {"7ZZZZZZZZZZZZZZZZZZZZZZZZZ", true},     {"8ZZZZZZZZZZZZZZZZZZZZZZZZZ", false},
+        {"01ARZ3NDEKTSV4RRFFQ69G5FA", false},     {"01ARZ3NDEKTSV4RRFFQ69G5FAVV", false},
+        {"01ARZ3NDEKTSV4RRFFQ69G5FAU", false},    {"01ARZ3NDEKTSV4RRFFQ69G5FA-", false},
         {"01ARZ3NDEKTSV4RRFFQ69G5FA\xE9", false}, {"", false},
     };
     for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
