@@ -18,11 +18,11 @@
 
 struct control_client;
 struct http_config {
-    const char *address;         /* "" = all */
+    const char *address; /* "" = all */
     uint16_t port;
     unsigned io_threads, workers;
-    uint64_t body_max_bytes;     /* ZO_PAYLOAD_LIMIT, also after decompression */
-    uint64_t body_memory_total;  /* WEIR_INGEST_MEMORY_MAX */
+    uint64_t body_max_bytes;    /* ZO_PAYLOAD_LIMIT, also after decompression */
+    uint64_t body_memory_total; /* WEIR_INGEST_MEMORY_MAX */
     unsigned connections_max, idle_timeout_s;
     const char *base_uri;
     const char *node_name, *version, *instance_id;

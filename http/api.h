@@ -1,0 +1,22 @@
+/* http/api.h - the handlers that the route table names (call.h says what a handler is). */
+#ifndef WEIR_HTTP_API_H
+#define WEIR_HTTP_API_H
+
+#include "http/call.h"
+
+enum err_code api_ingest_json(struct http_call *c, struct err *e);
+enum err_code api_search(struct http_call *c, struct err *e);
+
+enum err_code api_healthz(struct http_call *c, struct err *e);
+enum err_code api_metrics(struct http_call *c, struct err *e);
+enum err_code api_config(struct http_call *c, struct err *e);
+enum err_code api_login(struct http_call *c, struct err *e);
+enum err_code api_page_absent(struct http_call *c, struct err *e);
+enum err_code api_node_status(struct http_call *c, struct err *e);
+enum err_code api_node_flush(struct http_call *c, struct err *e);
+
+enum err_code api_organizations(struct http_call *c, struct err *e);
+enum err_code api_streams(struct http_call *c, struct err *e);
+enum err_code api_stream_schema(struct http_call *c, struct err *e);
+
+#endif

@@ -1,0 +1,13 @@
+/* http/listen.h - the socket that the server listens on. */
+#ifndef WEIR_HTTP_LISTEN_H
+#define WEIR_HTTP_LISTEN_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+
+/* `address` is a host name or a literal; "" is every address of the machine, IPv6 and IPv4.  The
+ * error names address and port. */
+enum err_code listen_open(const char *address, uint16_t port, int *fd, struct err *e);
+
+#endif

@@ -1,0 +1,44 @@
+/* http/pipe.h - a bounded queue of bytes from the worker that makes a long reply to the connection
+ * that sends it.
+ *
+ *   writer: pipe_write … pipe_finish          (a worker; waits while PIPE_QUEUE_MAX bytes wait)
+ *   reader: pipe_read; 0 = parked until wake  (a socket thread; never waits)
+ * The reader that finds the queue empty parks through `park`, called with the lock held, so that
+ * the writer's next byte surely wakes it.  pipe_close (the client is gone) ends both sides. Thread
+ * safety: one writer and one reader.
+ */
+#ifndef WEIR_HTTP_PIPE_H
+#define WEIR_HTTP_PIPE_H
+
+#include <pthread.h>
+#include <sys/types.h>
+
+#include "base/bytes.h"
+
+#define PIPE_QUEUE_MAX ((size_t)1 << 20)
+
+enum pipe_state { PIPE_OPEN, PIPE_FINISHED, PIPE_CLOSED };
+
+struct pipe {
+    void (*park)(void *ctx); /* the reader will not come again before wake */
+    void (*wake)(void *ctx);
+    void *ctx;
+    pthread_mutex_t lock; /* guards the rest */
+    pthread_cond_t drained;
+    struct buf queue;
+    size_t sent; /* bytes of the queue that the reader has taken */
+    enum pipe_state state;
+    bool parked;
+};
+
+void pipe_init(struct pipe *p, void (*park)(void *), void (*wake)(void *), void *ctx);
+void pipe_done(struct pipe *p);
+bool pipe_write(struct pipe *p, struct str bytes); /* false: closed, or no memory */
+void pipe_finish(struct pipe *p); /* the reader gets what is queued, then the end */
+/* Bytes copied; 0: parked; -1: the end. */
+ssize_t pipe_read(struct pipe *p, char *dst, size_t max);
+void pipe_close(struct pipe *p);
+/* For the writer: is the reader gone for good, or parked (and so will not move by itself)? */
+void pipe_look(struct pipe *p, bool *closed, bool *parked);
+
+#endif

@@ -1,0 +1,111 @@
+/* http/request.h - one request inside the server, from its first line to the end of its reply.
+ *
+ * It goes through these phases; `I` is a socket thread, `W` a worker.
+ *
+ *   HEADERS ──refused──────────────► SENT the refusal (or DISCARD its small body first)      I
+ *      │ credentials not seen before
+ *      ├───────────► VERIFYING (connection suspended; auth_check) ─┐                         W
+ *      ▼                                                           ▼
+ *     BODY  gather it, within its limit and the process' budget                              I
+ *      │ over a limit: DISCARD what still comes, then SENT
+ *      ▼
+ *   RUNNING (connection suspended; decode, handler)                                          W
+ *      ▼ resumed
+ *     SENT  the whole reply, or from a pipe that the handler goes on filling                 I
+ *
+ * Everything is refused before its body is read wherever the headers suffice.
+ * A request is owned by its connection; a handler that streams holds a second reference, because
+ * the connection may end first.  Who has it now (socket thread or worker) may touch every field but
+ * the atomic ones, the pipe, and what server.c calls immutable.
+ */
+#ifndef WEIR_HTTP_REQUEST_H
+#define WEIR_HTTP_REQUEST_H
+
+#include <stdatomic.h>
+
+#include "http/body.h"
+#include "http/call.h"
+#include "http/decode.h"
+#include "http/pipe.h"
+#include "http/routes.h"
+#include "http/workers.h"
+
+#define URI_MAX_BYTES ((size_t)16 << 10)
+
+enum phase { PHASE_HEADERS, PHASE_VERIFYING, PHASE_BODY, PHASE_DISCARD, PHASE_RUNNING, PHASE_SENT };
+
+struct MHD_Connection;
+struct MHD_Daemon;
+struct linger_set;
+
+struct http_server {
+    struct http_config cfg; /* immutable; its strings are the caller's */
+    struct str base_uri;    /* immutable; without a final slash */
+    /* Made by http_start, ended by http_stop, constant in between: */
+    struct MHD_Daemon *daemon;
+    int listen_fd;
+    struct workers *workers;
+    struct body_pool *bodies;
+    struct health *health;
+    struct linger_set *linger;
+    atomic_uint in_flight;  /* requests between their headers and their end */
+    atomic_bool draining;   /* new requests are refused */
+    atomic_bool cancelling; /* queries give up */
+};
+
+struct request {
+    struct http_call call; /* first: a handler's call is the request */
+    struct job job;
+    struct http_server *server;
+    struct MHD_Connection *conn;
+    atomic_int refs;
+    enum phase phase;
+    uint64_t started_ns;
+    bool counted; /* in in_flight */
+    bool lingers;
+    int status; /* that was sent; 0: none yet */
+
+    /* From the headers; the strings are the connection's. */
+    struct str method, authorization;
+    uint64_t declared_bytes; /* Content-Length */
+    bool chunked, expects_continue;
+    enum decode_coding coding;
+    struct route_match match;
+    enum route_outcome outcome;
+
+    enum err_code auth_result; /* of VERIFYING */
+    struct err auth_error;
+    struct body body, decoded;
+    uint64_t discarded_bytes;
+    struct worker_tools *tools; /* while RUNNING */
+    struct reply reply;
+    struct pipe pipe; /* when streaming */
+    bool streaming;
+    size_t uri_len; /* SIZE_MAX: longer than URI_MAX_BYTES, uri is empty */
+    char uri[];
+};
+
+static inline struct request *request_of_job(struct job *j)
+{
+    return (struct request *)((char *)j - offsetof(struct request, job));
+}
+static inline struct request *request_of_call(struct http_call *c)
+{
+    return (struct request *)c;
+}
+
+/* admit.c: what the headers decide.  ADMIT_REFUSE: the reply is filled. */
+enum admission { ADMIT_REFUSE, ADMIT_VERIFY, ADMIT_BODY };
+enum admission admit_headers(struct request *r);
+enum admission admit_known_caller(struct request *r); /* after the credentials were found good */
+
+/* run.c: what a worker does. */
+void run_verification(struct job *j, struct worker_tools *tools);
+void run_request(struct job *j, struct worker_tools *tools);
+uint64_t run_body_limit(const struct request *r); /* of the request's route */
+
+/* server.c, for the above. */
+void request_resume(struct request *r); /* the request is not the caller's any more */
+void request_unref(struct request *r);
+
+#endif

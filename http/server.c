@@ -1,0 +1,446 @@
+/* http/server.c - libmicrohttpd's side of the server; request.h has the way of a request. */
+#include "http/server.h"
+
+#include <microhttpd.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/sys.h"
+#include "http/access.h"
+#include "http/health.h"
+#include "http/linger.h"
+#include "http/listen.h"
+#include "http/reply.h"
+#include "http/request.h"
+
+/* Half of it becomes the read buffer, so uploads come in pieces of 64 KiB.  libmicrohttpd clears it
+ * after each request, which is why it is not larger. */
+#define CONNECTION_MEMORY_BYTES ((size_t)128 << 10)
+/* The body of a refused request is read up to this size, to keep the connection; past it the
+ * connection is closed. */
+#define REFUSED_BODY_READ_MAX ((uint64_t)1 << 20)
+#define STREAM_BLOCK_BYTES ((size_t)64 << 10)
+#define DRAIN_LOOK_MS 5
+
+/* --- life of a request ---------------------------------------------------------------------- */
+
+/* The first that is heard of a request: its URI, before libmicrohttpd decodes it. */
+static void *on_uri(void *cls, const char *uri, struct MHD_Connection *conn)
+{
+    struct http_server *s = cls;
+    size_t len = strlen(uri);
+    bool fits = len <= URI_MAX_BYTES;
+    struct request *r = calloc(1, sizeof *r + (fits ? len : 0) + 1);
+    if (!r)
+        return NULL;
+    r->server = s;
+    r->conn = conn;
+    r->refs = 1;
+    r->started_ns = clock_mono_ns();
+    r->uri_len = fits ? len : SIZE_MAX;
+    if (fits)
+        memcpy(r->uri, uri, len);
+    r->call.cfg = &s->cfg;
+    r->call.health = s->health;
+    r->call.reply = &r->reply;
+    reply_init(&r->reply);
+    return r;
+}
+
+void request_unref(struct request *r)
+{
+    if (atomic_fetch_sub(&r->refs, 1) != 1)
+        return;
+    body_done(&r->body);
+    body_done(&r->decoded);
+    reply_done(&r->reply);
+    if (r->streaming)
+        pipe_done(&r->pipe);
+    free(r);
+}
+
+void request_resume(struct request *r)
+{
+    MHD_resume_connection(r->conn);
+}
+
+static int connection_fd(const struct request *r)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(r->conn, MHD_CONNECTION_INFO_CONNECTION_FD);
+    return info ? info->connect_fd : -1;
+}
+
+static void on_completed(void *cls, struct MHD_Connection *conn, void **req_cls,
+                         enum MHD_RequestTerminationCode how)
+{
+    struct http_server *s = cls;
+    struct request *r = *req_cls;
+    (void)conn;
+    if (!r)
+        return;
+    *req_cls = NULL;
+    if (r->streaming)
+        pipe_close(&r->pipe);
+    if (r->lingers) {
+        int fd = dup(connection_fd(r));
+        if (fd >= 0)
+            linger_add(s->linger, fd);
+    }
+    if (r->counted) {
+        bool whole = how == MHD_REQUEST_TERMINATED_COMPLETED_OK;
+        access_record(&r->call, whole || r->lingers ? r->status : 0,
+                      clock_mono_ns() - r->started_ns);
+        atomic_fetch_sub(&s->in_flight, 1);
+    }
+    request_unref(r);
+}
+
+/* --- sending -------------------------------------------------------------------------------- */
+
+static void add_headers(struct request *r, struct MHD_Response *response)
+{
+    const struct reply *p = &r->reply;
+    if (p->content_type)
+        MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, p->content_type);
+    for (unsigned i = 0; i < p->header_count; i++)
+        MHD_add_response_header(response, p->headers[i].name, p->headers[i].value);
+    MHD_add_response_header(response, MHD_HTTP_HEADER_ACCESS_CONTROL_ALLOW_ORIGIN, "*");
+    MHD_add_response_header(response, "X-Api-Node", r->server->cfg.node_name);
+    if (p->close || atomic_load(&r->server->draining))
+        MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
+}
+
+static enum MHD_Result queue(struct request *r, struct MHD_Response *response)
+{
+    if (!response)
+        return MHD_NO;
+    add_headers(r, response);
+    r->phase = PHASE_SENT;
+    r->status = r->reply.status;
+    enum MHD_Result rc = MHD_queue_response(r->conn, (unsigned)r->reply.status, response);
+    MHD_destroy_response(response);
+    return rc;
+}
+
+/* The memory of the body moves into the response. */
+static enum MHD_Result send_whole(struct request *r)
+{
+    struct buf *b = &r->reply.body;
+    if (!buf_ok(b))
+        reply_envelope(&r->reply, 503, "the reply needs more memory than a reply may have");
+    if (b->len == 0)
+        return queue(r, MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT));
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(b->len, b->data, MHD_RESPMEM_MUST_FREE);
+    if (response)
+        buf_init(b, REPLY_BODY_MAX);
+    return queue(r, response);
+}
+
+static ssize_t on_read(void *cls, uint64_t pos, char *dst, size_t max)
+{
+    struct request *r = cls;
+    (void)pos;
+    ssize_t n = pipe_read(&r->pipe, dst, max);
+    return n < 0 ? MHD_CONTENT_READER_END_OF_STREAM : n;
+}
+
+static void on_read_done(void *cls)
+{
+    request_unref(cls);
+}
+
+static enum MHD_Result send_stream(struct request *r)
+{
+    struct MHD_Response *response = MHD_create_response_from_callback(
+        MHD_SIZE_UNKNOWN, STREAM_BLOCK_BYTES, on_read, r, on_read_done);
+    if (response)
+        atomic_fetch_add(&r->refs, 1);
+    return queue(r, response);
+}
+
+static enum MHD_Result send_reply(struct request *r)
+{
+    return r->streaming ? send_stream(r) : send_whole(r);
+}
+
+/* The reply says no.  A body that is still to come is read and thrown away when it is small; else
+ * the answer goes out at once, which ends the connection. */
+static enum MHD_Result send_refusal(struct request *r)
+{
+    bool wait = !r->chunked && r->declared_bytes <= REFUSED_BODY_READ_MAX &&
+                !(r->expects_continue && r->declared_bytes > 0);
+    if (wait) {
+        r->phase = PHASE_DISCARD;
+        return MHD_YES;
+    }
+    r->lingers = true;
+    r->reply.close = true;
+    return send_reply(r);
+}
+
+/* --- streaming, for handlers (call.h) -------------------------------------------------------- */
+
+static void park_reader(void *ctx)
+{
+    MHD_suspend_connection(((struct request *)ctx)->conn);
+}
+
+static void wake_reader(void *ctx)
+{
+    MHD_resume_connection(((struct request *)ctx)->conn);
+}
+
+bool call_stream_start(struct http_call *c)
+{
+    struct request *r = request_of_call(c);
+    pipe_init(&r->pipe, park_reader, wake_reader, r);
+    bool ok = pipe_write(&r->pipe, buf_str(&r->reply.body));
+    buf_clear(&r->reply.body);
+    r->streaming = true;
+    atomic_fetch_add(&r->refs, 1); /* the handler's */
+    MHD_resume_connection(r->conn);
+    return ok;
+}
+
+bool call_stream_write(struct http_call *c, struct str bytes)
+{
+    return pipe_write(&request_of_call(c)->pipe, bytes);
+}
+
+bool call_client_gone(void *ctx)
+{
+    struct request *r = request_of_call(ctx);
+    bool closed = false, parked = true;
+    if (atomic_load(&r->server->cancelling))
+        return true;
+    if (r->streaming)
+        pipe_look(&r->pipe, &closed, &parked);
+    if (closed || !parked)
+        return closed;
+    /* Suspended: libmicrohttpd does not look at the socket now, and will not close it. */
+    struct pollfd p = {.fd = connection_fd(r), .events = POLLRDHUP};
+    return poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
+}
+
+/* --- receiving ------------------------------------------------------------------------------ */
+
+static struct str header_of(const struct request *r, const char *name)
+{
+    return str_from(MHD_lookup_connection_value(r->conn, MHD_HEADER_KIND, name));
+}
+
+static void read_headers(struct request *r, const char *method)
+{
+    r->method = str_from(method);
+    r->call.content_type = header_of(r, MHD_HTTP_HEADER_CONTENT_TYPE);
+    r->call.content_encoding = header_of(r, MHD_HTTP_HEADER_CONTENT_ENCODING);
+    r->authorization = header_of(r, MHD_HTTP_HEADER_AUTHORIZATION);
+    r->chunked = header_of(r, MHD_HTTP_HEADER_TRANSFER_ENCODING).len > 0;
+    r->expects_continue = header_of(r, MHD_HTTP_HEADER_EXPECT).len > 0;
+    if (!r->chunked)
+        str_to_u64(header_of(r, MHD_HTTP_HEADER_CONTENT_LENGTH), &r->declared_bytes);
+}
+
+/* Suspends the connection; the job resumes it, and on_access is called again in `phase`. */
+static enum MHD_Result hand_over(struct request *r, enum route_lane lane, enum phase phase,
+                                 void (*run)(struct job *, struct worker_tools *))
+{
+    r->phase = phase;
+    r->job.run = run;
+    MHD_suspend_connection(r->conn);
+    if (workers_submit(r->server->workers, lane, &r->job))
+        return MHD_YES;
+    r->auth_result = err_set(&r->auth_error, ERR_AGAIN, "too many requests are waiting");
+    reply_error(&r->reply, &r->auth_error);
+    MHD_resume_connection(r->conn);
+    return MHD_YES;
+}
+
+static enum MHD_Result follow(struct request *r, enum admission decision)
+{
+    switch (decision) {
+    case ADMIT_VERIFY:
+        return hand_over(r, LANE_AUTH, PHASE_VERIFYING, run_verification);
+    case ADMIT_BODY:
+        r->phase = PHASE_BODY;
+        return MHD_YES;
+    case ADMIT_REFUSE:
+        break;
+    }
+    return send_refusal(r);
+}
+
+static enum MHD_Result on_headers(struct request *r, const char *method)
+{
+    r->counted = true;
+    atomic_fetch_add(&r->server->in_flight, 1);
+    read_headers(r, method);
+    return follow(r, admit_headers(r));
+}
+
+static enum MHD_Result on_verified(struct request *r)
+{
+    if (r->auth_result == ERR_OK)
+        return follow(r, admit_known_caller(r));
+    reply_error(&r->reply, &r->auth_error);
+    return send_refusal(r);
+}
+
+static enum MHD_Result on_body(struct request *r, const char *data, size_t *size)
+{
+    struct err e = {0};
+    if (body_add(&r->body, data, *size, &e) != ERR_OK) {
+        body_done(&r->body);
+        reply_error(&r->reply, &e);
+        r->phase = PHASE_DISCARD;
+    }
+    *size = 0;
+    return MHD_YES;
+}
+
+/* libmicrohttpd takes no answer in the middle of a body, so the rest is read away, up to a limit.
+ */
+static enum MHD_Result on_discarded(struct request *r, size_t *size)
+{
+    if (*size == 0)
+        return send_reply(r);
+    r->discarded_bytes += *size;
+    *size = 0;
+    return r->discarded_bytes <= r->server->cfg.body_max_bytes ? MHD_YES : MHD_NO;
+}
+
+static enum MHD_Result on_access(void *cls, struct MHD_Connection *conn, const char *url,
+                                 const char *method, const char *version, const char *data,
+                                 size_t *size, void **req_cls)
+{
+    struct request *r = *req_cls;
+    (void)cls, (void)conn, (void)url, (void)version;
+    if (!r)
+        return MHD_NO;
+    switch (r->phase) {
+    case PHASE_HEADERS:
+        return on_headers(r, method);
+    case PHASE_VERIFYING:
+        return on_verified(r);
+    case PHASE_BODY:
+        return *size > 0 ? on_body(r, data, size)
+                         : hand_over(r, r->call.route->lane, PHASE_RUNNING, run_request);
+    case PHASE_DISCARD:
+        return on_discarded(r, size);
+    case PHASE_RUNNING:
+        return send_reply(r);
+    case PHASE_SENT:
+        break;
+    }
+    return MHD_NO;
+}
+
+/* Paths and arguments are decoded by routes.c, which can say no. */
+static size_t leave_escapes(void *cls, struct MHD_Connection *conn, char *s)
+{
+    (void)cls, (void)conn;
+    return strlen(s);
+}
+
+static void on_log(void *cls, const char *fmt, va_list args) __attribute__((format(printf, 2, 0)));
+static void on_log(void *cls, const char *fmt, va_list args)
+{
+    char line[512];
+    (void)cls;
+    vsnprintf(line, sizeof line, fmt, args);
+    log_printf(LOG_DEBUG, "libmicrohttpd: " STR_FMT, STR_ARG(str_trim(str_from(line))));
+}
+
+/* --- start and stop ------------------------------------------------------------------------- */
+
+static enum err_code start_daemon(struct http_server *s, struct err *e)
+{
+    struct MHD_OptionItem pool[] = {
+        {MHD_OPTION_THREAD_POOL_SIZE, (intptr_t)s->cfg.io_threads, NULL},
+        {MHD_OPTION_END, 0, NULL},
+    };
+    if (s->cfg.io_threads < 2) /* libmicrohttpd's pool begins at two */
+        pool[0].option = MHD_OPTION_END;
+    s->daemon = MHD_start_daemon(
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
+        on_access, s, MHD_OPTION_EXTERNAL_LOGGER, on_log, s, MHD_OPTION_LISTEN_SOCKET, s->listen_fd,
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, s, MHD_OPTION_URI_LOG_CALLBACK, on_uri, s,
+        MHD_OPTION_UNESCAPE_CALLBACK, leave_escapes, s, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        CONNECTION_MEMORY_BYTES, MHD_OPTION_CONNECTION_LIMIT, s->cfg.connections_max,
+        MHD_OPTION_CONNECTION_TIMEOUT, s->cfg.idle_timeout_s, MHD_OPTION_ARRAY, pool,
+        MHD_OPTION_END);
+    return s->daemon ? ERR_OK : err_set(e, ERR_IO, "libmicrohttpd does not start");
+}
+
+static enum err_code start_parts(struct http_server *s, struct err *e)
+{
+    s->bodies = body_pool_new(s->cfg.body_memory_total);
+    s->health = health_new(s->cfg.control, s->cfg.query);
+    if (!s->bodies || !s->health)
+        return err_set(e, ERR_NOMEM, "HTTP server");
+    enum err_code rc = linger_start(&s->linger, e);
+    if (rc == ERR_OK)
+        rc = workers_start(s->cfg.workers, &s->workers, e);
+    if (rc == ERR_OK)
+        rc = listen_open(s->cfg.address, s->cfg.port, &s->listen_fd, e);
+    if (rc == ERR_OK)
+        rc = start_daemon(s, e);
+    return rc;
+}
+
+enum err_code http_start(const struct http_config *cfg, struct http_server **out, struct err *e)
+{
+    struct http_server *s = calloc(1, sizeof *s);
+    if (!s)
+        return err_set(e, ERR_NOMEM, "HTTP server");
+    s->cfg = *cfg;
+    s->listen_fd = -1;
+    s->base_uri = str_from(cfg->base_uri);
+    while (s->base_uri.len > 0 && s->base_uri.ptr[s->base_uri.len - 1] == '/')
+        s->base_uri.len--;
+    access_init();
+    enum err_code rc = start_parts(s, e);
+    if (rc != ERR_OK) {
+        http_stop(s, 0);
+        return err_wrap(e, "start the HTTP server");
+    }
+    *out = s;
+    return ERR_OK;
+}
+
+static void wait_for_requests(struct http_server *s, unsigned drain_ms)
+{
+    uint64_t deadline_ms = clock_mono_ms() + drain_ms;
+    while (atomic_load(&s->in_flight) > 0 && clock_mono_ms() < deadline_ms)
+        poll(NULL, 0, DRAIN_LOOK_MS);
+}
+
+void http_stop(struct http_server *s, unsigned drain_ms)
+{
+    if (!s)
+        return;
+    atomic_store(&s->draining, true);
+    if (s->daemon)
+        MHD_quiesce_daemon(s->daemon);
+    if (s->listen_fd >= 0)
+        sys_close(s->listen_fd);
+    wait_for_requests(s, drain_ms);
+    atomic_store(&s->cancelling, true);
+    /* Workers end first: libmicrohttpd must not be stopped while a connection is suspended. */
+    if (s->workers)
+        workers_stop(s->workers);
+    if (s->daemon)
+        MHD_stop_daemon(s->daemon);
+    workers_free(s->workers);
+    linger_stop(s->linger);
+    health_free(s->health);
+    body_pool_free(s->bodies);
+    free(s);
+}

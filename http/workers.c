@@ -1,0 +1,157 @@
+/* http/workers.c - lanes of jobs and the threads that serve them. */
+#include "http/workers.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+#include "base/metrics.h"
+
+#define RESERVED_FOR_SYSTEM 2u /* threads that ingest never takes */
+
+struct lane {
+    struct job *head, **tail;
+    unsigned running, running_max;
+};
+
+struct workers {
+    struct metric_child *refused; /* immutable */
+    pthread_mutex_t lock;         /* guards the rest but threads */
+    pthread_cond_t work;
+    struct lane lanes[LANE_COUNT];
+    unsigned queued;
+    bool stopping;
+    unsigned thread_count;
+    pthread_t threads[]; /* owned by start and stop */
+};
+
+static const struct metric_desc REFUSED = {
+    .name = "zo_http_queue_refused",
+    .help = "Requests answered 503 because too many waited for a worker.",
+    .type = METRIC_COUNTER,
+};
+
+/* The next job that a thread may run now, or NULL. */
+static struct job *take_locked(struct workers *w, struct lane **from)
+{
+    for (int i = 0; i < LANE_COUNT; i++) {
+        struct lane *l = &w->lanes[i];
+        struct job *j = l->head;
+        if (!j || l->running >= l->running_max)
+            continue;
+        l->head = j->next;
+        if (!l->head)
+            l->tail = &l->head;
+        l->running++;
+        w->queued--;
+        *from = l;
+        return j;
+    }
+    return NULL;
+}
+
+static void *worker_main(void *arg)
+{
+    struct workers *w = arg;
+    struct worker_tools tools = {.decoder = decoder_new()};
+    struct lane *lane = NULL;
+    arena_init(&tools.arena, WORKER_ARENA_MAX);
+    pthread_mutex_lock(&w->lock);
+    for (;;) {
+        struct job *j = take_locked(w, &lane);
+        if (!j && w->stopping && w->queued == 0)
+            break;
+        if (!j) {
+            pthread_cond_wait(&w->work, &w->lock);
+            continue;
+        }
+        pthread_mutex_unlock(&w->lock);
+        j->run(j, &tools);
+        arena_reset(&tools.arena);
+        pthread_mutex_lock(&w->lock);
+        lane->running--;
+        if (w->stopping)
+            pthread_cond_broadcast(&w->work);
+        else if (lane->head) /* its place may be what an idle thread waits for */
+            pthread_cond_signal(&w->work);
+    }
+    pthread_mutex_unlock(&w->lock);
+    decoder_free(tools.decoder);
+    arena_done(&tools.arena);
+    return NULL;
+}
+
+bool workers_submit(struct workers *w, enum route_lane lane, struct job *j)
+{
+    LOCK_SCOPE(&w->lock);
+    if (w->stopping)
+        return false;
+    if (w->queued >= WORKERS_QUEUE_MAX) {
+        metric_add(w->refused, 1);
+        return false;
+    }
+    struct lane *l = &w->lanes[lane];
+    j->next = NULL;
+    *l->tail = j;
+    l->tail = &j->next;
+    w->queued++;
+    pthread_cond_signal(&w->work);
+    return true;
+}
+
+static unsigned at_least_one(unsigned n)
+{
+    return n > 0 ? n : 1;
+}
+
+enum err_code workers_start(unsigned threads, struct workers **out, struct err *e)
+{
+    unsigned count = at_least_one(threads);
+    struct workers *w = calloc(1, sizeof *w + count * sizeof w->threads[0]);
+    if (!w)
+        return err_set(e, ERR_NOMEM, "HTTP workers");
+    pthread_mutex_init(&w->lock, NULL);
+    pthread_cond_init(&w->work, NULL);
+    w->refused = metric_only(metrics_register(&REFUSED));
+    w->lanes[LANE_SYSTEM].running_max = count;
+    w->lanes[LANE_AUTH].running_max = AUTH_VERIFICATIONS_MAX;
+    w->lanes[LANE_INGEST].running_max =
+        at_least_one(count > RESERVED_FOR_SYSTEM ? count - RESERVED_FOR_SYSTEM : 1);
+    w->lanes[LANE_QUERY].running_max = at_least_one(count / 2);
+    for (int i = 0; i < LANE_COUNT; i++)
+        w->lanes[i].tail = &w->lanes[i].head;
+
+    for (; w->thread_count < count; w->thread_count++) {
+        int rc = pthread_create(&w->threads[w->thread_count], NULL, worker_main, w);
+        if (rc != 0) {
+            workers_stop(w);
+            workers_free(w);
+            return err_sys(e, rc, "start an HTTP worker thread");
+        }
+    }
+    *out = w;
+    return ERR_OK;
+}
+
+void workers_stop(struct workers *w)
+{
+    if (!w)
+        return;
+    pthread_mutex_lock(&w->lock);
+    w->stopping = true;
+    pthread_cond_broadcast(&w->work);
+    pthread_mutex_unlock(&w->lock);
+    for (unsigned i = 0; i < w->thread_count; i++)
+        pthread_join(w->threads[i], NULL);
+    w->thread_count = 0;
+}
+
+void workers_free(struct workers *w)
+{
+    if (!w)
+        return;
+    pthread_cond_destroy(&w->work);
+    pthread_mutex_destroy(&w->lock);
+    free(w);
+}
