@@ -1,9 +1,10 @@
 /* tests/unit/test_base_bytes.c - views, bounded buffers and arenas. */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
 
 #include "base/arena.h"
 #include "base/bytes.h"

@@ -1,9 +1,10 @@
 /* tests/unit/test_base_crc32c.c - CRC-32C against known values and the plain table. */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
 
 #include <string.h>
 

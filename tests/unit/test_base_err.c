@@ -1,9 +1,10 @@
 /* tests/unit/test_base_err.c - error values and the table of their outside meanings. */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
 
 #include <errno.h>
 #include <string.h>

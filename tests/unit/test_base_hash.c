@@ -1,9 +1,10 @@
 /* tests/unit/test_base_hash.c - SipHash-1-3 and the map over it. */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
 
 #include <stdio.h>
 

@@ -1,9 +1,10 @@
 /* tests/unit/test_base_ipc.c - framed messages over UNIX sockets. */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
 
 #include <pthread.h>
 #include <stdio.h>

@@ -1,9 +1,10 @@
 /* tests/unit/test_base_log.c - log lines as text and as JSON, read back through a pipe. */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
 
 #include <fcntl.h>
 #include <unistd.h>

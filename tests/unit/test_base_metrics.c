@@ -1,9 +1,10 @@
 /* tests/unit/test_base_metrics.c - counters, gauges, histograms and their text. */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
 
 #include <math.h>
 #include <pthread.h>

@@ -1,9 +1,10 @@
 /* tests/unit/test_base_sys.c - the fault seam and the whole-transfer helpers. */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
 
 #include <errno.h>
 #include <fcntl.h>

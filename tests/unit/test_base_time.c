@@ -1,9 +1,10 @@
 /* tests/unit/test_base_time.c - the calendar, with the texts of times. */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
 
 #include <stdio.h>
 #include <time.h>

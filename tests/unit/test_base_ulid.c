@@ -1,9 +1,10 @@
 /* tests/unit/test_base_ulid.c - ULIDs: order, uniqueness, text. */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
 
 #include <pthread.h>
 #include <stdlib.h>

@@ -1,9 +1,10 @@
 /* tests/unit/test_base_utf8.c - UTF-8: what is well-formed, and what replaces the rest. */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
 
 #include "base/cleanup.h"
 #include "base/utf8.h"
