@@ -46,7 +46,8 @@ enum err_code search_error(struct err *e, enum search_code code, const char *fmt
     __attribute__((format(printf, 3, 4)));
 
 /* Finds a stream of the caller's organisation by its name as the SQL has it; NOTFOUND when there is
- * none.  What it returns stays valid until the caller of gate_check lets go of `tables`. */
+ * none.  The same name gives the same pointer again, valid for as long as the result is used; who
+ * called gate_check owns it. */
 typedef enum err_code (*gate_find)(void *ctx, enum stream_type type, struct str name,
                                    const struct catalog_stream **out, struct err *e);
 
@@ -73,7 +74,6 @@ struct gate_result {
     int64_t histogram_interval_us;
 };
 
-/* On failure `out->tables` still names the streams that were found, so that they can be let go. */
 enum err_code gate_check(struct json *document, const struct gate_options *o, struct arena *a,
                          struct gate_result *out, struct err *e);
 /* A document that counts the rows of `document`, a checked one, without its LIMIT, OFFSET and

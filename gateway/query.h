@@ -34,13 +34,14 @@ struct query_request {
     struct str sql;             /* decoded */
     int64_t start_us, end_us;   /* [start, end) */
     int64_t from, size;         /* size <= 0: the SQL's own LIMIT, else the default */
-    bool track_total_hits;
-    uint64_t timeout_ms;        /* 0 = the server's */
+    bool track_total_hits;      /* with size 0: the one hit is {"zo_sql_num": count} */
+    int64_t histogram_interval_s; /* for a histogram() without one; 0 = by the range */
+    uint64_t timeout_ms;        /* 0 = the server's, which is also the most */
     bool (*cancelled)(void *ctx);/* asked now and then; may be NULL */
     void *cancelled_ctx;
 };
 /* Parses a request body (reference §2.1): missing or reversed range, empty SQL, bad encoding, a size
- * past the limit are INVALID with the reference's code. */
+ * past the limit are INVALID with the reference's code.  A missing size is the default limit. */
 enum err_code query_request_parse(struct query_service *q, struct str body, struct str org,
                                   struct str type, struct arena *a, struct query_request *out,
                                   struct err *e);

@@ -1,0 +1,65 @@
+/* gateway/query_errors.c - says the engine's errors in the words of the reference (§2.5). */
+#include <stdio.h>
+
+#include "base/cleanup.h"
+#include "gateway/query_service.h"
+
+static const struct {
+    enum search_code code;
+    const char *words;
+} phrases[] = {
+    {SEARCH_SQL_NOT_VALID, "Search SQL not valid"},
+    {SEARCH_STREAM_NOT_FOUND, "Search stream not found"},
+    {SEARCH_FTS_FIELD_NOT_FOUND, "Full text search field not found"},
+    {SEARCH_FIELD_NOT_FOUND, "Search field not found"},
+    {SEARCH_FUNCTION_NOT_DEFINED, "Search function not defined"},
+    {SEARCH_TYPE_NOT_COMPATIBLE, "Search field has no compatible data type"},
+    {SEARCH_SQL_EXECUTE, "Search SQL execute error"},
+    {SEARCH_CANCELLED, "Search query was cancelled"},
+    {SEARCH_TIMEOUT, "Search query timed out"},
+    {SEARCH_INVALID_PARAMS, "Invalid parameters"},
+};
+
+/* What the engine calls things -> what the caller calls them. */
+static const struct {
+    const char *engine, *caller;
+} renamings[] = {
+    {"weir_histogram", "histogram"},
+    {"weir_match_words", "match_all"},
+};
+
+static void replace_all(char msg[ERR_MSG_MAX], struct str from, struct str to)
+{
+    for (char *at = strstr(msg, from.ptr); at; at = strstr(at + to.len, from.ptr)) {
+        char rest[ERR_MSG_MAX];
+        size_t room = ERR_MSG_MAX - (size_t)(at - msg);
+        snprintf(rest, sizeof rest, "%s", at + from.len);
+        snprintf(at, room, "%.*s%s", STR_ARG(to), rest);
+        if (to.len >= strlen(at))
+            break;
+    }
+}
+
+static void use_callers_names(const struct query_plan *p, char msg[ERR_MSG_MAX])
+{
+    for (size_t i = 0; i < ARRAY_LEN(renamings); i++)
+        replace_all(msg, str_from(renamings[i].engine), str_from(renamings[i].caller));
+    for (size_t i = p->gate.table_count; i-- > 0;) /* weir_t12 before weir_t1 */
+        replace_all(msg, str_from(p->gate.tables[i].name), p->gate.tables[i].stream->name);
+}
+
+enum err_code query_reference_error(const struct query_plan *p, struct err *e)
+{
+    if (!e)
+        return ERR_INVALID;
+    if (e->code == ERR_CANCELLED)
+        e->detail = SEARCH_CANCELLED;
+    if (e->code == ERR_TIMEOUT)
+        e->detail = SEARCH_TIMEOUT;
+    use_callers_names(p, e->msg);
+    for (size_t i = 0; i < ARRAY_LEN(phrases); i++)
+        if (e->detail == (int)phrases[i].code &&
+            !str_starts(str_from(e->msg), str_from(phrases[i].words)))
+            err_wrap(e, "%s", phrases[i].words);
+    return e->code;
+}

@@ -1,0 +1,211 @@
+/* gateway/query_plan.c - turns a search into a tree and the files that it reads.
+ *
+ *   SQL -> EXPLAIN cut off -> engine: tree -> gate -> streams -> fs: snapshot -> RUN request
+ *
+ * A snapshot covers all streams of the statement at once, so that they are of one moment.
+ * Enrichment tables have no time: with one of them in it, the snapshot has no bounds, and each
+ * table's own range chooses its files.
+ */
+#include <stdio.h>
+
+#include "base/cleanup.h"
+#include "fs/control.h"
+#include "gateway/engine/client.h"
+#include "gateway/names.h"
+#include "gateway/query_service.h"
+
+#define PATH_TEXT_MAX 4352 /* a mount point, and a name below it */
+
+struct query_streams {
+    struct query_service *q;
+    struct str org;
+    size_t count;
+    const struct catalog_stream *held[GATE_TABLES_MAX]; /* one reference each */
+};
+
+/* A gate_find: normalises the name as ingest does, and holds what it finds. */
+static enum err_code find_stream(void *ctx, enum stream_type type, struct str name,
+                                 const struct catalog_stream **out, struct err *e)
+{
+    struct query_streams *s = ctx;
+    char text[NAME_MAX_BYTES + 1];
+    size_t len;
+    enum err_code rc = type == STREAM_METRICS ? name_metric(name, text, &len, e)
+                                              : name_stream(name, text, &len, e);
+    struct str normal = {text, len};
+    for (size_t i = 0; !rc && i < s->count; i++)
+        if (s->held[i]->type == type && str_eq(s->held[i]->name, normal)) {
+            *out = s->held[i];
+            return ERR_OK;
+        }
+    if (!rc && s->count == GATE_TABLES_MAX)
+        return err_set(e, ERR_NOTFOUND, "too many streams");
+    if (!rc)
+        rc = catalog_find(query_service_config(s->q)->catalog, s->org, type, normal, out, e);
+    if (!rc)
+        s->held[s->count++] = *out;
+    return rc;
+}
+
+static enum err_code gate_tree(struct query_service *q, const struct query_request *r,
+                               struct json *tree, struct query_plan *p, struct err *e)
+{
+    const struct query_config *cfg = query_service_config(q);
+    p->streams = arena_zalloc(p->a, sizeof *p->streams);
+    if (!p->streams)
+        return err_set(e, ERR_NOMEM, "no memory for a query");
+    p->streams->q = q;
+    p->streams->org = r->org;
+    const struct gate_options o = {.type = r->type,
+                                   .start_us = r->start_us,
+                                   .end_us = r->end_us,
+                                   .histogram_interval_s = r->histogram_interval_s,
+                                   .from = r->from,
+                                   .size = r->size,
+                                   .size_max = cfg->size_max,
+                                   .default_limit = cfg->default_limit,
+                                   .fts_extra = cfg->fts_extra,
+                                   .find = find_stream,
+                                   .find_ctx = p->streams};
+    return gate_check(tree, &o, p->a, &p->gate, e);
+}
+
+static bool is_timeless(const struct gate_table *t)
+{
+    return t->stream->type == STREAM_ENRICHMENT;
+}
+
+static enum err_code take_snapshot(struct query_service *q, const struct query_request *r,
+                                   uint64_t deadline_ms, struct query_plan *p, struct err *e)
+{
+    uint64_t numbers[GATE_TABLES_MAX];
+    bool timeless = false;
+    for (size_t i = 0; i < p->gate.table_count; i++) {
+        numbers[i] = p->gate.tables[i].stream->number;
+        timeless = timeless || is_timeless(&p->gate.tables[i]);
+    }
+    if (!p->gate.table_count)
+        return ERR_OK;
+    struct snapshot *s = arena_zalloc(p->a, sizeof *s);
+    if (!s)
+        return err_set(e, ERR_NOMEM, "no memory for a query");
+    enum err_code rc = control_snapshot(query_service_config(q)->control, numbers,
+                                        p->gate.table_count, timeless ? 0 : r->start_us,
+                                        timeless ? 0 : r->end_us, deadline_ms, p->a, s, e);
+    if (rc)
+        return err_wrap(e, "snapshot");
+    p->snapshot = s;
+    return ERR_OK;
+}
+
+enum err_code query_plan_make(struct query_service *q, const struct query_request *r,
+                              struct engine_client *engine, uint64_t deadline_ms, struct arena *a,
+                              struct query_plan *out, struct err *e)
+{
+    struct str sql = r->sql;
+    struct json *tree;
+    *out = (struct query_plan){.a = a};
+    out->explain = gate_cut_explain(&sql);
+    enum err_code rc = engine_client_parse(engine, sql, deadline_ms, a, &tree, e);
+    if (!rc)
+        rc = gate_tree(q, r, tree, out, e);
+    if (!rc && r->start_us < r->end_us)
+        rc = take_snapshot(q, r, deadline_ms, out, e);
+    return rc;
+}
+
+void query_plan_done(struct query_service *q, struct query_plan *p)
+{
+    if (p->snapshot)
+        control_release(query_service_config(q)->control, p->snapshot->id);
+    for (size_t i = 0; p->streams && i < p->streams->count; i++)
+        catalog_unref(p->streams->held[i]);
+    *p = (struct query_plan){0};
+}
+
+/* ---- the RUN request ---- */
+
+static bool file_is_of(const struct snapshot_file *f, const struct gate_table *t,
+                       const struct query_request *r)
+{
+    if (f->stream != t->stream->number || !f->bytes)
+        return false;
+    return is_timeless(t) || (f->max_ts_us >= r->start_us && f->min_ts_us < r->end_us);
+}
+
+bool query_plan_reads(const struct query_plan *p, const struct query_request *r,
+                      const struct snapshot_file *f)
+{
+    for (size_t i = 0; i < p->gate.table_count; i++)
+        if (file_is_of(f, &p->gate.tables[i], r))
+            return true;
+    return false;
+}
+
+static void write_columns(struct json_writer *w, const struct catalog_stream *s)
+{
+    jw_key(w, STR("columns"));
+    jw_array(w);
+    for (size_t i = 0; i < s->field_count; i++) {
+        jw_object(w);
+        jw_kstr(w, "name", s->fields[i].name);
+        jw_kcstr(w, "type", field_type_name(s->fields[i].type));
+        jw_end(w);
+    }
+    jw_end(w);
+}
+
+static void write_file(struct json_writer *w, const char *mount_dir, const struct snapshot_file *f)
+{
+    char id[ULID_TEXT_LEN + 1], path[PATH_TEXT_MAX];
+    ulid_format(&f->id, id);
+    snprintf(path, sizeof path, "%s/.weir/at/%s@%llu.ndjson", mount_dir, id,
+             (unsigned long long)f->bytes);
+    jw_object(w);
+    jw_kcstr(w, "path", path);
+    jw_kcstr(w, "format", "ndjson");
+    jw_end(w);
+}
+
+static void write_table(struct json_writer *w, const struct query_config *cfg,
+                        const struct query_plan *p, const struct query_request *r,
+                        const struct gate_table *t)
+{
+    jw_object(w);
+    jw_kcstr(w, "name", t->name);
+    write_columns(w, t->stream);
+    jw_key(w, STR("files"));
+    jw_array(w);
+    for (size_t i = 0; p->snapshot && i < p->snapshot->file_count; i++)
+        if (file_is_of(&p->snapshot->files[i], t, r))
+            write_file(w, cfg->mount_dir, &p->snapshot->files[i]);
+    jw_end(w);
+    jw_ki64(w, "start_us", is_timeless(t) ? 0 : r->start_us);
+    jw_ki64(w, "end_us", is_timeless(t) ? 0 : r->end_us);
+    jw_end(w);
+}
+
+enum err_code query_plan_request(struct query_service *q, const struct query_plan *p,
+                                 const struct query_request *r, const struct json *document,
+                                 uint64_t timeout_ms, struct buf *out, struct err *e)
+{
+    const struct query_config *cfg = query_service_config(q);
+    struct json_writer w = {.out = out};
+    jw_object(&w);
+    jw_key(&w, STR("tree"));
+    jw_raw(&w, STR(""));
+    json_write(out, document);
+    jw_kcstr(&w, "explain", p->explain);
+    jw_key(&w, STR("tables"));
+    jw_array(&w);
+    for (size_t i = 0; i < p->gate.table_count; i++)
+        write_table(&w, cfg, p, r, &p->gate.tables[i]);
+    jw_end(&w);
+    jw_ku64(&w, "limit_rows", cfg->size_max);
+    jw_ku64(&w, "memory_bytes", cfg->memory_bytes);
+    jw_ku64(&w, "timeout_ms", timeout_ms);
+    jw_end(&w);
+    if (!buf_ok(out))
+        return search_error(e, SEARCH_SQL_NOT_VALID, "the query is too large");
+    return ERR_OK;
+}

@@ -1,0 +1,175 @@
+/* gateway/query_request.c - the body of a search request (reference §2.1).
+ *
+ *   {"query": {"sql", "start_time", "end_time", "from", "size", "track_total_hits",
+ *              "histogram_interval", "query_fn"}, "encoding": "" | "base64", "timeout": seconds}
+ *
+ * Everything else that the reference names (sql_mode, sort_by, quick_mode, regions, use_cache, ...)
+ * is accepted and has no effect; so are members that nobody knows.  A VRL program in query_fn would
+ * change the hits, so it is refused.
+ */
+#include "base/utf8.h"
+#include "gateway/gate.h"
+#include "gateway/query_service.h"
+
+static enum err_code wrong_member(struct err *e, const char *name, const char *wanted)
+{
+    return err_set(e, ERR_INVALID, "%s must be %s", name, wanted);
+}
+
+/* An integer member; missing leaves *out as it is. */
+static enum err_code take_i64(const struct json *object, const char *name, int64_t *out,
+                              struct err *e)
+{
+    const struct json *v = json_get(object, name);
+    if (!v || json_i64(v, out))
+        return ERR_OK;
+    return wrong_member(e, name, "an integer");
+}
+
+static enum err_code take_bool(const struct json *object, const char *name, bool *out,
+                               struct err *e)
+{
+    const struct json *v = json_get(object, name);
+    if (v && v->type != JSON_BOOL)
+        return wrong_member(e, name, "true or false");
+    *out = json_bool(v, *out);
+    return ERR_OK;
+}
+
+/* Value of a digit of either alphabet of RFC 4648, or -1. */
+static int base64_digit(char c)
+{
+    if (c >= 'A' && c <= 'Z')
+        return c - 'A';
+    if (c >= 'a' && c <= 'z')
+        return c - 'a' + 26;
+    if (c >= '0' && c <= '9')
+        return c - '0' + 52;
+    return c == '+' || c == '-' ? 62 : c == '/' || c == '_' ? 63 : -1;
+}
+
+/* With or without padding; the old page pads with '.'. */
+static enum err_code decode_base64(struct str in, struct arena *a, struct str *out, struct err *e)
+{
+    while (in.len && strchr("=.", in.ptr[in.len - 1]))
+        in.len--;
+    char *bytes = arena_alloc(a, in.len / 4 * 3 + 3);
+    if (!bytes)
+        return err_set(e, ERR_TOOBIG, "the query is too large");
+    size_t len = 0;
+    uint32_t bits = 0;
+    for (size_t i = 0; i < in.len; i++) {
+        int digit = base64_digit(in.ptr[i]);
+        if (digit < 0 || (i + 1 == in.len && i % 4 == 0))
+            return err_set(e, ERR_INVALID, "base64 decode error: invalid symbol at offset %zu", i);
+        bits = bits << 6 | (uint32_t)digit;
+        if (i % 4)
+            bytes[len++] = (char)(bits >> (6 - 2 * (i % 4)) & 0xff);
+    }
+    *out = (struct str){bytes, len};
+    return ERR_OK;
+}
+
+static enum err_code take_sql(const struct json *doc, const struct json *query, struct arena *a,
+                              struct str *out, struct err *e)
+{
+    const struct json *sql = json_get(query, "sql"), *encoding = json_get(doc, "encoding");
+    struct str name = json_str(encoding, STR(""));
+    bool base64 = str_eq(name, STR("base64"));
+    if (!sql || sql->type != JSON_STRING)
+        return wrong_member(e, "query.sql", "a string");
+    if (encoding && encoding->type != JSON_NULL &&
+        (encoding->type != JSON_STRING || (name.len && !base64)))
+        return wrong_member(e, "encoding", "\"base64\" or \"\"");
+    *out = sql->text;
+    enum err_code rc = base64 ? decode_base64(sql->text, a, out, e) : ERR_OK;
+    if (rc)
+        return rc;
+    *out = str_trim(*out);
+    if (!out->len)
+        return search_error(e, SEARCH_SQL_NOT_VALID, "Search SQL not valid: the SQL is empty");
+    if (memchr(out->ptr, 0, out->len) || !utf8_valid(*out))
+        return search_error(e, SEARCH_SQL_NOT_VALID,
+                            "Search SQL not valid: the SQL is no text in UTF-8");
+    return ERR_OK;
+}
+
+static enum err_code take_range(const struct json *query, struct query_request *out, struct err *e)
+{
+    enum err_code rc = take_i64(query, "start_time", &out->start_us, e);
+    if (!rc)
+        rc = take_i64(query, "end_time", &out->end_us, e);
+    if (rc)
+        return rc;
+    if (!out->start_us || !out->end_us)
+        return search_error(e, SEARCH_INVALID_PARAMS,
+                            "Invalid parameters: start_time and end_time are needed, in "
+                            "microseconds since 1970");
+    if (out->start_us > out->end_us)
+        return search_error(e, SEARCH_INVALID_PARAMS,
+                            "Invalid parameters: start_time is after end_time");
+    return ERR_OK;
+}
+
+static enum err_code take_page(const struct query_config *cfg, const struct json *query,
+                               struct query_request *out, struct err *e)
+{
+    out->size = (int64_t)cfg->default_limit;
+    enum err_code rc = take_i64(query, "size", &out->size, e);
+    if (!rc)
+        rc = take_i64(query, "from", &out->from, e);
+    if (!rc)
+        rc = take_bool(query, "track_total_hits", &out->track_total_hits, e);
+    if (rc)
+        return rc;
+    if (out->size > 0 && (uint64_t)out->size > cfg->size_max)
+        return search_error(e, SEARCH_INVALID_PARAMS, "Invalid parameters: size is at most %llu",
+                            (unsigned long long)cfg->size_max);
+    if (out->from < 0)
+        return search_error(e, SEARCH_SQL_EXECUTE,
+                            "Search SQL execute error: from must not be negative");
+    return ERR_OK;
+}
+
+static enum err_code take_rest(const struct query_config *cfg, const struct json *doc,
+                               const struct json *query, struct query_request *out, struct err *e)
+{
+    int64_t timeout_s = 0;
+    enum err_code rc = take_i64(doc, "timeout", &timeout_s, e);
+    if (!rc)
+        rc = take_i64(query, "histogram_interval", &out->histogram_interval_s, e);
+    if (rc)
+        return rc;
+    if (timeout_s > 0 && (uint64_t)timeout_s < cfg->timeout_ms / 1000)
+        out->timeout_ms = (uint64_t)timeout_s * 1000;
+    if (out->histogram_interval_s < 0 || out->histogram_interval_s > INT64_MAX / 1000000)
+        return search_error(e, SEARCH_INVALID_PARAMS,
+                            "Invalid parameters: histogram_interval is a number of seconds");
+    if (json_str(json_get(query, "query_fn"), STR("")).len)
+        return search_error(e, SEARCH_INVALID_PARAMS,
+                            "Invalid parameters: query functions (VRL) are not supported");
+    return ERR_OK;
+}
+
+enum err_code query_request_parse(struct query_service *q, struct str body, struct str org,
+                                  struct str type, struct arena *a, struct query_request *out,
+                                  struct err *e)
+{
+    const struct query_config *cfg = query_service_config(q);
+    struct json *doc;
+    *out = (struct query_request){.org = org, .type = STREAM_LOGS};
+    if (type.len && !stream_type_parse(type, &out->type))
+        return search_error(e, SEARCH_INVALID_PARAMS, "Invalid parameters: unknown type");
+    enum err_code rc = json_parse(body, a, &doc, e);
+    if (rc)
+        return rc;
+    const struct json *query = json_get(doc, "query");
+    if (!query || query->type != JSON_OBJECT)
+        return wrong_member(e, "query", "an object");
+    rc = take_sql(doc, query, a, &out->sql, e);
+    if (!rc)
+        rc = take_range(query, out, e);
+    if (!rc)
+        rc = take_page(cfg, query, out, e);
+    return rc ? rc : take_rest(cfg, doc, query, out, e);
+}

@@ -1,0 +1,40 @@
+/* gateway/query_service.h - what the files of the query side share among themselves. */
+#ifndef WEIR_GATEWAY_QUERY_SERVICE_H
+#define WEIR_GATEWAY_QUERY_SERVICE_H
+
+#include "gateway/gate.h"
+#include "gateway/query.h"
+
+const struct query_config *query_service_config(const struct query_service *q);
+
+/* query_plan.c: a statement, gated, with the files that it reads. */
+struct query_plan {
+    struct arena *a;
+    const char *explain; /* "", "EXPLAIN", "EXPLAIN ANALYZE" */
+    struct gate_result gate;
+    struct query_streams *streams; /* held for as long as the plan */
+    struct snapshot *snapshot;     /* NULL: it reads no stream */
+};
+struct engine_client;
+struct snapshot_file;
+/* Parses by the engine, gates, takes the snapshot.  query_plan_done lets go of all of it, also
+ * after a failure. */
+enum err_code query_plan_make(struct query_service *q, const struct query_request *r,
+                              struct engine_client *engine, uint64_t deadline_ms, struct arena *a,
+                              struct query_plan *out, struct err *e);
+void query_plan_done(struct query_service *q, struct query_plan *p);
+bool query_plan_reads(const struct query_plan *p, const struct query_request *r,
+                      const struct snapshot_file *f);
+/* The RUN request of `document`, which is the plan's own or its count. */
+enum err_code query_plan_request(struct query_service *q, const struct query_plan *p,
+                                 const struct query_request *r, const struct json *document,
+                                 uint64_t timeout_ms, struct buf *out, struct err *e);
+/* The reference's words for the code in e->detail, and the caller's names instead of ours. */
+enum err_code query_reference_error(const struct query_plan *p, struct err *e);
+
+/* query_names.c: the columns of a result under names that differ. */
+struct engine_column;
+enum err_code query_column_names(const struct engine_column *columns, size_t n, bool explain,
+                                 struct arena *a, struct query_column **out, struct err *e);
+
+#endif
