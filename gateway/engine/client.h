@@ -8,7 +8,8 @@
  * Deadlines are monotonic milliseconds (clock_mono_ms), 0 = none.  Never touches the mount.
  * Errors: GONE (the engine is away or died under the query), TIMEOUT, and what the engine says:
  * INVALID with the reference's code in e->detail (20001, 20002, 20004, 20005, 20007, 20008),
- * TIMEOUT 20010, CANCELLED 20009, NOMEM, TOOBIG (limit_rows, a row past WIRE_BODY_MAX), IO, CORRUPT.
+ * TIMEOUT 20010, CANCELLED 20009, NOMEM, TOOBIG (limit_rows, a row past WIRE_BODY_MAX), IO,
+ * CORRUPT.
  */
 #ifndef WEIR_GATEWAY_ENGINE_CLIENT_H
 #define WEIR_GATEWAY_ENGINE_CLIENT_H
@@ -31,7 +32,8 @@ enum err_code engine_client_ping(struct engine_client *c, uint64_t deadline_ms,
                                  struct engine_pong *out, struct err *e);
 
 /* DuckDB's json_serialize_sql document of `sql`, in `a`; a syntax error is INVALID 20001 and says
- * where.  All statements of the text are in the tree: that there is exactly one is the gate's check. */
+ * where.  All statements of the text are in the tree: that there is exactly one is the gate's
+ * check. */
 enum err_code engine_client_parse(struct engine_client *c, struct str sql, uint64_t deadline_ms,
                                   struct arena *a, struct json **tree, struct err *e);
 
@@ -39,10 +41,11 @@ enum err_code engine_client_parse(struct engine_client *c, struct str sql, uint6
 enum err_code engine_client_run(struct engine_client *c, struct str request_json, struct err *e);
 
 enum engine_event_kind {
-    ENGINE_WAIT,    /* nothing came within wait_ms: look whether the query is still wanted, ask again */
+    ENGINE_WAIT, /* nothing came within wait_ms: look whether the query is still wanted, ask again
+                  */
     ENGINE_COLUMNS, /* once, before any batch */
     ENGINE_BATCH,
-    ENGINE_END      /* the result is complete */
+    ENGINE_END /* the result is complete */
 };
 struct engine_column {
     struct str name, type; /* type is DuckDB's, such as "BIGINT" */
@@ -51,11 +54,11 @@ struct engine_event {
     enum engine_event_kind kind;
     const struct engine_column *columns; /* ENGINE_COLUMNS */
     size_t column_count;
-    struct wire_batch batch;             /* ENGINE_BATCH: checked, and as wide as the columns */
-    uint64_t rows, took_us;              /* ENGINE_END */
-    uint64_t scan_rows, scan_bytes;      /* ENGINE_END: lines and bytes read from the tables' files */
+    struct wire_batch batch;        /* ENGINE_BATCH: checked, and as wide as the columns */
+    uint64_t rows, took_us;         /* ENGINE_END */
+    uint64_t scan_rows, scan_bytes; /* ENGINE_END: lines and bytes read from the tables' files */
 };
-enum err_code engine_client_next(struct engine_client *c, uint32_t wait_ms,
-                                 struct engine_event *ev, struct err *e);
+enum err_code engine_client_next(struct engine_client *c, uint32_t wait_ms, struct engine_event *ev,
+                                 struct err *e);
 
 #endif

@@ -3,14 +3,16 @@
  * base/ipc.h frames; one connection a query; closing it cancels the query.
  *   PARSE  body: SQL text            -> TREE  body: DuckDB's json_serialize_sql document
  *   RUN    body: JSON (below)        -> SCHEMA {"columns":[{"name":"…","type":"BIGINT"},…]}
- *                                       then BATCH …, then END {"rows":n,"took_us":t}
+ *                                       then BATCH …, then END {"rows":n,"took_us":t,
+ *                                       "scan_rows":lines read,"scan_bytes":bytes read}
  *   PING                             -> PONG {"version":"v1.5.x","pid":n}
  *   any                              -> ERROR {"code":"INVALID","detail":20001,"message":"…"}
  * A connection may carry PARSE first and then RUN.
  *
  * RUN: {"tree": <document>, "explain": "" | "EXPLAIN" | "EXPLAIN ANALYZE",
  *       "tables":[{"name":"weir_t0",
- *                  "columns":[{"name":"level","type":"Utf8"},…],   all the stream's fields, in order
+ *                  "columns":[{"name":"level","type":"Utf8"},…],   all the stream's fields, in order;
+ *                          types are Boolean, Int64, UInt64 (read as 128 bits), Float64, Utf8
  *                  "files":[{"path":"<mount>/.weir/at/<id>@<bytes>.ndjson","format":"ndjson"},…],
  *                  "start_us":a, "end_us":b}],                     rows in [a, b); 0 = no bound
  *       "macros":[…reserved…],
@@ -26,6 +28,8 @@
  *     WIRE_BOOL: rows bytes;  WIRE_I64, WIRE_U64, WIRE_F64: 8 * rows bytes.
  * WIRE_RAW holds JSON text to be copied into the reply: nested values, integers past 64 bits and
  * decimals.  Times become WIRE_STR as `2023-01-15T14:00:00[.ffffff]` without a zone.
+ * The kind of a column may change from batch to batch (128-bit integers that fit are WIRE_I64).
+ * The data of a null is zero, or empty.
  */
 #ifndef WEIR_GATEWAY_ENGINE_WIRE_H
 #define WEIR_GATEWAY_ENGINE_WIRE_H
@@ -63,6 +67,9 @@ struct arena;
 /* Views into `body` (8-byte aligned), fully checked: no offset leaves the message. */
 enum err_code wire_batch_decode(struct str body, struct arena *a, struct wire_batch *out,
                                 struct err *e);
+/* Append the BATCH body of `b`.  Each message starts in an empty buffer, so that pieces stay
+ * aligned.  TOOBIG when it does not fit out->max. */
+enum err_code wire_batch_encode(const struct wire_batch *b, struct buf *out, struct err *e);
 static inline bool wire_is_null(const struct wire_column *c, uint32_t row)
 {
     return c->validity && !(c->validity[row >> 3] >> (row & 7) & 1);

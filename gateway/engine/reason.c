@@ -1,0 +1,109 @@
+/* gateway/engine/reason.c - classifies DuckDB's errors.
+ *
+ * The database runs with errors_as_json, so an error names its subtype and, for a missing thing,
+ * what kind of thing it was:
+ *   {"exception_type":"Catalog","exception_message":"…","error_subtype":"MISSING_ENTRY","type":"Table"}
+ */
+#include "gateway/engine/reason.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/arena.h"
+#include "base/cleanup.h"
+#include "base/json.h"
+
+#define REASON_MEMORY_MAX (1u << 20)
+
+enum err_code reason_set(struct err *e, enum err_code code, enum search_code detail,
+                         const char *fmt, ...)
+{
+    char msg[ERR_MSG_MAX];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(msg, sizeof msg, fmt, ap);
+    va_end(ap);
+    err_set(e, code, "%s", msg);
+    if (e)
+        e->detail = (int)detail;
+    return code;
+}
+
+/* By the kind of DuckDB's exception; what is not here is an execution error of the query. */
+static const struct {
+    duckdb_error_type type;
+    enum err_code code;
+    int detail;
+} by_type[] = {
+    {DUCKDB_ERROR_PARSER, ERR_INVALID, SEARCH_SQL_NOT_VALID},
+    {DUCKDB_ERROR_SYNTAX, ERR_INVALID, SEARCH_SQL_NOT_VALID},
+    {DUCKDB_ERROR_CONVERSION, ERR_INVALID, SEARCH_NO_COMPATIBLE_TYPE},
+    {DUCKDB_ERROR_MISMATCH_TYPE, ERR_INVALID, SEARCH_NO_COMPATIBLE_TYPE},
+    {DUCKDB_ERROR_INVALID_TYPE, ERR_INVALID, SEARCH_NO_COMPATIBLE_TYPE},
+    {DUCKDB_ERROR_PERMISSION, ERR_FORBIDDEN, SEARCH_SQL_NOT_VALID},
+    {DUCKDB_ERROR_OUT_OF_MEMORY, ERR_NOMEM, SEARCH_EXECUTE_ERROR},
+    {DUCKDB_ERROR_INTERRUPT, ERR_CANCELLED, SEARCH_CANCELLED},
+    {DUCKDB_ERROR_IO, ERR_IO, SEARCH_EXECUTE_ERROR},
+    {DUCKDB_ERROR_FATAL, ERR_IO, SEARCH_EXECUTE_ERROR},
+    {DUCKDB_ERROR_INTERNAL, ERR_IO, SEARCH_EXECUTE_ERROR},
+};
+
+static int detail_of_missing(struct str kind)
+{
+    if (str_eq(kind, STR("Table")))
+        return SEARCH_STREAM_NOT_FOUND;
+    if (str_eq(kind, STR("Type")))
+        return SEARCH_NO_COMPATIBLE_TYPE;
+    return SEARCH_FUNCTION_NOT_DEFINED; /* "Scalar Function", "Aggregate Function", … */
+}
+
+/* The binder names no subtype for these two; its texts are those of the pinned version. */
+static int detail_of_binder_text(struct str text)
+{
+    if (memmem(text.ptr, text.len, "Could not choose a best candidate", 33))
+        return SEARCH_NO_COMPATIBLE_TYPE;
+    if (str_starts(text, STR("Referenced table")))
+        return SEARCH_FIELD_NOT_FOUND;
+    return SEARCH_EXECUTE_ERROR;
+}
+
+static int detail_of_document(const struct json *doc, duckdb_error_type type, struct str text,
+                              int detail)
+{
+    struct str subtype = json_str(json_get(doc, "error_subtype"), STR(""));
+    if (str_eq(subtype, STR("COLUMN_NOT_FOUND")))
+        return SEARCH_FIELD_NOT_FOUND;
+    if (str_eq(subtype, STR("NO_MATCHING_FUNCTION")))
+        return SEARCH_NO_COMPATIBLE_TYPE;
+    if (str_eq(subtype, STR("SYNTAX_ERROR")))
+        return SEARCH_SQL_NOT_VALID;
+    if (str_eq(subtype, STR("MISSING_ENTRY")))
+        return detail_of_missing(json_str(json_get(doc, "type"), STR("")));
+    return type == DUCKDB_ERROR_BINDER ? detail_of_binder_text(text) : detail;
+}
+
+enum err_code reason_from_duckdb(struct err *e, duckdb_error_type type, const char *text)
+{
+    enum err_code code = ERR_INVALID;
+    int detail = SEARCH_EXECUTE_ERROR;
+    for (size_t i = 0; i < ARRAY_LEN(by_type); i++) {
+        if (by_type[i].type == type) {
+            code = by_type[i].code;
+            detail = by_type[i].detail;
+        }
+    }
+    struct arena a;
+    struct json *doc = NULL;
+    struct str message = str_from(text ? text : "DuckDB gave no reason");
+    const char *brace =
+        text ? strchr(text, '{') : NULL; /* some texts begin with "Parser Error: " */
+    arena_init(&a, REASON_MEMORY_MAX);
+    if (brace && json_parse(str_from(brace), &a, &doc, NULL) == ERR_OK &&
+        json_get(doc, "exception_message")) {
+        message = json_str(json_get(doc, "exception_message"), message);
+        detail = detail_of_document(doc, type, message, detail);
+    }
+    reason_set(e, code, (enum search_code)detail, STR_FMT, STR_ARG(message));
+    arena_done(&a);
+    return code;
+}

@@ -1,0 +1,146 @@
+/* gateway/engine/request.c - the decoder of request.h. */
+#include "gateway/engine/request.h"
+
+#include "base/cleanup.h"
+
+static const struct {
+    const char *name; /* as the stream's schema names it */
+    const char *sql;
+} column_types[] = {
+    [COLUMN_BOOL] = {"Boolean", "BOOLEAN"},  [COLUMN_INT64] = {"Int64", "BIGINT"},
+    [COLUMN_UINT64] = {"UInt64", "HUGEINT"}, [COLUMN_FLOAT64] = {"Float64", "DOUBLE"},
+    [COLUMN_UTF8] = {"Utf8", "VARCHAR"},
+};
+
+static const char *const explain_names[] = {
+    [EXPLAIN_NONE] = "",
+    [EXPLAIN_PLAN] = "EXPLAIN",
+    [EXPLAIN_ANALYZE] = "EXPLAIN ANALYZE",
+};
+
+const char *column_type_sql(enum column_type t)
+{
+    return column_types[t].sql;
+}
+
+static enum err_code no_memory(struct err *e)
+{
+    return err_set(e, ERR_NOMEM, "run request needs more memory than a request has");
+}
+
+static bool column_type_parse(struct str s, enum column_type *out)
+{
+    for (size_t i = 0; i < ARRAY_LEN(column_types); i++) {
+        if (str_eq(s, str_from(column_types[i].name))) {
+            *out = (enum column_type)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum err_code decode_columns(const struct json *list, struct arena *a, struct run_table *t,
+                                    struct err *e)
+{
+    if (!list || list->type != JSON_ARRAY || list->count == 0)
+        return err_set(e, ERR_INVALID, "table has no columns");
+    t->columns = arena_alloc(a, list->count * sizeof *t->columns);
+    if (!t->columns)
+        return no_memory(e);
+    for (const struct json *item = list->first; item; item = item->next) {
+        struct run_column *c = &t->columns[t->column_count++];
+        struct str type = json_str(json_get(item, "type"), STR(""));
+        c->name = json_str(json_get(item, "name"), STR(""));
+        if (c->name.len == 0 || memchr(c->name.ptr, '\0', c->name.len) ||
+            !column_type_parse(type, &c->type))
+            return err_set(e, ERR_INVALID, "column '" STR_FMT "' of unknown type '" STR_FMT "'",
+                           STR_ARG(c->name), STR_ARG(type));
+    }
+    return ERR_OK;
+}
+
+static enum err_code decode_files(const struct json *list, struct arena *a, struct run_table *t,
+                                  struct err *e)
+{
+    size_t count = list ? list->count : 0;
+    if (count > RUN_FILES_MAX)
+        return err_set(e, ERR_TOOBIG, "table of %zu files, more than %d", count, RUN_FILES_MAX);
+    t->lines = arena_alloc(a, (count + 1) * sizeof *t->lines);
+    t->parquet = arena_alloc(a, (count + 1) * sizeof *t->parquet);
+    if (!t->lines || !t->parquet)
+        return no_memory(e);
+    for (const struct json *item = list ? list->first : NULL; item; item = item->next) {
+        struct str path = json_str(json_get(item, "path"), STR(""));
+        struct str format = json_str(json_get(item, "format"), STR(""));
+        if (str_eq(format, STR("ndjson")))
+            t->lines[t->line_count++] = path;
+        else if (str_eq(format, STR("parquet")))
+            t->parquet[t->parquet_count++] = path;
+        else
+            return err_set(e, ERR_INVALID, "file of unknown format '" STR_FMT "'", STR_ARG(format));
+    }
+    return ERR_OK;
+}
+
+static enum err_code decode_table(const struct json *doc, struct arena *a, struct run_table *t,
+                                  struct err *e)
+{
+    *t = (struct run_table){.name = json_str(json_get(doc, "name"), STR(""))};
+    if (t->name.len == 0)
+        return err_set(e, ERR_INVALID, "table has no name");
+    json_i64(json_get(doc, "start_us"), &t->start_us);
+    json_i64(json_get(doc, "end_us"), &t->end_us);
+    enum err_code rc = decode_columns(json_get(doc, "columns"), a, t, e);
+    if (rc == ERR_OK)
+        rc = decode_files(json_get(doc, "files"), a, t, e);
+    if (rc != ERR_OK)
+        err_wrap(e, "table " STR_FMT, STR_ARG(t->name));
+    return rc;
+}
+
+static enum err_code decode_tables(const struct json *list, struct arena *a, struct run_request *r,
+                                   struct err *e)
+{
+    size_t count = list ? list->count : 0;
+    if (count > RUN_TABLES_MAX)
+        return err_set(e, ERR_TOOBIG, "query over %zu tables, more than %d", count, RUN_TABLES_MAX);
+    r->tables = arena_alloc(a, (count + 1) * sizeof *r->tables);
+    if (!r->tables)
+        return no_memory(e);
+    for (const struct json *item = list ? list->first : NULL; item; item = item->next) {
+        enum err_code rc = decode_table(item, a, &r->tables[r->table_count++], e);
+        if (rc != ERR_OK)
+            return rc;
+    }
+    return ERR_OK;
+}
+
+static bool explain_parse(struct str s, enum run_explain *out)
+{
+    for (size_t i = 0; i < ARRAY_LEN(explain_names); i++) {
+        if (str_eq(s, str_from(explain_names[i]))) {
+            *out = (enum run_explain)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+enum err_code run_request_decode(struct str body, struct arena *a, struct run_request *out,
+                                 struct err *e)
+{
+    struct json *doc = NULL;
+    enum err_code rc = json_parse(body, a, &doc, e);
+    if (rc != ERR_OK) {
+        err_wrap(e, "run request");
+        return rc;
+    }
+    *out = (struct run_request){.tree = json_get(doc, "tree")};
+    if (!out->tree || out->tree->type != JSON_OBJECT)
+        return err_set(e, ERR_INVALID, "run request has no tree");
+    if (!explain_parse(json_str(json_get(doc, "explain"), STR("")), &out->explain))
+        return err_set(e, ERR_INVALID, "run request: explain is none of its words");
+    json_u64(json_get(doc, "limit_rows"), &out->limit_rows);
+    json_u64(json_get(doc, "timeout_ms"), &out->timeout_ms);
+    return decode_tables(json_get(doc, "tables"), a, out, e);
+}

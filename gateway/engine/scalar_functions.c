@@ -1,0 +1,200 @@
+/* gateway/engine/scalar_functions.c - the functions of functions.h that are written in C.
+ *
+ *   weir_histogram(t, interval_us)    start of the bucket of t; origin 2001-01-01T00:00:00 UTC
+ *   weir_time(t)                      BIGINT (µs), VARCHAR (RFC 3339) or TIMESTAMP as TIMESTAMP
+ *   weir_match_words(text, query)     every word of `query` occurs in `text`, whatever the case
+ */
+#include "gateway/engine/functions.h"
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "gateway/engine/words.h"
+
+#define HISTOGRAM_ORIGIN_US INT64_C(978307200000000) /* 2001-01-01T00:00:00Z */
+
+/* The arguments of one call; the columns of a chunk that C functions see are flat. */
+static const void *argument(duckdb_data_chunk input, idx_t column)
+{
+    return duckdb_vector_get_data(duckdb_data_chunk_get_vector(input, column));
+}
+
+static struct str string_at(const void *data, idx_t row)
+{
+    const duckdb_string_t *s = (const duckdb_string_t *)data + row;
+    uint32_t len = s->value.inlined.length;
+    return (struct str){len <= sizeof s->value.inlined.inlined ? s->value.inlined.inlined
+                                                               : s->value.pointer.ptr,
+                        len};
+}
+
+static bool is_null_at(duckdb_data_chunk input, idx_t column, idx_t row)
+{
+    uint64_t *validity = duckdb_vector_get_validity(duckdb_data_chunk_get_vector(input, column));
+    return validity && !(validity[row >> 6] >> (row & 63) & 1);
+}
+
+static void set_null(duckdb_vector output, idx_t row)
+{
+    duckdb_vector_ensure_validity_writable(output);
+    duckdb_validity_set_row_invalid(duckdb_vector_get_validity(output), row);
+}
+
+/* --- weir_histogram -------------------------------------------------------------------------- */
+
+static int64_t bucket_start(int64_t t, int64_t interval)
+{
+    int64_t since = t - HISTOGRAM_ORIGIN_US;
+    int64_t rest = since % interval;
+    return t - (rest < 0 ? rest + interval : rest);
+}
+
+static void run_histogram(duckdb_function_info info, duckdb_data_chunk input, duckdb_vector output)
+{
+    const int64_t *t = argument(input, 0), *interval = argument(input, 1);
+    int64_t *out = duckdb_vector_get_data(output);
+    idx_t rows = duckdb_data_chunk_get_size(input);
+    for (idx_t i = 0; i < rows; i++) {
+        if (is_null_at(input, 0, i) || is_null_at(input, 1, i)) {
+            set_null(output, i);
+        } else if (interval[i] <= 0) {
+            duckdb_scalar_function_set_error(info, "histogram: the interval must be above zero");
+            return;
+        } else {
+            out[i] = bucket_start(t[i], interval[i]);
+        }
+    }
+}
+
+/* --- weir_time ----------------------------------------------------------------------------------
+ */
+
+static void run_time_same(duckdb_function_info info, duckdb_data_chunk input, duckdb_vector output)
+{
+    (void)info;
+    const int64_t *t = argument(input, 0);
+    int64_t *out = duckdb_vector_get_data(output);
+    idx_t rows = duckdb_data_chunk_get_size(input);
+    for (idx_t i = 0; i < rows; i++) {
+        out[i] = t[i];
+        if (is_null_at(input, 0, i))
+            set_null(output, i);
+    }
+}
+
+static void run_time_text(duckdb_function_info info, duckdb_data_chunk input, duckdb_vector output)
+{
+    const void *texts = argument(input, 0);
+    int64_t *out = duckdb_vector_get_data(output);
+    idx_t rows = duckdb_data_chunk_get_size(input);
+    for (idx_t i = 0; i < rows; i++) {
+        if (is_null_at(input, 0, i)) {
+            set_null(output, i);
+            continue;
+        }
+        struct str text = str_trim(string_at(texts, i));
+        if (!time_parse_rfc3339(text, &out[i]) && !str_to_i64(text, &out[i])) {
+            struct err e = {0};
+            err_set(&e, ERR_INVALID, "'" STR_FMT "' is no time",
+                    text.len > 100 ? 100 : (int)text.len, text.ptr);
+            duckdb_scalar_function_set_error(info, e.msg);
+            return;
+        }
+    }
+}
+
+/* --- weir_match_words
+ * ----------------------------------------------------------------------------- */
+
+static void run_match_words(duckdb_function_info info, duckdb_data_chunk input,
+                            duckdb_vector output)
+{
+    const void *texts = argument(input, 0), *queries = argument(input, 1);
+    bool *out = duckdb_vector_get_data(output);
+    idx_t rows = duckdb_data_chunk_get_size(input);
+    struct words_query query;
+    struct str parsed = {NULL, 0}; /* the query is mostly the same in every row */
+    for (idx_t i = 0; i < rows; i++) {
+        if (is_null_at(input, 0, i) || is_null_at(input, 1, i)) {
+            set_null(output, i);
+            continue;
+        }
+        struct str text = string_at(queries, i);
+        if (!parsed.ptr || !str_eq(parsed, text)) {
+            if (!words_query_init(&query, text)) {
+                duckdb_scalar_function_set_error(info, "match_all: too many words");
+                return;
+            }
+            parsed = text;
+        }
+        out[i] = words_match(&query, string_at(texts, i));
+    }
+}
+
+/* --- registration ----------------------------------------------------------------------------- */
+
+#define ARGUMENTS_MAX 2
+
+static const struct scalar_row {
+    const char *name;
+    duckdb_scalar_function_t run;
+    duckdb_type result, arguments[ARGUMENTS_MAX]; /* unused arguments are INVALID */
+} scalar_table[] = {
+    {"weir_histogram",
+     run_histogram,
+     DUCKDB_TYPE_TIMESTAMP,
+     {DUCKDB_TYPE_BIGINT, DUCKDB_TYPE_BIGINT}},
+    {"weir_histogram",
+     run_histogram,
+     DUCKDB_TYPE_TIMESTAMP,
+     {DUCKDB_TYPE_TIMESTAMP, DUCKDB_TYPE_BIGINT}},
+    {"weir_time", run_time_same, DUCKDB_TYPE_TIMESTAMP, {DUCKDB_TYPE_BIGINT}},
+    {"weir_time", run_time_same, DUCKDB_TYPE_TIMESTAMP, {DUCKDB_TYPE_TIMESTAMP}},
+    {"weir_time", run_time_text, DUCKDB_TYPE_TIMESTAMP, {DUCKDB_TYPE_VARCHAR}},
+    {"weir_match_words",
+     run_match_words,
+     DUCKDB_TYPE_BOOLEAN,
+     {DUCKDB_TYPE_VARCHAR, DUCKDB_TYPE_VARCHAR}},
+};
+
+static duckdb_scalar_function make_function(const struct scalar_row *row)
+{
+    duckdb_scalar_function f = duckdb_create_scalar_function();
+    duckdb_logical_type result = duckdb_create_logical_type(row->result);
+    duckdb_scalar_function_set_name(f, row->name);
+    for (size_t i = 0; i < ARGUMENTS_MAX && row->arguments[i] != DUCKDB_TYPE_INVALID; i++) {
+        duckdb_logical_type type = duckdb_create_logical_type(row->arguments[i]);
+        duckdb_scalar_function_add_parameter(f, type);
+        duckdb_destroy_logical_type(&type);
+    }
+    duckdb_scalar_function_set_return_type(f, result);
+    duckdb_scalar_function_set_function(f, row->run);
+    duckdb_destroy_logical_type(&result);
+    return f;
+}
+
+/* The overloads of one name stand together in the table; they are registered as one set. */
+static enum err_code register_set(duckdb_connection con, size_t first, size_t *next, struct err *e)
+{
+    const char *name = scalar_table[first].name;
+    duckdb_scalar_function_set set = duckdb_create_scalar_function_set(name);
+    size_t i = first;
+    for (; i < ARRAY_LEN(scalar_table) && strcmp(scalar_table[i].name, name) == 0; i++) {
+        duckdb_scalar_function f = make_function(&scalar_table[i]);
+        duckdb_add_scalar_function_to_set(set, f);
+        duckdb_destroy_scalar_function(&f);
+    }
+    *next = i;
+    duckdb_state state = duckdb_register_scalar_function_set(con, set);
+    duckdb_destroy_scalar_function_set(&set);
+    if (state != DuckDBSuccess)
+        return err_set(e, ERR_IO, "DuckDB refuses the function %s", name);
+    return ERR_OK;
+}
+
+enum err_code scalar_functions_register(duckdb_connection con, struct err *e)
+{
+    enum err_code rc = ERR_OK;
+    for (size_t i = 0; i < ARRAY_LEN(scalar_table) && rc == ERR_OK;)
+        rc = register_set(con, i, &i, e);
+    return rc;
+}

@@ -1,0 +1,120 @@
+/* gateway/engine/unit_reader.c - the reader of unit_reader.h. */
+#include "gateway/engine/unit_reader.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/sys.h"
+
+#define READ_BYTES (512u << 10) /* one read, and the first size of the buffer */
+
+void unit_reader_init(struct unit_reader *r, size_t line_max)
+{
+    *r = (struct unit_reader){.line_max = line_max};
+}
+
+void unit_reader_done(struct unit_reader *r)
+{
+    free(r->buf);
+    *r = (struct unit_reader){0};
+}
+
+/* Room for at least one more byte behind `filled`. */
+static enum err_code make_room(struct unit_reader *r, struct err *e)
+{
+    if (r->pos > 0) {
+        memmove(r->buf, r->buf + r->pos, r->filled - r->pos);
+        r->filled -= r->pos;
+        r->pos = 0;
+    }
+    if (r->filled < r->cap)
+        return ERR_OK;
+    if (r->cap >= r->line_max)
+        return err_set(e, ERR_TOOBIG, STR_FMT ": line at byte %llu is longer than %zu bytes",
+                       STR_ARG(r->file->path), (unsigned long long)r->at, r->line_max);
+    size_t cap = r->cap ? 2 * r->cap : READ_BYTES;
+    char *buf = realloc(r->buf, cap);
+    if (!buf)
+        return err_set(e, ERR_NOMEM, "no memory for a line of %zu bytes", cap);
+    r->buf = buf;
+    r->cap = cap;
+    return ERR_OK;
+}
+
+/* More bytes behind `filled`; false in *more at the end of the file. */
+static enum err_code read_more(struct unit_reader *r, bool *more, struct err *e)
+{
+    uint64_t from = r->at + (r->filled - r->pos);
+    *more = from < r->file->size_bytes;
+    if (!*more)
+        return ERR_OK;
+    enum err_code rc = make_room(r, e);
+    if (rc != ERR_OK)
+        return rc;
+    size_t want = r->cap - r->filled;
+    if (want > r->file->size_bytes - from)
+        want = (size_t)(r->file->size_bytes - from);
+    ssize_t n = sys_pread(r->file->fd, r->buf + r->filled, want, (off_t)from);
+    if (n < 0)
+        return err_sys(e, errno, STR_FMT ": read at byte %llu", STR_ARG(r->file->path),
+                       (unsigned long long)from);
+    if (n == 0)
+        return err_set(e, ERR_CORRUPT, STR_FMT ": ends at byte %llu, not at %llu",
+                       STR_ARG(r->file->path), (unsigned long long)from,
+                       (unsigned long long)r->file->size_bytes);
+    r->filled += (size_t)n;
+    return ERR_OK;
+}
+
+/* The bytes up to the next newline or the end of the file; *line is empty and NULL at its end. */
+static enum err_code take_line(struct unit_reader *r, struct str *line, struct err *e)
+{
+    size_t searched = 0;
+    for (;;) {
+        size_t left = r->filled - r->pos;
+        const char *p = r->buf ? r->buf + r->pos : NULL;
+        const char *newline = left > searched ? memchr(p + searched, '\n', left - searched) : NULL;
+        if (newline) {
+            *line = (struct str){p, (size_t)(newline - p)};
+            r->pos += line->len + 1;
+            r->at += line->len + 1;
+            return ERR_OK;
+        }
+        searched = left;
+        bool more;
+        enum err_code rc = read_more(r, &more, e);
+        if (rc != ERR_OK)
+            return rc;
+        if (!more) {
+            *line = (struct str){left > 0 ? p : NULL, left};
+            r->pos += left;
+            r->at += left;
+            return ERR_OK;
+        }
+    }
+}
+
+enum err_code unit_reader_start(struct unit_reader *r, const struct unit_file *f, uint64_t offset,
+                                uint64_t end, struct err *e)
+{
+    r->file = f;
+    r->end = end;
+    r->pos = r->filled = 0;
+    r->at = offset;
+    if (offset == 0)
+        return ERR_OK;
+    /* The line that reaches into the unit is the one before's; if a line ends right before the
+     * unit, only that newline is skipped. */
+    struct str tail;
+    r->at = offset - 1;
+    return take_line(r, &tail, e);
+}
+
+enum err_code unit_reader_next(struct unit_reader *r, struct str *line, struct err *e)
+{
+    if (r->at >= r->end) {
+        *line = (struct str){NULL, 0};
+        return ERR_OK;
+    }
+    return take_line(r, line, e);
+}
