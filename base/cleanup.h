@@ -39,8 +39,8 @@ static inline int take_fd(int *fd)
 #define LOCK_CAT2(a, b) a##b
 #define LOCK_CAT(a, b) LOCK_CAT2(a, b)
 #define LOCK_SCOPE(m)                                                                              \
-    pthread_mutex_t *LOCK_CAT(lock_scope_, __LINE__) __attribute__((cleanup(cleanup_unlock))) =    \
-        (pthread_mutex_lock(m), (m))
+    pthread_mutex_t *LOCK_CAT(lock_scope_, __LINE__)                                               \
+        __attribute__((unused, cleanup(cleanup_unlock))) = (pthread_mutex_lock(m), (m))
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 

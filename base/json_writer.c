@@ -27,18 +27,40 @@ static void add_escape(struct buf *out, unsigned char c)
     buf_add(out, text, ESCAPE[c] == 'u' ? 6 : 2);
 }
 
+static const uint64_t EACH_BYTE = UINT64_C(0x0101010101010101);
+
+/* The high bit of each byte of `w` that is zero; bytes behind the first such may be marked too. */
+static uint64_t zero_bytes(uint64_t w)
+{
+    return (w - EACH_BYTE) & ~w & (EACH_BYTE << 7);
+}
+
+/* How many bytes stand for themselves, eight at a time. */
+static size_t plain_run(const char *p, size_t n)
+{
+    size_t at = 0;
+    for (; n - at >= 8; at += 8) {
+        uint64_t w = get_u64(p + at);
+        uint64_t special = zero_bytes(w ^ EACH_BYTE * '"') | zero_bytes(w ^ EACH_BYTE * '\\') |
+                           zero_bytes(w & EACH_BYTE * 0xE0); /* below 0x20 */
+        if (special)
+            return at + (unsigned)__builtin_ctzll(special) / 8;
+    }
+    while (at < n && !ESCAPE[(unsigned char)p[at]])
+        at++;
+    return at;
+}
+
 /* Valid UTF-8, without the quotes. */
 static void add_escaped(struct buf *out, struct str s)
 {
-    size_t from = 0;
-    for (size_t i = 0; i < s.len; i++) {
-        if (!ESCAPE[(unsigned char)s.ptr[i]])
-            continue;
-        buf_add(out, s.ptr + from, i - from);
-        add_escape(out, (unsigned char)s.ptr[i]);
-        from = i + 1;
+    for (size_t at = 0; at < s.len;) {
+        size_t run = plain_run(s.ptr + at, s.len - at);
+        buf_add(out, s.ptr + at, run);
+        at += run;
+        if (at < s.len)
+            add_escape(out, (unsigned char)s.ptr[at++]);
     }
-    buf_add(out, s.ptr + from, s.len - from);
 }
 
 void json_escape(struct buf *out, struct str s)

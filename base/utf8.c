@@ -65,25 +65,58 @@ static size_t skip_ascii(const uint8_t *p, size_t at, size_t n)
     }
     while (n - at >= 8 && !(get_u64(p + at) & HIGH_BITS))
         at += 8;
-    while (at < n && p[at] < 0x80)
-        at++;
+    return at;
+}
+
+/* The length of the well-formed sequence of two to four bytes that `w` begins with (first byte
+ * lowest), or 0.  The same table as lead_of, seen as masks. */
+static size_t sequence_in(uint32_t w)
+{
+    if ((w & 0xC0E0) == 0x80C0)
+        return w & 0x1E ? 2 : 0; /* C0 and C1 would be overlong */
+    if ((w & 0xC0C0F0) == 0x8080E0) {
+        uint32_t edge = w & 0x200F; /* E0 needs A0..BF behind it, ED needs 80..9F */
+        return edge != 0x0000 && edge != 0x200D ? 3 : 0;
+    }
+    if ((w & 0xC0C0C0F8) == 0x808080F0) {
+        uint32_t plane = (w & 7) << 2 | (w >> 12 & 3);
+        return plane >= 1 && plane <= 16 ? 4 : 0;
+    }
+    return 0;
+}
+
+/* Go through mixed text, a sequence and the ASCII before it a step, until eight bytes are all ASCII
+ * or anything is left for a closer look. */
+static size_t skip_mixed(const uint8_t *p, size_t at, size_t n)
+{
+    while (n - at >= 8) {
+        uint64_t w = get_u64(p + at), high = w & HIGH_BITS;
+        if (!high)
+            break;
+        unsigned ascii = (unsigned)__builtin_ctzll(high) / 8;
+        at += ascii;
+        if (ascii > 4) /* the sequence may not be all in w */
+            continue;
+        size_t len = sequence_in((uint32_t)(w >> (8 * ascii)));
+        if (len == 0)
+            break;
+        at += len;
+    }
     return at;
 }
 
 size_t utf8_valid_prefix(struct str s)
 {
     const uint8_t *p = bytes_of(s);
-    size_t at = 0;
-    while ((at = skip_ascii(p, at, s.len)) < s.len) {
-        size_t len;
-        /* Stay here over a run of the same script; blanks between words end it soon enough. */
+    for (size_t at = 0, len;; at += len) {
+        size_t before;
         do {
-            if (!scan(p + at, s.len - at, &len))
-                return at;
-            at += len;
-        } while (at < s.len && p[at] >= 0x80);
+            before = at;
+            at = skip_mixed(p, skip_ascii(p, at, s.len), s.len);
+        } while (at > before);
+        if (at == s.len || !scan(p + at, s.len - at, &len))
+            return at;
     }
-    return at;
 }
 
 bool utf8_valid(struct str s)

@@ -79,11 +79,35 @@ static void a_fault_is_found_at_any_place_of_any_length(void **state)
     }
 }
 
+/* The masks of the checker and the table of the decoder are two forms of the same rules. */
+static void the_checker_agrees_with_the_decoder_on_every_start_of_a_sequence(void **state)
+{
+    (void)state;
+    static const uint8_t THIRD[] = {0x00, 0x7F, 0x80, 0x8F, 0xBF, 0xC0, 0xFF};
+    static const uint8_t FOURTH[] = {0x41, 0x80, 0xBF, 0xC2, 0xF0};
+    char text[12];
+    memset(text, 'a', sizeof text);
+    for (unsigned first = 0x80; first < 0x100; first++) {
+        for (unsigned rest = 0; rest < 256 * ARRAY_LEN(THIRD) * ARRAY_LEN(FOURTH); rest++) {
+            text[0] = (char)first;
+            text[1] = (char)(rest % 256);
+            text[2] = (char)THIRD[rest / 256 % ARRAY_LEN(THIRD)];
+            text[3] = (char)FOURTH[rest / 256 / ARRAY_LEN(THIRD)];
+            size_t at = 0;
+            uint32_t cp;
+            for (size_t len; (len = utf8_decode(text + at, text + sizeof text, &cp)) > 0;)
+                at += len;
+            assert_int_equal(utf8_valid_prefix((struct str){text, sizeof text}), at);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_code_point_goes_round_and_nothing_else_does),
         cmocka_unit_test(bad_parts_are_cut_at_maximal_subparts),
+        cmocka_unit_test(the_checker_agrees_with_the_decoder_on_every_start_of_a_sequence),
         cmocka_unit_test(a_fault_is_found_at_any_place_of_any_length),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
