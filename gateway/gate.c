@@ -7,7 +7,7 @@
 #include "base/cleanup.h"
 #include "gateway/gate_internal.h"
 
-enum err_code search_error(struct err *e, enum search_code code, const char *fmt, ...)
+enum err_code search_error(struct err *e, enum api_code code, const char *fmt, ...)
 {
     char text[ERR_MSG_MAX];
     va_list ap;

@@ -29,20 +29,20 @@
 #define GATE_NAME_BYTES 24  /* "weir_t<i>" */
 
 /* The reference's numbers for search errors (§2.5). */
-enum search_code {
-    SEARCH_SQL_NOT_VALID = 20001,
-    SEARCH_STREAM_NOT_FOUND = 20002,
-    SEARCH_FTS_FIELD_NOT_FOUND = 20003,
-    SEARCH_FIELD_NOT_FOUND = 20004,
-    SEARCH_FUNCTION_NOT_DEFINED = 20005,
-    SEARCH_TYPE_NOT_COMPATIBLE = 20007,
-    SEARCH_SQL_EXECUTE = 20008,
-    SEARCH_CANCELLED = 20009,
-    SEARCH_TIMEOUT = 20010,
-    SEARCH_INVALID_PARAMS = 20011
+enum api_code {
+    API_SQL_NOT_VALID = 20001,
+    API_STREAM_NOT_FOUND = 20002,
+    API_FTS_FIELD_NOT_FOUND = 20003,
+    API_FIELD_NOT_FOUND = 20004,
+    API_FUNCTION_NOT_DEFINED = 20005,
+    API_TYPE_NOT_COMPATIBLE = 20007,
+    API_SQL_EXECUTE = 20008,
+    API_CANCELLED = 20009,
+    API_TIMEOUT = 20010,
+    API_INVALID_PARAMS = 20011
 };
 /* Fills *e with ERR_INVALID and the number. */
-enum err_code search_error(struct err *e, enum search_code code, const char *fmt, ...)
+enum err_code search_error(struct err *e, enum api_code code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
 /* Finds a stream of the caller's organisation by its name as the SQL has it; NOTFOUND when there is

@@ -44,7 +44,7 @@ enum err_code gate_no_memory(struct err *e)
 {
     err_set(e, ERR_TOOBIG, "the query is too large");
     if (e)
-        e->detail = SEARCH_SQL_NOT_VALID;
+        e->detail = API_SQL_NOT_VALID;
     return ERR_TOOBIG;
 }
 

@@ -13,10 +13,9 @@ enum gate_use {
     USE_AGGREGATE = 2,
     USE_WINDOW = 4,
     USE_TABLE = 8,
-    USE_TEXT = 16,      /* the first argument is cast to VARCHAR: numbers are searched as text */
-    USE_HISTOGRAM = 32, /* rewritten by gate_rewrite.c */
-    USE_MATCH_ALL = 64,
-    USE_COALESCE = 128 /* becomes the COALESCE operator */
+    USE_HISTOGRAM = 16, /* rewritten by gate_rewrite.c */
+    USE_MATCH_ALL = 32,
+    USE_COALESCE = 64 /* becomes the COALESCE operator */
 };
 struct gate_function {
     const char *name;   /* lower case */

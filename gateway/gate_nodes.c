@@ -43,6 +43,7 @@ enum kind {
     LIST,   /* an array of such objects */
     GRID,   /* an array of such arrays */
     WORD,   /* one of the words, separated by '|' */
+    NAME,   /* the same, in any case */
     TEXT,   /* any string */
     TEXTS,  /* an array of strings */
     NAMES,  /* the same, not empty */
@@ -60,7 +61,7 @@ struct member {
     const char *name;
     enum kind kind;
     enum family family; /* ONE, OPT, LIST, GRID */
-    const char *words;  /* WORD */
+    const char *words;  /* WORD, NAME */
 };
 
 struct shape {
@@ -125,7 +126,7 @@ static const struct member cast[] = {
 static const struct member collate[] = {
     EXPRESSION_HEAD("COLLATE", "COLLATE"),
     {"child", ONE, EXPRESSION, NULL},
-    {"collation", WORD, 0, "nocase|noaccent|nfc|binary|nocase.noaccent|noaccent.nocase"},
+    {"collation", NAME, 0, "nocase|noaccent|nfc|binary|nocase.noaccent|noaccent.nocase"},
 };
 static const struct member column_ref[] = {
     EXPRESSION_HEAD("COLUMN_REF", "COLUMN_REF"),
@@ -402,7 +403,7 @@ static const struct member struct_info[] = {
 };
 static const struct member unbound_info[] = {
     INFO_HEAD("UNBOUND_TYPE_INFO"),
-    {"name", WORD, 0, "json|JSON|Json|uint|UINT"},
+    {"name", NAME, 0, "json|uint"},
     {"catalog", BLANK, 0, NULL},
     {"schema", BLANK, 0, NULL},
     {"user_type_modifiers", NONE, 0, NULL},
@@ -487,17 +488,16 @@ static enum err_code refuse(struct err *e, const char *found)
 {
     for (size_t i = 0; i < ARRAY_LEN(refusals); i++)
         if (strcmp(refusals[i].found, found) == 0)
-            return search_error(e, SEARCH_SQL_NOT_VALID, "Search SQL not valid: %s",
-                                refusals[i].says);
-    return search_error(e, SEARCH_SQL_NOT_VALID, "Search SQL not valid: %.64s is not allowed",
-                        found);
+            return search_error(e, API_SQL_NOT_VALID, "Search SQL not valid: %s", refusals[i].says);
+    return search_error(e, API_SQL_NOT_VALID, "Search SQL not valid: %.64s is not allowed", found);
 }
 
-static bool one_of(const char *words, struct str s)
+static bool one_of(const char *words, struct str s, bool any_case)
 {
     for (;;) {
         const char *end = strchrnul(words, '|');
-        if (str_eq(s, (struct str){words, (size_t)(end - words)}))
+        struct str word = {words, (size_t)(end - words)};
+        if (any_case ? str_eq_nocase(s, word) : str_eq(s, word))
             return true;
         if (!*end)
             return false;
@@ -509,7 +509,7 @@ static const struct shape *shape_find(enum family family, const struct json *obj
 {
     struct str tag = json_str(json_get(object, family == EXPRESSION ? "class" : "type"), STR(""));
     for (size_t i = 0; i < ARRAY_LEN(shapes); i++)
-        if (shapes[i].family == family && (!shapes[i].tags || one_of(shapes[i].tags, tag)))
+        if (shapes[i].family == family && (!shapes[i].tags || one_of(shapes[i].tags, tag, false)))
             return &shapes[i];
     return NULL;
 }
@@ -556,7 +556,8 @@ static bool plain_member_fits(const struct member *m, const struct json *v)
 {
     switch (m->kind) {
     case WORD:
-        return v->type == JSON_STRING && one_of(m->words, v->text);
+    case NAME:
+        return v->type == JSON_STRING && one_of(m->words, v->text, m->kind == NAME);
     case TEXT:
         return v->type == JSON_STRING;
     case TEXTS:
@@ -650,7 +651,7 @@ enum err_code gate_check_shape(const struct json *document, struct err *e)
 {
     const struct json *statements = json_get(document, "statements");
     if (statements && statements->type == JSON_ARRAY && statements->count != 1)
-        return search_error(e, SEARCH_SQL_NOT_VALID,
+        return search_error(e, API_SQL_NOT_VALID,
                             "Search SQL not valid: exactly one statement is allowed, not %zu",
                             statements->count);
     return check_object(DOCUMENT, document, 0, e);

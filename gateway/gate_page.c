@@ -76,7 +76,7 @@ static enum err_code check_written_limit(struct gate *g, const struct json *limi
         return ERR_OK; /* computed: the engine counts rows */
     if (content->type != JSON_NUMBER || !json_i64(content, &n) || n < 0 ||
         (uint64_t)n > g->o->size_max)
-        return search_error(g->e, SEARCH_SQL_NOT_VALID,
+        return search_error(g->e, API_SQL_NOT_VALID,
                             "Search SQL not valid: LIMIT must be a number between 0 and %llu",
                             (unsigned long long)g->o->size_max);
     return ERR_OK;

@@ -99,12 +99,12 @@ static enum err_code walk_table_function(struct gate *g, struct json *ref, struc
 {
     struct json *call = json_get(ref, "function");
     if (!tree_is(call, "class", "FUNCTION"))
-        return search_error(g->e, SEARCH_SQL_NOT_VALID,
+        return search_error(g->e, API_SQL_NOT_VALID,
                             "Search SQL not valid: FROM needs a stream or a table function");
     struct json *name = json_get(call, "function_name");
     const struct gate_function *f = gate_function_find(name->text);
     if (!f || !(f->uses & USE_TABLE))
-        return search_error(g->e, SEARCH_FUNCTION_NOT_DEFINED, "Search function not defined: %.*s",
+        return search_error(g->e, API_FUNCTION_NOT_DEFINED, "Search function not defined: %.*s",
                             STR_ARG(name->text));
     name->text = str_from(f->engine ? f->engine : f->name);
     enum err_code rc = walk_children(g, call, s);
@@ -135,7 +135,7 @@ static enum err_code walk_pivot(struct gate *g, struct json *ref, struct scope *
 {
     for (const struct json *p = json_get(ref, "pivots")->first; p; p = p->next)
         if (!json_get(p, "entries")->count)
-            return search_error(g->e, SEARCH_SQL_NOT_VALID,
+            return search_error(g->e, API_SQL_NOT_VALID,
                                 "Search SQL not valid: PIVOT needs an IN list of values");
     struct scope inner = {.outer = s};
     enum err_code rc = walk_ref(g, json_get(ref, "source"), &inner);
@@ -173,7 +173,7 @@ static enum err_code walk_recursive(struct gate *g, struct json *node, const str
 {
     struct scope with_self = {.outer = outer, .ctes = self};
     if (json_get(json_get(node, "cte_map"), "map")->count || json_get(node, "modifiers")->count)
-        return search_error(g->e, SEARCH_SQL_NOT_VALID,
+        return search_error(g->e, API_SQL_NOT_VALID,
                             "Search SQL not valid: this form of WITH RECURSIVE is not allowed");
     json_get(node, "cte_name")->text = str_from(self->engine_name);
     enum err_code rc = walk_node(g, json_get(node, "left"), outer, sources);
@@ -191,7 +191,7 @@ static enum err_code declare_cte(struct gate *g, struct json *entry, struct scop
     struct json *node = json_get(json_get(info, "query"), "node");
     struct cte *c = arena_zalloc(g->a, sizeof *c);
     if (g->cte_count >= GATE_CTES_MAX)
-        return search_error(g->e, SEARCH_SQL_NOT_VALID, "Search SQL not valid: more than %d CTEs",
+        return search_error(g->e, API_SQL_NOT_VALID, "Search SQL not valid: more than %d CTEs",
                             GATE_CTES_MAX);
     char *name = arena_printf(g->a, "weir_c%u", g->cte_count++);
     if (!c || !name)
@@ -205,7 +205,7 @@ static enum err_code declare_cte(struct gate *g, struct json *entry, struct scop
         c->node = json_get(node, "left");
         rc = walk_recursive(g, node, s, c, &c->sources);
     } else {
-        return search_error(g->e, SEARCH_SQL_NOT_VALID,
+        return search_error(g->e, API_SQL_NOT_VALID,
                             "Search SQL not valid: a recursive CTE under another name");
     }
     if (rc)
@@ -268,7 +268,7 @@ static enum err_code walk_node(struct gate *g, struct json *node, const struct s
     bool select = tree_is(node, "type", "SELECT_NODE");
     *sources = NULL;
     if (select && g->nesting >= GATE_NESTING_MAX)
-        return search_error(g->e, SEARCH_SQL_NOT_VALID,
+        return search_error(g->e, API_SQL_NOT_VALID,
                             "Search SQL not valid: SELECTs nested more than %d deep",
                             GATE_NESTING_MAX);
     g->nesting += select;
@@ -281,7 +281,7 @@ static enum err_code walk_node(struct gate *g, struct json *node, const struct s
     else if (!rc && tree_is(node, "type", "SET_OPERATION_NODE"))
         rc = walk_set_operation(g, node, &s);
     else if (!rc)
-        rc = search_error(g->e, SEARCH_SQL_NOT_VALID,
+        rc = search_error(g->e, API_SQL_NOT_VALID,
                           "Search SQL not valid: RECURSIVE_CTE_NODE is not allowed here");
     g->nesting -= select;
     *sources = s.sources;
@@ -313,14 +313,6 @@ static enum err_code rewrite_coalesce(struct gate *g, struct json *call)
     return ERR_OK;
 }
 
-/* The first argument as text, so that str_match finds digits in numbers too. */
-static void cast_first_argument(struct gate *g, struct json *call)
-{
-    struct json *first = json_get(call, "children")->first;
-    if (first)
-        tree_replace(first, build_cast(g->a, tree_take(g->a, first), "VARCHAR"));
-}
-
 static enum err_code walk_function(struct gate *g, struct json *call, const struct scope *s)
 {
     struct json *name = json_get(call, "function_name");
@@ -328,7 +320,7 @@ static enum err_code walk_function(struct gate *g, struct json *call, const stru
     bool window = tree_is(call, "class", "WINDOW");
     unsigned uses = window ? USE_WINDOW | USE_AGGREGATE : ~(unsigned)(USE_WINDOW | USE_TABLE);
     if (!f || !(f->uses & uses))
-        return search_error(g->e, SEARCH_FUNCTION_NOT_DEFINED, "Search function not defined: %.*s",
+        return search_error(g->e, API_FUNCTION_NOT_DEFINED, "Search function not defined: %.*s",
                             STR_ARG(name->text));
     enum err_code rc = walk_children(g, call, s);
     if (rc)
@@ -339,8 +331,6 @@ static enum err_code walk_function(struct gate *g, struct json *call, const stru
         return gate_rewrite_match_all(g, call, s->sources);
     if (f->uses & USE_COALESCE)
         return rewrite_coalesce(g, call);
-    if (f->uses & USE_TEXT)
-        cast_first_argument(g, call);
     name->text = str_from(f->engine ? f->engine : f->name);
     return ERR_OK;
 }
@@ -424,7 +414,7 @@ enum err_code gate_rewrite(struct gate *g, struct json *node)
     for (unsigned i = 0; !rc && i < ARRAY_LEN(session_names); i++) {
         struct str name = str_from(session_names[i]);
         if ((g->session_names >> i & 1) && !is_field(g, name) && !is_alias(node, name))
-            rc = search_error(g->e, SEARCH_FIELD_NOT_FOUND, "Search field not found: %s",
+            rc = search_error(g->e, API_FIELD_NOT_FOUND, "Search field not found: %s",
                               session_names[i]);
     }
     return rc;

@@ -32,7 +32,7 @@ static bool type_of_qualifier(struct str s, enum stream_type *out)
 
 static enum err_code not_found(struct gate *g, struct str qualifier, struct str name)
 {
-    return search_error(g->e, SEARCH_STREAM_NOT_FOUND, "Search stream not found: %.*s%s%.*s",
+    return search_error(g->e, API_STREAM_NOT_FOUND, "Search stream not found: %.*s%s%.*s",
                         STR_ARG(qualifier), qualifier.len ? "." : "", STR_ARG(name));
 }
 
@@ -67,7 +67,7 @@ enum err_code gate_resolve_stream(struct gate *g, struct json *table, struct gat
         return rc;
     const struct gate_table *row = table_row(g, s);
     if (!row)
-        return search_error(g->e, SEARCH_SQL_NOT_VALID,
+        return search_error(g->e, API_SQL_NOT_VALID,
                             "Search SQL not valid: more than %d different streams",
                             GATE_TABLES_MAX);
     struct json *alias = json_get(table, "alias");

@@ -2,7 +2,7 @@
  *
  *   match_all('v')            weir_match_words(concat_ws(' ', f1, f2, ...), 'v')
  *   histogram(t, '5 minutes') weir_histogram(t, 300000000)
- *   histogram(t, '1 month')   time_bucket(INTERVAL '1 months', make_timestamp(t), '2001-01-01')
+ *   histogram(t, '1 month')   time_bucket(INTERVAL '1 months', weir_time(t), '2001-01-01')
  *
  * The fields of match_all are those full-text fields that the FROM around it shows: of a stream the
  * ones its schema has, of a sub-query or CTE the ones it passes on.  A third argument of histogram,
@@ -150,7 +150,7 @@ enum err_code gate_rewrite_match_all(struct gate *g, struct json *call,
     struct str words, alias = json_get(call, "alias")->text;
     if (arguments->count != 1 || !constant_text(arguments->first, &words) ||
         json_get(call, "filter")->type != JSON_NULL || json_get(call, "distinct")->boolean)
-        return search_error(g->e, SEARCH_SQL_EXECUTE,
+        return search_error(g->e, API_SQL_EXECUTE,
                             "Search SQL execute error: match_all takes one constant text");
     struct match m = {.g = g, .columns = build_array(g->a)};
     if (!m.columns)
@@ -159,7 +159,7 @@ enum err_code gate_rewrite_match_all(struct gate *g, struct json *call,
     for (const struct gate_source *s = sources; s; s = s->next)
         add_columns_of(&m, s);
     if (m.columns->count < 2)
-        return search_error(g->e, SEARCH_FTS_FIELD_NOT_FOUND, "Full text search field not found");
+        return search_error(g->e, API_FTS_FIELD_NOT_FOUND, "Full text search field not found");
     struct json *children = build_array(g->a);
     json_append(children, build_function(g->a, "concat_ws", m.columns));
     json_append(children, build_text(g->a, words));
@@ -276,12 +276,12 @@ static bool interval_of_argument(const struct gate *g, const struct json *argume
 static void bucket_by_months(struct gate *g, struct json *call, struct json *field, int64_t months)
 {
     char *interval = arena_printf(g->a, "%lld months", (long long)months);
-    struct json *micros = build_array(g->a), *children = build_array(g->a);
-    if (!interval || !micros || !children)
+    struct json *time = build_array(g->a), *children = build_array(g->a);
+    if (!interval || !time || !children)
         return;
-    json_append(micros, build_cast(g->a, field, "BIGINT"));
+    json_append(time, field);
     json_append(children, build_cast(g->a, build_text(g->a, str_from(interval)), "INTERVAL"));
-    json_append(children, build_function(g->a, "make_timestamp", micros));
+    json_append(children, build_function(g->a, "weir_time", time));
     json_append(children, build_cast(g->a, build_text(g->a, STR("2001-01-01")), "TIMESTAMP"));
     json_get(call, "function_name")->text = STR("time_bucket");
     tree_replace(json_get(call, "children"), children);
@@ -303,7 +303,7 @@ enum err_code gate_rewrite_histogram(struct gate *g, struct json *call)
     struct str zone;
     if (!tree_is(call, "class", "FUNCTION") || arguments->count < 1 || arguments->count > 3 ||
         (arguments->count == 3 && !constant_text(arguments->last, &zone)))
-        return search_error(g->e, SEARCH_SQL_NOT_VALID,
+        return search_error(g->e, API_SQL_NOT_VALID,
                             "Search SQL not valid: histogram takes a field, an interval and a "
                             "time zone");
     if (arguments->count == 1)
@@ -311,7 +311,7 @@ enum err_code gate_rewrite_histogram(struct gate *g, struct json *call)
                  ? g->o->histogram_interval_s * US_PER_SEC
                  : gate_histogram_interval_us(g->o->start_us, g->o->end_us);
     else if (!interval_of_argument(g, arguments->first->next, &us, &months))
-        return search_error(g->e, SEARCH_SQL_NOT_VALID,
+        return search_error(g->e, API_SQL_NOT_VALID,
                             "Search SQL not valid: invalid histogram interval, which is a number "
                             "above 0 with a unit, as in '5 minutes'");
     struct json *field = tree_take(g->a, arguments->first);

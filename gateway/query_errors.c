@@ -5,19 +5,19 @@
 #include "gateway/query_service.h"
 
 static const struct {
-    enum search_code code;
+    enum api_code code;
     const char *words;
 } phrases[] = {
-    {SEARCH_SQL_NOT_VALID, "Search SQL not valid"},
-    {SEARCH_STREAM_NOT_FOUND, "Search stream not found"},
-    {SEARCH_FTS_FIELD_NOT_FOUND, "Full text search field not found"},
-    {SEARCH_FIELD_NOT_FOUND, "Search field not found"},
-    {SEARCH_FUNCTION_NOT_DEFINED, "Search function not defined"},
-    {SEARCH_TYPE_NOT_COMPATIBLE, "Search field has no compatible data type"},
-    {SEARCH_SQL_EXECUTE, "Search SQL execute error"},
-    {SEARCH_CANCELLED, "Search query was cancelled"},
-    {SEARCH_TIMEOUT, "Search query timed out"},
-    {SEARCH_INVALID_PARAMS, "Invalid parameters"},
+    {API_SQL_NOT_VALID, "Search SQL not valid"},
+    {API_STREAM_NOT_FOUND, "Search stream not found"},
+    {API_FTS_FIELD_NOT_FOUND, "Full text search field not found"},
+    {API_FIELD_NOT_FOUND, "Search field not found"},
+    {API_FUNCTION_NOT_DEFINED, "Search function not defined"},
+    {API_TYPE_NOT_COMPATIBLE, "Search field has no compatible data type"},
+    {API_SQL_EXECUTE, "Search SQL execute error"},
+    {API_CANCELLED, "Search query was cancelled"},
+    {API_TIMEOUT, "Search query timed out"},
+    {API_INVALID_PARAMS, "Invalid parameters"},
 };
 
 /* What the engine calls things -> what the caller calls them. */
@@ -53,9 +53,9 @@ enum err_code query_reference_error(const struct query_plan *p, struct err *e)
     if (!e)
         return ERR_INVALID;
     if (e->code == ERR_CANCELLED)
-        e->detail = SEARCH_CANCELLED;
+        e->detail = API_CANCELLED;
     if (e->code == ERR_TIMEOUT)
-        e->detail = SEARCH_TIMEOUT;
+        e->detail = API_TIMEOUT;
     use_callers_names(p, e->msg);
     for (size_t i = 0; i < ARRAY_LEN(phrases); i++)
         if (e->detail == (int)phrases[i].code &&

@@ -206,6 +206,6 @@ enum err_code query_plan_request(struct query_service *q, const struct query_pla
     jw_ku64(&w, "timeout_ms", timeout_ms);
     jw_end(&w);
     if (!buf_ok(out))
-        return search_error(e, SEARCH_SQL_NOT_VALID, "the query is too large");
+        return search_error(e, API_SQL_NOT_VALID, "the query is too large");
     return ERR_OK;
 }

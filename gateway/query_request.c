@@ -87,9 +87,9 @@ static enum err_code take_sql(const struct json *doc, const struct json *query, 
         return rc;
     *out = str_trim(*out);
     if (!out->len)
-        return search_error(e, SEARCH_SQL_NOT_VALID, "Search SQL not valid: the SQL is empty");
+        return search_error(e, API_SQL_NOT_VALID, "Search SQL not valid: the SQL is empty");
     if (memchr(out->ptr, 0, out->len) || !utf8_valid(*out))
-        return search_error(e, SEARCH_SQL_NOT_VALID,
+        return search_error(e, API_SQL_NOT_VALID,
                             "Search SQL not valid: the SQL is no text in UTF-8");
     return ERR_OK;
 }
@@ -102,11 +102,11 @@ static enum err_code take_range(const struct json *query, struct query_request *
     if (rc)
         return rc;
     if (!out->start_us || !out->end_us)
-        return search_error(e, SEARCH_INVALID_PARAMS,
+        return search_error(e, API_INVALID_PARAMS,
                             "Invalid parameters: start_time and end_time are needed, in "
                             "microseconds since 1970");
     if (out->start_us > out->end_us)
-        return search_error(e, SEARCH_INVALID_PARAMS,
+        return search_error(e, API_INVALID_PARAMS,
                             "Invalid parameters: start_time is after end_time");
     return ERR_OK;
 }
@@ -123,10 +123,10 @@ static enum err_code take_page(const struct query_config *cfg, const struct json
     if (rc)
         return rc;
     if (out->size > 0 && (uint64_t)out->size > cfg->size_max)
-        return search_error(e, SEARCH_INVALID_PARAMS, "Invalid parameters: size is at most %llu",
+        return search_error(e, API_INVALID_PARAMS, "Invalid parameters: size is at most %llu",
                             (unsigned long long)cfg->size_max);
     if (out->from < 0)
-        return search_error(e, SEARCH_SQL_EXECUTE,
+        return search_error(e, API_SQL_EXECUTE,
                             "Search SQL execute error: from must not be negative");
     return ERR_OK;
 }
@@ -143,10 +143,10 @@ static enum err_code take_rest(const struct query_config *cfg, const struct json
     if (timeout_s > 0 && (uint64_t)timeout_s < cfg->timeout_ms / 1000)
         out->timeout_ms = (uint64_t)timeout_s * 1000;
     if (out->histogram_interval_s < 0 || out->histogram_interval_s > INT64_MAX / 1000000)
-        return search_error(e, SEARCH_INVALID_PARAMS,
+        return search_error(e, API_INVALID_PARAMS,
                             "Invalid parameters: histogram_interval is a number of seconds");
     if (json_str(json_get(query, "query_fn"), STR("")).len)
-        return search_error(e, SEARCH_INVALID_PARAMS,
+        return search_error(e, API_INVALID_PARAMS,
                             "Invalid parameters: query functions (VRL) are not supported");
     return ERR_OK;
 }
@@ -159,7 +159,7 @@ enum err_code query_request_parse(struct query_service *q, struct str body, stru
     struct json *doc;
     *out = (struct query_request){.org = org, .type = STREAM_LOGS};
     if (type.len && !stream_type_parse(type, &out->type))
-        return search_error(e, SEARCH_INVALID_PARAMS, "Invalid parameters: unknown type");
+        return search_error(e, API_INVALID_PARAMS, "Invalid parameters: unknown type");
     enum err_code rc = json_parse(body, a, &doc, e);
     if (rc)
         return rc;
