@@ -43,6 +43,12 @@ enum err_code kv_begin(struct kv *kv, bool write, struct kv_txn **out, struct er
 enum err_code kv_commit(struct kv_txn *t, struct err *e); /* frees t in any case */
 void kv_abort(struct kv_txn *t);                          /* NULL is fine */
 
+/* Runs fn in a write transaction and commits; fn is run again, from the start, after the map had to
+ * grow, so it must not change anything but through `t` before it succeeds. */
+enum err_code kv_update(struct kv *kv,
+                        enum err_code (*fn)(struct kv_txn *t, void *ctx, struct err *e), void *ctx,
+                        struct err *e);
+
 /* *value points into the map: valid until the transaction ends or writes. */
 enum err_code kv_get(struct kv_txn *t, struct str key, struct str *value, uint64_t *revision,
                      struct err *e);

@@ -1,0 +1,341 @@
+/* index/meta_stream.c - streams: a number for life, fields with numbers for life, deletion marks. */
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "index/meta_codec.h"
+#include "index/meta_internal.h"
+
+#define TIMESTAMP_FIELD_NUMBER 1
+
+/* Reads and decodes the record under an s/ key. */
+static enum err_code read_stream(struct kv_txn *t, struct str key, bool with_fields,
+                                 struct arena *a, struct meta_stream *out, struct err *e)
+{
+    struct meta_stream s = {0};
+    struct str org, name, value;
+    enum err_code rc;
+
+    if (!meta_key_stream_parse(key, &org, &s.type, &name))
+        return err_set(e, ERR_CORRUPT, "a stream key is broken");
+    rc = kv_get(t, key, &value, NULL, e);
+    if (rc)
+        return rc;
+    rc = stream_record_decode(value, with_fields, a, &s, e);
+    if (rc)
+        return rc;
+    s.org = arena_copy(a, org);
+    s.name = arena_copy(a, name);
+    if (!s.org.ptr || !s.name.ptr)
+        return err_set(e, ERR_NOMEM, "a stream record");
+    *out = s;
+    return ERR_OK;
+}
+
+static enum err_code write_stream(struct kv_txn *t, const struct meta_stream *s, struct err *e)
+{
+    struct meta_key key = meta_key_stream(s->org, s->type, s->name);
+    struct buf record;
+    enum err_code rc;
+
+    buf_init(&record, KV_VALUE_MAX);
+    stream_record_encode(s, &record);
+    rc = buf_ok(&record) ? kv_put(t, meta_key_str(&key), buf_str(&record), KV_ANY_REVISION, e)
+                         : err_set(e, ERR_TOOBIG, "a schema of %zu fields", s->field_count);
+    buf_done(&record);
+    return rc;
+}
+
+static enum err_code find_in(struct meta *m, struct str key, struct arena *a,
+                             struct meta_stream **out, struct err *e)
+{
+    struct meta_stream *s = arena_zalloc(a, sizeof *s);
+    struct kv_txn *t;
+    enum err_code rc;
+
+    if (!s)
+        return err_set(e, ERR_NOMEM, "a stream record");
+    rc = kv_begin(m->kv, false, &t, e);
+    if (rc)
+        return rc;
+    rc = read_stream(t, key, true, a, s, e);
+    kv_abort(t);
+    if (!rc)
+        *out = s;
+    return rc;
+}
+
+enum err_code meta_stream_find(struct meta *m, struct str org, enum stream_type type,
+                               struct str name, struct arena *a, struct meta_stream **out,
+                               struct err *e)
+{
+    struct meta_key key = meta_key_stream(org, type, name);
+    enum err_code rc = meta_key_check(&key, e);
+
+    if (!rc)
+        rc = find_in(m, meta_key_str(&key), a, out, e);
+    return rc ? err_wrap(e, "stream " STR_FMT "/" STR_FMT, STR_ARG(org), STR_ARG(name)) : ERR_OK;
+}
+
+/* The s/ key of a number, as a view into the map. */
+static enum err_code key_of_number(struct kv_txn *t, uint64_t number, struct str *key,
+                                   struct err *e)
+{
+    struct meta_key k = meta_key_number('n', number);
+
+    return kv_get(t, meta_key_str(&k), key, NULL, e);
+}
+
+enum err_code meta_stream_by_number(struct meta *m, uint64_t number, struct arena *a,
+                                    struct meta_stream **out, struct err *e)
+{
+    struct meta_stream *s = arena_zalloc(a, sizeof *s);
+    struct kv_txn *t;
+    struct str key;
+    enum err_code rc;
+
+    if (!s)
+        return err_set(e, ERR_NOMEM, "a stream record");
+    rc = kv_begin(m->kv, false, &t, e);
+    if (rc)
+        return rc;
+    rc = key_of_number(t, number, &key, e);
+    if (!rc)
+        rc = read_stream(t, key, true, a, s, e);
+    kv_abort(t);
+    if (rc)
+        return err_wrap(e, "stream number %llu", (unsigned long long)number);
+    *out = s;
+    return ERR_OK;
+}
+
+static enum err_code next_number(struct kv_txn *t, uint64_t *number, struct err *e)
+{
+    struct meta_key key = meta_key_of('c', STR("stream"));
+    uint64_t last = 0;
+    struct str value;
+    enum err_code rc = kv_get(t, meta_key_str(&key), &value, NULL, e);
+
+    if (rc && rc != ERR_NOTFOUND)
+        return rc;
+    if (!rc && value.len == sizeof last)
+        last = get_u64(value.ptr);
+    last++;
+    *number = last;
+    return kv_put(t, meta_key_str(&key), (struct str){(const char *)&last, sizeof last},
+                  KV_ANY_REVISION, e);
+}
+
+struct make_args {
+    struct str org, name;
+    enum stream_type type;
+};
+
+static enum err_code make_stream(struct kv_txn *t, void *ctx, struct err *e)
+{
+    const struct make_args *m = ctx;
+    struct meta_key key = meta_key_stream(m->org, m->type, m->name), by_number;
+    struct meta_field timestamp = {STR("_timestamp"), FIELD_INT64, TIMESTAMP_FIELD_NUMBER};
+    struct meta_stream s = {.org = m->org,
+                            .name = m->name,
+                            .type = m->type,
+                            .created_us = clock_wall_us(),
+                            .schema_version = 1,
+                            .fields = &timestamp,
+                            .field_count = 1,
+                            .next_field_number = TIMESTAMP_FIELD_NUMBER + 1,
+                            .settings_json = STR("{}")};
+    enum err_code rc = kv_get(t, meta_key_str(&key), NULL, NULL, e);
+
+    if (rc != ERR_NOTFOUND)
+        return rc; /* there already, or broken */
+    rc = meta_org_put(t, m->org, e);
+    if (!rc)
+        rc = next_number(t, &s.number, e);
+    if (!rc)
+        rc = write_stream(t, &s, e);
+    if (rc)
+        return rc;
+    by_number = meta_key_number('n', s.number);
+    return kv_put(t, meta_key_str(&by_number), meta_key_str(&key), 0, e);
+}
+
+enum err_code meta_stream_make(struct meta *m, struct str org, enum stream_type type,
+                               struct str name, struct arena *a, struct meta_stream **out,
+                               struct err *e)
+{
+    struct make_args args = {org, name, type};
+    struct meta_key key = meta_key_stream(org, type, name);
+    enum err_code rc = meta_key_check(&key, e);
+
+    if (!rc && (org.len == 0 || name.len == 0))
+        rc = err_set(e, ERR_INVALID, "an empty name");
+    if (!rc)
+        rc = kv_update(m->kv, make_stream, &args, e);
+    if (rc)
+        return err_wrap(e, "make stream " STR_FMT "/" STR_FMT, STR_ARG(org), STR_ARG(name));
+    return meta_stream_find(m, org, type, name, a, out, e);
+}
+
+struct merge_args {
+    uint64_t number;
+    const struct meta_new_field *fields;
+    size_t count;
+    struct arena *arena;
+    struct meta_stream *result;
+};
+
+/* Applies the new fields to the record in memory; *changed tells whether anything did change. */
+static enum err_code merge_into(struct meta_stream *s, const struct merge_args *m, bool *changed,
+                                struct err *e)
+{
+    struct meta_field *fields = arena_alloc(m->arena, (s->field_count + m->count + 1) * sizeof *fields);
+    struct map by_name;
+    size_t count = s->field_count;
+
+    if (!fields)
+        return err_set(e, ERR_NOMEM, "a schema of %zu fields", count);
+    if (count)
+        memcpy(fields, s->fields, count * sizeof *fields);
+    map_init(&by_name, (size_t)FIELDS_MAX * 2);
+    for (size_t i = 0; i < count; i++)
+        map_put(&by_name, fields[i].name, &fields[i]);
+    for (size_t i = 0; i < m->count; i++) {
+        const struct meta_new_field *n = &m->fields[i];
+        struct meta_field *f = map_find(&by_name, n->name);
+        if (f && field_type_widen(f->type, n->type) == f->type)
+            continue;
+        *changed = true;
+        if (f) {
+            f->type = field_type_widen(f->type, n->type);
+            f->number = s->next_field_number++;
+            continue;
+        }
+        fields[count] = (struct meta_field){arena_copy(m->arena, n->name), n->type,
+                                            s->next_field_number++};
+        map_put(&by_name, fields[count].name, &fields[count]);
+        count++;
+    }
+    map_done(&by_name);
+    s->fields = fields;
+    s->field_count = count;
+    if (count > FIELDS_MAX)
+        return err_set(e, ERR_TOOBIG, "a stream has at most %d fields", FIELDS_MAX);
+    return m->arena->failed ? err_set(e, ERR_NOMEM, "a schema of %zu fields", count) : ERR_OK;
+}
+
+static enum err_code merge_fields(struct kv_txn *t, void *ctx, struct err *e)
+{
+    struct merge_args *m = ctx;
+    struct meta_stream s;
+    struct str key;
+    bool changed = false;
+    enum err_code rc = key_of_number(t, m->number, &key, e);
+
+    if (!rc)
+        rc = read_stream(t, key, true, m->arena, &s, e);
+    if (!rc)
+        rc = merge_into(&s, m, &changed, e);
+    if (!rc && changed) {
+        s.schema_version++;
+        rc = write_stream(t, &s, e);
+    }
+    if (!rc)
+        *m->result = s;
+    return rc;
+}
+
+enum err_code meta_stream_merge_fields(struct meta *m, uint64_t number,
+                                       const struct meta_new_field *fields, size_t count,
+                                       struct arena *a, struct meta_stream **out, struct err *e)
+{
+    struct merge_args args = {number, fields, count, a, arena_zalloc(a, sizeof **out)};
+    enum err_code rc;
+
+    if (!args.result)
+        return err_set(e, ERR_NOMEM, "a stream record");
+    rc = kv_update(m->kv, merge_fields, &args, e);
+    if (rc)
+        return err_wrap(e, "fields of stream number %llu", (unsigned long long)number);
+    *out = args.result;
+    return ERR_OK;
+}
+
+#define LIST_ARENA_MAX (256u << 20)
+
+struct list_args {
+    meta_stream_visit fn;
+    void *ctx;
+    bool with_fields;
+    struct arena arena;
+    enum err_code rc;
+    struct err *e;
+};
+
+static bool visit_stream(struct str key, struct str value, uint64_t revision, void *ctx)
+{
+    struct list_args *l = ctx;
+    struct meta_stream s = {0};
+
+    (void)revision;
+    arena_reset(&l->arena);
+    if (!meta_key_stream_parse(key, &s.org, &s.type, &s.name)) {
+        l->rc = err_set(l->e, ERR_CORRUPT, "a stream key is broken");
+        return false;
+    }
+    l->rc = stream_record_decode(value, l->with_fields, &l->arena, &s, l->e);
+    return !l->rc && l->fn(&s, l->ctx);
+}
+
+enum err_code meta_stream_list(struct meta *m, struct str org, bool with_fields,
+                               meta_stream_visit fn, void *ctx, struct err *e)
+{
+    struct list_args l = {.fn = fn, .ctx = ctx, .with_fields = with_fields, .e = e};
+    struct meta_key prefix = meta_key_of('s', org);
+    struct kv_txn *t;
+    enum err_code rc = meta_key_check(&prefix, e);
+
+    if (rc || (rc = kv_begin(m->kv, false, &t, e)))
+        return rc;
+    if (org.len)
+        prefix.bytes[prefix.len++] = '\0'; /* "ab" is no prefix of "abc" then */
+    arena_init(&l.arena, LIST_ARENA_MAX);
+    rc = kv_list(t, meta_key_str(&prefix), STR(""), visit_stream, &l, e);
+    arena_done(&l.arena);
+    kv_abort(t);
+    return rc ? rc : l.rc;
+}
+
+static enum err_code delete_stream(struct kv_txn *t, void *ctx, struct err *e)
+{
+    uint64_t number = *(const uint64_t *)ctx;
+    struct meta_key by_number = meta_key_number('n', number);
+    struct meta_key mark = meta_key_number('d', number);
+    int64_t now = clock_wall_us();
+    struct meta_key key = {.len = 0};
+    struct buf value;
+    struct str found;
+    enum err_code rc = key_of_number(t, number, &found, e);
+
+    if (rc)
+        return rc;
+    memcpy(key.bytes, found.ptr, found.len); /* the view ends with the next write */
+    key.len = found.len;
+    buf_init(&value, META_KEY_MAX + sizeof now);
+    buf_add(&value, key.bytes, key.len);
+    buf_add(&value, &now, sizeof now);
+    rc = kv_put(t, meta_key_str(&mark), buf_str(&value), KV_ANY_REVISION, e);
+    buf_done(&value);
+    if (!rc)
+        rc = kv_delete(t, meta_key_str(&by_number), KV_ANY_REVISION, e);
+    if (!rc)
+        rc = kv_delete(t, meta_key_str(&key), KV_ANY_REVISION, e);
+    return rc;
+}
+
+enum err_code meta_stream_delete(struct meta *m, uint64_t number, struct err *e)
+{
+    enum err_code rc = kv_update(m->kv, delete_stream, &number, e);
+
+    return rc ? err_wrap(e, "delete stream number %llu", (unsigned long long)number) : ERR_OK;
+}
