@@ -1,0 +1,217 @@
+// links: weir_http
+/* Compressed bodies: good ones, cut ones, and bombs. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <zlib.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "http/decode.h"
+
+enum { GZIP = 15 + 16, ZLIB = 15, RAW = -15 };
+#define MAX_BYTES ((size_t)1 << 20)
+
+struct fixture {
+    struct decoder *decoder;
+    struct buf packed, out;
+    struct err e;
+    size_t granted, grant_max; /* of the budget */
+};
+
+static int open_fixture(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    f->decoder = decoder_new();
+    f->grant_max = SIZE_MAX;
+    buf_init(&f->packed, 64 * MAX_BYTES);
+    buf_init(&f->out, MAX_BYTES + 1);
+    *state = f;
+    return f->decoder ? 0 : -1;
+}
+
+static int close_fixture(void **state)
+{
+    struct fixture *f = *state;
+    decoder_free(f->decoder);
+    buf_done(&f->packed);
+    buf_done(&f->out);
+    free(f);
+    return 0;
+}
+
+static void pack(struct fixture *f, int window, const void *p, size_t n)
+{
+    z_stream z = {0};
+    assert_int_equal(deflateInit2(&z, 6, Z_DEFLATED, window, 8, Z_DEFAULT_STRATEGY), Z_OK);
+    assert_true(buf_reserve(&f->packed, deflateBound(&z, n)));
+    Bytef *copy = malloc(n + 1);
+    memcpy(copy, p, n);
+    z.next_in = copy;
+    z.avail_in = (uInt)n;
+    z.next_out = (Bytef *)f->packed.data + f->packed.len;
+    z.avail_out = (uInt)(f->packed.cap - f->packed.len);
+    assert_int_equal(deflate(&z, Z_FINISH), Z_STREAM_END);
+    f->packed.len += z.total_out;
+    deflateEnd(&z);
+    free(copy);
+}
+
+static enum err_code grant(void *ctx, size_t cap_bytes, struct err *e)
+{
+    struct fixture *f = ctx;
+    f->granted = cap_bytes;
+    return cap_bytes <= f->grant_max ? ERR_OK : err_set(e, ERR_AGAIN, "no");
+}
+
+static enum err_code unpack(struct fixture *f, enum decode_coding coding, struct str in)
+{
+    const struct decode_limits limits = {.max_bytes = MAX_BYTES, .grow = grant, .ctx = f};
+    buf_clear(&f->out);
+    return decode_body(f->decoder, coding, in, &limits, &f->out, &f->e);
+}
+
+static void every_coding_gives_back_what_was_packed(void **state)
+{
+    static const struct {
+        int window;
+        enum decode_coding coding;
+    } cases[] = {{GZIP, CODING_GZIP}, {ZLIB, CODING_DEFLATE}, {RAW, CODING_DEFLATE}};
+    static const size_t sizes[] = {0, 1, 100, 65535, 65536, 65537, MAX_BYTES};
+    struct fixture *f = *state;
+    char *text = malloc(MAX_BYTES);
+    for (size_t i = 0; i < MAX_BYTES; i++)
+        text[i] = (char)((i * 2654435761u) >> 13);
+    for (size_t c = 0; c < ARRAY_LEN(cases); c++)
+        for (size_t s = 0; s < ARRAY_LEN(sizes); s++) {
+            buf_clear(&f->packed);
+            pack(f, cases[c].window, text, sizes[s]);
+            assert_int_equal(unpack(f, cases[c].coding, buf_str(&f->packed)), ERR_OK);
+            assert_true(str_eq(buf_str(&f->out), (struct str){text, sizes[s]}));
+        }
+    free(text);
+}
+
+static void gzip_members_are_joined(void **state)
+{
+    struct fixture *f = *state;
+    pack(f, GZIP, "[1,", 3);
+    pack(f, GZIP, "2]", 2);
+    assert_int_equal(unpack(f, CODING_GZIP, buf_str(&f->packed)), ERR_OK);
+    assert_string_equal(f->out.data, "[1,2]");
+}
+
+static void a_body_cut_anywhere_is_invalid(void **state)
+{
+    struct fixture *f = *state;
+    static const int windows[] = {GZIP, ZLIB, RAW};
+    for (size_t w = 0; w < ARRAY_LEN(windows); w++) {
+        buf_clear(&f->packed);
+        pack(f, windows[w], "[{\"a\":\"some text, some text, some more\"}]", 41);
+        for (size_t n = 0; n < f->packed.len; n++) {
+            struct str cut = {f->packed.data, n};
+            assert_int_equal(unpack(f, w == 0 ? CODING_GZIP : CODING_DEFLATE, cut), ERR_INVALID);
+        }
+    }
+}
+
+static void what_follows_the_end_is_invalid(void **state)
+{
+    struct fixture *f = *state;
+    pack(f, GZIP, "[]", 2);
+    buf_add_cstr(&f->packed, "trailing");
+    assert_int_equal(unpack(f, CODING_GZIP, buf_str(&f->packed)), ERR_INVALID);
+}
+
+static void plain_text_is_not_gzip(void **state)
+{
+    assert_int_equal(unpack(*state, CODING_GZIP, STR("[{\"a\":1}]")), ERR_INVALID);
+    assert_int_equal(unpack(*state, CODING_DEFLATE, STR("[{\"a\":1}]")), ERR_INVALID);
+}
+
+static void a_bomb_stops_at_the_limit(void **state)
+{
+    struct fixture *f = *state;
+    size_t n = 32 * MAX_BYTES;
+    char *zeros = calloc(1, n);
+    pack(f, GZIP, zeros, n);
+    free(zeros);
+    assert_int_equal(unpack(f, CODING_GZIP, buf_str(&f->packed)), ERR_TOOBIG);
+    assert_true(f->out.cap <= MAX_BYTES + 1);
+    assert_true(f->granted <= MAX_BYTES + 1);
+}
+
+static void one_byte_over_the_limit_is_too_big(void **state)
+{
+    struct fixture *f = *state;
+    char *zeros = calloc(1, MAX_BYTES + 1);
+    pack(f, ZLIB, zeros, MAX_BYTES + 1);
+    free(zeros);
+    assert_int_equal(unpack(f, CODING_DEFLATE, buf_str(&f->packed)), ERR_TOOBIG);
+}
+
+static void the_budget_can_say_no(void **state)
+{
+    struct fixture *f = *state;
+    char *zeros = calloc(1, MAX_BYTES);
+    pack(f, GZIP, zeros, MAX_BYTES);
+    free(zeros);
+    f->grant_max = 256 << 10;
+    assert_int_equal(unpack(f, CODING_GZIP, buf_str(&f->packed)), ERR_AGAIN);
+}
+
+static void a_decoder_works_again_after_an_error(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(unpack(f, CODING_GZIP, STR("junk")), ERR_INVALID);
+    pack(f, RAW, "ok", 2);
+    assert_int_equal(unpack(f, CODING_DEFLATE, buf_str(&f->packed)), ERR_OK);
+    assert_string_equal(f->out.data, "ok");
+}
+
+static void the_header_names_the_coding(void **state)
+{
+    static const struct {
+        const char *header;
+        enum err_code code;
+        enum decode_coding coding;
+    } cases[] = {
+        {"", ERR_OK, CODING_IDENTITY},
+        {"identity", ERR_OK, CODING_IDENTITY},
+        {" GZip ", ERR_OK, CODING_GZIP},
+        {"x-gzip", ERR_OK, CODING_GZIP},
+        {"deflate", ERR_OK, CODING_DEFLATE},
+        {"zstd", ERR_UNSUPPORTED, CODING_IDENTITY},
+        {"br", ERR_UNSUPPORTED, CODING_IDENTITY},
+        {"gzip, gzip", ERR_UNSUPPORTED, CODING_IDENTITY},
+    };
+    struct fixture *f = *state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        enum decode_coding coding = CODING_IDENTITY;
+        assert_int_equal(decode_coding_of(str_from(cases[i].header), &coding, &f->e),
+                         cases[i].code);
+        assert_int_equal(coding, cases[i].coding);
+    }
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, open_fixture, close_fixture)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(every_coding_gives_back_what_was_packed),
+        CASE(gzip_members_are_joined),
+        CASE(a_body_cut_anywhere_is_invalid),
+        CASE(what_follows_the_end_is_invalid),
+        CASE(plain_text_is_not_gzip),
+        CASE(a_bomb_stops_at_the_limit),
+        CASE(one_byte_over_the_limit_is_too_big),
+        CASE(the_budget_can_say_no),
+        CASE(a_decoder_works_again_after_an_error),
+        CASE(the_header_names_the_coding),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
