@@ -5,11 +5,12 @@
  * The value `auth.root_email` in meta says that a root user has been made.
  *
  * The way of a header:
- *   HMAC-SHA256 under a key of this process -> cache (hit: done)
- *   miss: decode, wait for one of AUTH_VERIFICATIONS_MAX places, look again (the one before may
- * have been the same), Argon2id, and on success remember the HMAC. An unknown email costs the same
- * Argon2id computation as a known one.  Users are changed through this file only, which has to
- * forget the cache when it does.
+ *   HMAC-SHA256 under a key of this process -> in the cache: done.
+ *   Else decode it, wait for one of AUTH_VERIFICATIONS_MAX places and for whoever verifies the same
+ *   header, look again, compute Argon2id, and on success remember the HMAC.
+ *
+ * An unknown email costs the same Argon2id computation as a known one.  Users are changed through
+ * this file only, which has to forget the cache when it does.
  */
 #include "gateway/auth.h"
 
@@ -47,15 +48,20 @@ struct cache_entry {
     struct auth_user user;
 };
 
+struct place { /* of one running verification */
+    bool taken;
+    uint8_t digest[SHA256_DIGEST_SIZE]; /* of its header */
+};
+
 struct auth {
     struct meta *meta;            /* immutable */
     struct hmac_sha256_ctx keyed; /* immutable: the key schedule, copied for each use */
     pthread_mutex_t cache_lock;   /* guards cache and next_way */
     struct cache_entry cache[CACHE_SETS][CACHE_WAYS];
     uint8_t next_way[CACHE_SETS];
-    pthread_mutex_t verify_lock; /* guards verifying */
-    pthread_cond_t verify_free;
-    unsigned verifying;
+    pthread_mutex_t verify_lock; /* guards places */
+    pthread_cond_t place_free;
+    struct place places[AUTH_VERIFICATIONS_MAX];
 };
 
 struct credentials {
@@ -201,21 +207,36 @@ static enum err_code verify(struct auth *a, const struct credentials *c, struct 
     return ERR_OK;
 }
 
-static void verification_begin(struct auth *a)
+/* A free place; NULL while there is none, or while another place verifies the same header. */
+static struct place *find_place_locked(struct auth *a, const uint8_t *digest)
 {
-    pthread_mutex_lock(&a->verify_lock);
-    while (a->verifying >= AUTH_VERIFICATIONS_MAX)
-        pthread_cond_wait(&a->verify_free, &a->verify_lock);
-    a->verifying++;
-    pthread_mutex_unlock(&a->verify_lock);
+    struct place *free_place = NULL;
+    for (size_t i = 0; i < ARRAY_LEN(a->places); i++) {
+        struct place *p = &a->places[i];
+        if (!p->taken)
+            free_place = p;
+        else if (memeql_sec(p->digest, digest, SHA256_DIGEST_SIZE))
+            return NULL;
+    }
+    return free_place;
 }
 
-static void verification_end(struct auth *a)
+static struct place *verification_begin(struct auth *a, const uint8_t *digest)
 {
-    pthread_mutex_lock(&a->verify_lock);
-    a->verifying--;
-    pthread_cond_signal(&a->verify_free);
-    pthread_mutex_unlock(&a->verify_lock);
+    struct place *p;
+    LOCK_SCOPE(&a->verify_lock);
+    while (!(p = find_place_locked(a, digest)))
+        pthread_cond_wait(&a->place_free, &a->verify_lock);
+    p->taken = true;
+    memcpy(p->digest, digest, SHA256_DIGEST_SIZE);
+    return p;
+}
+
+static void verification_end(struct auth *a, struct place *p)
+{
+    LOCK_SCOPE(&a->verify_lock);
+    p->taken = false;
+    pthread_cond_broadcast(&a->place_free);
 }
 
 enum err_code auth_check(struct auth *a, struct str header, struct auth_user *out, struct err *e)
@@ -230,14 +251,14 @@ enum err_code auth_check(struct auth *a, struct str header, struct auth_user *ou
     if (!decode_header(header, &c) || c.password.len == 0 || c.password.len > PASSWORD_MAX)
         return refuse(e);
 
-    verification_begin(a);
+    struct place *place = verification_begin(a, digest);
     enum err_code rc = ERR_OK;
     if (!cache_find(a, digest, out)) {
         rc = verify(a, &c, out, e);
         if (rc == ERR_OK)
             cache_put(a, digest, out);
     }
-    verification_end(a);
+    verification_end(a, place);
     explicit_bzero(&c, sizeof c);
     return rc;
 }
@@ -248,9 +269,11 @@ enum err_code auth_check_password(struct auth *a, struct str email, struct str p
     struct credentials c = {.password = password};
     if (!email_lower(email, &c) || password.len == 0 || password.len > PASSWORD_MAX)
         return refuse(e);
-    verification_begin(a);
+    uint8_t digest[SHA256_DIGEST_SIZE];
+    header_digest(a, password, digest);
+    struct place *place = verification_begin(a, digest);
     enum err_code rc = verify(a, &c, out, e);
-    verification_end(a);
+    verification_end(a, place);
     return rc;
 }
 
@@ -330,7 +353,7 @@ enum err_code auth_open(struct meta *m, const char *root_email, const char *root
     a->meta = m;
     pthread_mutex_init(&a->cache_lock, NULL);
     pthread_mutex_init(&a->verify_lock, NULL);
-    pthread_cond_init(&a->verify_free, NULL);
+    pthread_cond_init(&a->place_free, NULL);
     enum err_code rc = random_fill(key, sizeof key, e);
     if (rc == ERR_OK) {
         hmac_sha256_set_key(&a->keyed, sizeof key, key);
@@ -349,7 +372,7 @@ void auth_close(struct auth *a)
 {
     if (!a)
         return;
-    pthread_cond_destroy(&a->verify_free);
+    pthread_cond_destroy(&a->place_free);
     pthread_mutex_destroy(&a->verify_lock);
     pthread_mutex_destroy(&a->cache_lock);
     explicit_bzero(&a->keyed, sizeof a->keyed);
