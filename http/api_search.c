@@ -81,14 +81,6 @@ static void begin(struct search *s)
     jw_array(&s->writer);
 }
 
-/* The page of old asks for `size` 0 with track_total_hits and reads the count from a hit. */
-static void write_count_row(struct search *s, struct buf *out, const struct query_stats *stats)
-{
-    if (s->request.track_total_hits && s->request.size == 0)
-        buf_printf(out, "%s{\"zo_sql_num\":%lld}", s->first_hit ? "" : ",",
-                   (long long)stats->total);
-}
-
 /* Everything after the hits, with the brace that ends the object. */
 static void write_rest(struct search *s, struct buf *out, const struct query_stats *stats,
                        const char *failure)
@@ -144,7 +136,6 @@ static void finish(struct search *s, enum err_code rc, struct err *e,
         return;
     }
     struct buf *out = s->streaming ? &s->batch : &s->call->reply->body;
-    write_count_row(s, out, stats);
     write_rest(s, out, stats, rc == ERR_OK ? NULL : e->msg);
     if (s->streaming)
         call_stream_write(s->call, buf_str(out)); /* gone or not: nothing is left to do */

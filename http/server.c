@@ -18,9 +18,10 @@
 #include "http/reply.h"
 #include "http/request.h"
 
-/* Half of it becomes the read buffer, so uploads come in pieces of 64 KiB.  libmicrohttpd clears it
- * after each request, which is why it is not larger. */
-#define CONNECTION_MEMORY_BYTES ((size_t)128 << 10)
+/* Of one connection, for headers and buffers; larger headers are 431.  libmicrohttpd clears all of
+ * it after each request and keeps it while the connection is idle.  Bodies come in pieces of half
+ * of it; four times as much memory made uploads no faster. */
+#define CONNECTION_MEMORY_BYTES ((size_t)32 << 10)
 /* The body of a refused request is read up to this size, to keep the connection; past it the
  * connection is closed. */
 #define REFUSED_BODY_READ_MAX ((uint64_t)1 << 20)
