@@ -4,7 +4,8 @@
  * 15, 16 and 17 are tried in turn.  Between 10^-5 and 10^15 that is exact arithmetic: a double is
  * m / 2^s, and with p digits wanted, k of them behind the point, m * 10^k / 2^s is rounded to an
  * integer d; d / 10^k reads back when it misses v by less than half the gap to the next double.
- * There s <= 69 and k <= 21, so that everything fits 128 bits.  Outside, printf and strtod do it.
+ * There s <= 69 and k <= 21, so that everything fits 128 bits.  Outside, printf and strtod do it
+ * (a power of two may keep one digit more than it needs there).
  *
  * The layout is that of OpenObserve (Rust's ryu): "12.5", "3.0", "0.00001", "1e-6", "1e16".
  */
