@@ -16,7 +16,6 @@
 #if defined(__x86_64__)
 #include <immintrin.h>
 #elif defined(__aarch64__)
-#include <arm_acle.h>
 #include <sys/auxv.h>
 #ifndef HWCAP_CRC32
 #define HWCAP_CRC32 (1 << 7)
@@ -116,18 +115,25 @@ static crc_fn *choose(void)
 
 #elif defined(__aarch64__)
 
-#if defined(__clang__)
-#define TARGET __attribute__((target("crc")))
-#else
-#define TARGET __attribute__((target("+crc")))
-#endif
+/* As assembly, because not every clang declares the intrinsics when they are not the baseline. */
+static inline uint32_t crc_word(uint32_t state, uint64_t word)
+{
+    __asm__(".arch_extension crc\n\tcrc32cx %w0, %w0, %x1" : "+r"(state) : "r"(word));
+    return state;
+}
 
-TARGET static uint32_t crc_by_instruction(uint32_t state, const uint8_t *p, size_t n)
+static inline uint32_t crc_byte(uint32_t state, uint8_t byte)
+{
+    __asm__(".arch_extension crc\n\tcrc32cb %w0, %w0, %w1" : "+r"(state) : "r"(byte));
+    return state;
+}
+
+static uint32_t crc_by_instruction(uint32_t state, const uint8_t *p, size_t n)
 {
     for (; n >= 8; p += 8, n -= 8)
-        state = __crc32cd(state, get_u64(p));
+        state = crc_word(state, get_u64(p));
     for (; n; p++, n--)
-        state = __crc32cb(state, *p);
+        state = crc_byte(state, *p);
     return state;
 }
 

@@ -52,7 +52,7 @@ enum err_code err_set(struct err *e, enum err_code code, const char *fmt, ...)
  * ENOMEM ERR_NOMEM, everything else ERR_IO. */
 enum err_code err_sys(struct err *e, int sys, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
-/* Put "<prefix>: " before the message.  Returns e->code. */
+/* Put "<prefix>: " before the message.  Returns e->code (ERR_IO without an e). */
 enum err_code err_wrap(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 const char *err_name(enum err_code code);      /* "INVALID", ... */

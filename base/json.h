@@ -85,8 +85,9 @@ void jw_kbool(struct json_writer *w, const char *key, bool v);
 void jw_kf64(struct json_writer *w, const char *key, double v);
 
 void json_escape(struct buf *out, struct str s); /* with the quotes; invalid UTF-8 -> U+FFFD */
-/* Shortest decimal that reads back to the same double; integral values get ".0"; dst >= 32 bytes.
- * Returns the length.  Not for NaN or Inf. */
+/* Shortest decimal that reads back to the same double, as OpenObserve prints it: integral values
+ * get ".0", and below 10^-5 or from 10^16 on there is an exponent ("1e-6").  dst >= 32 bytes, with
+ * a final NUL.  Returns the length.  Not for NaN or Inf. */
 size_t f64_format(double v, char *dst);
 
 #endif
