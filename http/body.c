@@ -58,7 +58,8 @@ enum err_code body_charge(struct body *b, size_t cap_bytes, struct err *e)
         return ERR_OK;
     uint64_t extra = cap_bytes - b->charged_bytes;
     pthread_mutex_lock(&p->lock);
-    bool alone = p->charged_bytes == b->charged_bytes;
+    size_t own = b->charged_bytes + (b->beside ? b->beside->charged_bytes : 0);
+    bool alone = p->charged_bytes == own;
     bool fits = p->charged_bytes + extra <= p->total_bytes || alone;
     if (fits) {
         p->charged_bytes += extra;
@@ -92,10 +93,10 @@ static void take_kept(struct body_pool *p, size_t want, struct buf *out)
     p->kept[best] = p->kept[--p->kept_count];
 }
 
-enum err_code body_open(struct body_pool *p, struct body *b, size_t declared, size_t max,
-                        struct err *e)
+enum err_code body_open(struct body_pool *p, struct body *b, const struct body *beside,
+                        size_t declared, size_t max, struct err *e)
 {
-    *b = (struct body){.pool = p, .max_bytes = max};
+    *b = (struct body){.pool = p, .beside = beside, .max_bytes = max};
     size_t want = declared ? declared : BODY_STEP_MIN;
     enum err_code rc = body_charge(b, want, e);
     if (rc != ERR_OK)

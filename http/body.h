@@ -20,12 +20,14 @@ void body_pool_free(struct body_pool *p);              /* after all its bodies a
 
 struct body {
     struct body_pool *pool;
+    const struct body *beside; /* of the same request: not somebody else's memory */
     struct buf buf;
     size_t max_bytes, charged_bytes;
 };
-/* Room for a body of `declared` bytes (0: not known), never more than max. AGAIN, NOMEM. */
-enum err_code body_open(struct body_pool *p, struct body *b, size_t declared, size_t max,
-                        struct err *e);
+/* Room for a body of `declared` bytes (0: not known), never more than max.  `beside` is another
+ * body of the same request that outlives this one, or NULL.  AGAIN, NOMEM. */
+enum err_code body_open(struct body_pool *p, struct body *b, const struct body *beside,
+                        size_t declared, size_t max, struct err *e);
 /* Charges so that the buffer's capacity may become `cap_bytes`.  AGAIN. */
 enum err_code body_charge(struct body *b, size_t cap_bytes, struct err *e);
 /* TOOBIG past max, AGAIN, NOMEM. */

@@ -59,7 +59,7 @@ void pipe_finish(struct pipe *p)
 {
     LOCK_SCOPE(&p->lock);
     if (p->state == PIPE_OPEN)
-        p->state = PIPE_FINISHED;
+        p->state = buf_ok(&p->queue) ? PIPE_FINISHED : PIPE_CLOSED;
     wake_locked(p);
 }
 
@@ -68,7 +68,7 @@ ssize_t pipe_read(struct pipe *p, char *dst, size_t max)
     LOCK_SCOPE(&p->lock);
     size_t n = p->queue.len - p->sent;
     if (n == 0 && p->state != PIPE_OPEN)
-        return -1;
+        return p->state == PIPE_FINISHED ? PIPE_END : PIPE_BROKEN;
     if (n == 0) {
         p->parked = true;
         p->park(p->ctx);

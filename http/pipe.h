@@ -35,7 +35,8 @@ void pipe_init(struct pipe *p, void (*park)(void *), void (*wake)(void *), void 
 void pipe_done(struct pipe *p);
 bool pipe_write(struct pipe *p, struct str bytes); /* false: closed, or no memory */
 void pipe_finish(struct pipe *p); /* the reader gets what is queued, then the end */
-/* Bytes copied; 0: parked; -1: the end. */
+/* Bytes copied; 0: parked; PIPE_END; PIPE_BROKEN: closed, or the writer ran out of memory. */
+enum { PIPE_END = -1, PIPE_BROKEN = -2 };
 ssize_t pipe_read(struct pipe *p, char *dst, size_t max);
 void pipe_close(struct pipe *p);
 /* For the writer: is the reader gone for good, or parked (and so will not move by itself)? */

@@ -37,7 +37,7 @@ static enum err_code decode(struct request *r, struct err *e)
     if (!r->tools->decoder)
         return err_set(e, ERR_NOMEM, "no memory to decompress");
     size_t most = (size_t)run_body_limit(r);
-    enum err_code rc = body_open(r->server->bodies, &r->decoded, 0, most + 1, e);
+    enum err_code rc = body_open(r->server->bodies, &r->decoded, &r->body, 0, most + 1, e);
     if (rc != ERR_OK)
         return rc;
     const struct decode_limits limits = {.max_bytes = most, .grow = grow_decoded, .ctx = r};

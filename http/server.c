@@ -149,7 +149,9 @@ static ssize_t on_read(void *cls, uint64_t pos, char *dst, size_t max)
     struct request *r = cls;
     (void)pos;
     ssize_t n = pipe_read(&r->pipe, dst, max);
-    return n < 0 ? MHD_CONTENT_READER_END_OF_STREAM : n;
+    if (n < 0)
+        return n == PIPE_END ? MHD_CONTENT_READER_END_OF_STREAM : MHD_CONTENT_READER_END_WITH_ERROR;
+    return n;
 }
 
 static void on_read_done(void *cls)
