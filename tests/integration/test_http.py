@@ -1,0 +1,414 @@
+"""HTTP itself: framing, limits, refusals, and that one client does not disturb another."""
+import base64
+import gzip
+import json
+import re
+import socket
+import threading
+import time
+import zlib
+
+from weirlib import EMAIL, PASSWORD, SANITIZED, NodeCase, main, wait_for
+
+AUTH = "Basic " + base64.b64encode(f"{EMAIL}:{PASSWORD}".encode()).decode()
+PATH = "/api/default/web/_json"
+
+
+class Wire:
+    """A connection whose bytes the test chooses, and a parser of the replies."""
+
+    def __init__(self, port, timeout=60):
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+        self.buffer = b""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.socket.close()
+
+    def send(self, data):
+        self.socket.sendall(data)
+
+    def more(self):
+        data = self.socket.recv(1 << 16)
+        self.buffer += data
+        return data
+
+    def until(self, mark):
+        while mark not in self.buffer:
+            if not self.more():
+                raise ConnectionError(f"closed after {self.buffer[:200]!r}")
+        head, self.buffer = self.buffer.split(mark, 1)
+        return head
+
+    def exactly(self, n):
+        while len(self.buffer) < n:
+            if not self.more():
+                raise ConnectionError("closed in the middle of a body")
+        head, self.buffer = self.buffer[:n], self.buffer[n:]
+        return head
+
+    def chunks(self):
+        body = b""
+        while size := int(self.until(b"\r\n"), 16):
+            body += self.exactly(size)
+            self.exactly(2)
+        self.until(b"\r\n")
+        return body
+
+    def reply(self, head=False):
+        """(status, headers, body) of the next reply."""
+        lines = self.until(b"\r\n\r\n").decode().split("\r\n")
+        headers = dict(line.lower().split(": ", 1) for line in lines[1:])
+        status = int(lines[0].split()[1])
+        if head or status == 100:
+            return status, headers, b""
+        if headers.get("transfer-encoding") == "chunked":
+            return status, headers, self.chunks()
+        return status, headers, self.exactly(int(headers["content-length"]))
+
+    def is_closed(self):
+        return self.buffer == b"" and self.more() == b""
+
+
+def request(method, path, body=b"", headers=(), auth=AUTH, length=None):
+    lines = [f"{method} {path} HTTP/1.1", "Host: weir"]
+    if auth:
+        lines.append(f"Authorization: {auth}")
+    if body or length is not None:
+        lines.append(f"Content-Length: {len(body) if length is None else length}")
+    return "\r\n".join([*lines, *headers, "", ""]).encode() + body
+
+
+class HttpCase(NodeCase):
+    def wire(self, **options):
+        return Wire(self.node.port, **options)
+
+    def metric(self, name):
+        text = self.node.raw("GET", "/metrics", auth=None)[2].decode()
+        return sum(float(v) for v in re.findall(rf"^{name}(?:{{[^}}]*}})? (\S+)$", text, re.M))
+
+    def assert_stored(self, reply, count=1):
+        status, _, body = reply
+        self.assertEqual(status, 200, body)
+        self.assertEqual(json.loads(body)["status"][0]["successful"], count, body)
+
+
+class Framing(HttpCase):
+    def test_one_connection_serves_many_requests(self):
+        with self.wire() as wire:
+            for i in range(200):
+                wire.send(request("POST", PATH, b'[{"i":%d}]' % i))
+                self.assert_stored(wire.reply())
+
+    def test_pipelined_requests_are_answered_in_order(self):
+        with self.wire() as wire:
+            wire.send(b"".join(request("POST", f"/api/default/pipe{i}/_json", b'[{"i":1}]') for i in range(30)))
+            names = [json.loads(wire.reply()[2])["status"][0]["name"] for _ in range(30)]
+        self.assertEqual(names, [f"pipe{i}" for i in range(30)])
+
+    def test_a_chunked_body_with_trailers_is_a_body(self):
+        head = request("POST", PATH, headers=["Transfer-Encoding: chunked", "Trailer: X-End"])
+        with self.wire() as wire:
+            for _ in range(2):
+                wire.send(head + b'3\r\n[{"\r\n1;extension=x\r\na\r\n5\r\n":1}]\r\n0\r\nX-End: yes\r\n\r\n')
+                self.assert_stored(wire.reply())
+
+    def test_continue_is_sent_when_the_body_is_wanted(self):
+        with self.wire() as wire:
+            wire.send(request("POST", PATH, headers=["Expect: 100-continue"], length=9))
+            self.assertEqual(wire.reply()[0], 100)
+            wire.send(b'[{"a":1}]')
+            self.assert_stored(wire.reply())
+
+    def test_a_half_closed_client_gets_its_answer(self):
+        with self.wire() as wire:
+            wire.send(request("POST", PATH, b'[{"a":1}]'))
+            wire.socket.shutdown(socket.SHUT_WR)
+            self.assert_stored(wire.reply())
+
+    def test_a_body_cut_off_by_the_client_stores_nothing(self):
+        with self.wire() as wire:
+            wire.send(request("POST", "/api/default/cut/_json", b'[{"a":1}]', length=1000))
+        with self.wire() as wire:
+            wire.send(request("POST", PATH, b'[{"a":1}]'))
+            self.assert_stored(wire.reply())
+        self.assertEqual(self.node.search("SELECT * FROM cut")[0], 400)
+
+    def test_every_coding_of_a_body_is_understood(self):
+        raw = zlib.compressobj(6, zlib.DEFLATED, -15)
+        body = b'[{"a":1},{"a":2}]'
+        for coding, packed in (
+            ("identity", body), ("gzip", gzip.compress(body)), ("GZIP", gzip.compress(body[:8]) + gzip.compress(body[8:])),
+            ("deflate", zlib.compress(body)), ("deflate", raw.compress(body) + raw.flush()),
+        ):
+            with self.wire() as wire:
+                wire.send(request("POST", PATH, packed, [f"Content-Encoding: {coding}"]))
+                self.assert_stored(wire.reply(), 2)
+
+    def test_a_slow_body_disturbs_nobody(self):
+        slow = self.wire()
+        body = b'[{"slow":1}]'
+        slow.send(request("POST", PATH, length=len(body)))
+        for i in range(len(body)):
+            slow.send(body[i:i + 1])
+            with self.wire() as wire:
+                wire.send(request("POST", PATH, b'[{"a":1}]'))
+                self.assert_stored(wire.reply())
+        self.assert_stored(slow.reply())
+        slow.socket.close()
+
+    def test_hundreds_of_idle_connections_disturb_nobody(self):
+        idle = [self.wire() for _ in range(500)]
+        with self.wire() as wire:
+            wire.send(request("POST", PATH, b'[{"a":1}]'))
+            self.assert_stored(wire.reply())
+        for wire in idle:
+            wire.socket.close()
+
+
+class Refusals(HttpCase):
+    settings = {"ZO_PAYLOAD_LIMIT": "3000000"}
+
+    def refused(self, data, status, closes=False, message=None):
+        with self.wire() as wire:
+            wire.send(data)
+            got, headers, body = wire.reply()
+            self.assertEqual(got, status, body)
+            if headers.get("content-type") == "application/json":
+                self.assertIn(json.loads(body)["code"], (status, 20001))
+            if message:
+                self.assertIn(message, body.decode())
+            if closes:
+                self.assertTrue(wire.is_closed())
+            else:
+                wire.send(request("GET", "/healthz"))
+                self.assertEqual(wire.reply()[0], 200, "the connection goes on")
+            return headers
+
+    def test_without_credentials_there_is_401(self):
+        wrong = "Basic " + base64.b64encode(b"root@example.com:wrong").decode()
+        for auth in (None, wrong, "Basic", "Basic !", "Bearer x"):
+            headers = self.refused(request("POST", PATH, b"[]", auth=auth), 401, message="Unauthorized Access")
+            self.assertEqual(headers["www-authenticate"], 'basic realm="weir"')
+        self.refused(request("GET", "/api/default/nosuch", auth=None), 401)
+        self.refused(request("GET", "/node/status", auth=None), 401)
+
+    def test_a_large_body_without_credentials_is_not_read(self):
+        with self.wire() as wire:
+            wire.send(request("POST", PATH, auth=None, length=2_500_000))
+            self.assertEqual(wire.reply()[0], 401)
+
+    def test_unknown_paths_and_methods_say_so(self):
+        self.refused(request("GET", "/nosuch"), 404, message="Not found")
+        self.refused(request("POST", "/api/default/a/b/_json", b"[]"), 404)
+        self.refused(request("GET", "/"), 404, message="UI")
+        self.assertEqual(self.refused(request("POST", "/healthz"), 405)["allow"], "get,head")
+        self.assertEqual(self.refused(request("GET", PATH), 405)["allow"], "post")
+        self.refused(request("POST", "/api/default/%zz/_json", b"[]"), 400)
+        self.refused(request("POST", "/api/default/x%00/_json", b"[]"), 400)
+        self.refused(request("POST", "/api/default//_json", b"[]"), 400)
+        self.refused(request("PUT", "/node/flush"), 501, message="seal")
+        self.refused(request("POST", "/api/nosuch/_search", b"{}", ["Content-Type: application/json"]), 404,
+                     message="Organization not found")
+
+    def test_search_wants_json(self):
+        for headers in ((), ["Content-Type: text/plain"], ["Content-Type: application/x-www-form-urlencoded"]):
+            self.refused(request("POST", "/api/default/_search", b"{}", headers), 415)
+        self.refused(request("POST", "/api/default/_search", b"{}", ["Content-Type: application/JSON; charset=utf-8"]), 400)
+
+    def test_an_unknown_coding_is_415(self):
+        for coding in ("zstd", "br", "nosuch", "gzip, gzip"):
+            self.refused(request("POST", PATH, b"[]", [f"Content-Encoding: {coding}"]), 415, message="gzip")
+        self.refused(request("POST", PATH, b'[{"a":1}]', ["Content-Encoding: gzip"]), 400)
+
+    def test_a_declared_body_over_the_limit_is_refused_before_it_is_sent(self):
+        self.refused(request("POST", PATH, length=3_000_001), 413, closes=True)
+        self.refused(request("POST", PATH, headers=["Expect: 100-continue"], length=3_000_001), 413, closes=True)
+
+    def test_a_client_that_sends_all_of_it_still_reads_the_answer(self):
+        for size in (3_000_001, 40_000_000):
+            with self.wire() as wire:
+                wire.send(request("POST", PATH, b" " * size))
+                self.assertEqual(wire.reply()[0], 413)
+
+    def test_a_chunked_body_over_the_limit_is_413(self):
+        head = request("POST", PATH, headers=["Transfer-Encoding: chunked"])
+        chunk = b"186a0\r\n" + b" " * 100_000 + b"\r\n"
+        self.refused(head + chunk * 31 + b"0\r\n\r\n", 413)
+
+    def test_a_bomb_is_413(self):
+        bomb = gzip.compress(b"[" + b" " * 200_000_000 + b"]", 1)
+        self.refused(request("POST", PATH, bomb, ["Content-Encoding: gzip"]), 413)
+
+    def test_long_urls_and_headers_are_refused(self):
+        self.refused(request("GET", "/healthz?" + "a" * 20_000), 414)
+        with self.wire() as wire:
+            wire.send(request("GET", "/healthz", headers=["X-Long: " + "a" * 100_000]))
+            self.assertEqual(int(wire.until(b"\r\n").split()[1]), 431)
+
+    def test_browsers_may_ask_from_anywhere(self):
+        headers = self.refused(request("OPTIONS", "/api/default/_search", auth=None,
+                                       headers=["Origin: http://x.example", "Access-Control-Request-Method: POST"]), 200)
+        self.assertEqual(headers["access-control-allow-origin"], "*")
+        self.assertIn("authorization", headers["access-control-allow-headers"])
+        self.assertIn("post", headers["access-control-allow-methods"])
+
+    def test_head_is_get_without_a_body(self):
+        with self.wire() as wire:
+            wire.send(request("HEAD", "/healthz", auth=None) + request("GET", "/healthz", auth=None))
+            head, get = wire.reply(head=True), wire.reply()
+        self.assertEqual((head[0], head[1]["content-length"]), (200, get[1]["content-length"]))
+        self.assertEqual(json.loads(get[2]), {"status": "ok"})
+
+
+class BodyMemory(HttpCase):
+    settings = {"WEIR_INGEST_MEMORY_MAX": "1MiB"}
+
+    def test_past_the_memory_for_bodies_there_is_503(self):
+        before = self.metric("zo_http_body_memory_refused")
+        with self.wire() as holder, self.wire() as other:
+            holder.send(request("POST", PATH, b"[", length=1_000_000))
+            wait_for(lambda: self.metric("zo_http_body_memory_bytes") >= 1_000_000, what="the first body")
+            other.send(request("POST", PATH, b" " * 100_000))
+            status, headers, _ = other.reply()
+            self.assertEqual((status, headers["retry-after"]), (503, "1"))
+            holder.send(b" " * 999_998 + b"]")
+            self.assertEqual(holder.reply()[0], 200)
+            other.send(request("POST", PATH, b'[{"a":1}]'))
+            self.assert_stored(other.reply())
+        self.assertGreater(self.metric("zo_http_body_memory_refused"), before)
+
+    def test_one_large_body_alone_is_let_in(self):
+        with self.wire() as wire:
+            wire.send(request("POST", PATH, b"[" + b" " * 20_000_000 + b'{"a":1}]'))
+            self.assert_stored(wire.reply())
+            packed = gzip.compress(b"[" + b" " * 20_000_000 + b'{"a":1}]', 1)
+            wire.send(request("POST", PATH, packed, ["Content-Encoding: gzip"]))
+            self.assert_stored(wire.reply())
+
+
+class LongReplies(HttpCase):
+    ROWS = 5_000 if SANITIZED else 20_000
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        for start in range(0, cls.ROWS, 5000):
+            cls.node.post_json("long", [{"i": i, "pad": "x" * 1000} for i in range(start, start + 5000)])
+
+    def search(self, wire, sql="SELECT i, pad FROM long"):
+        body = json.dumps({"query": {"sql": sql, "start_time": 1_000_000, "end_time": 1 << 60, "size": 1_000_000}}).encode()
+        wire.send(request("POST", "/api/default/_search", body, ["Content-Type: application/json"]))
+
+    def check(self, reply):
+        status, headers, body = reply
+        parsed = json.loads(body)
+        self.assertEqual((status, headers.get("transfer-encoding")), (200, "chunked"))
+        self.assertEqual((len(parsed["hits"]), parsed["total"], parsed["is_partial"]), (self.ROWS, self.ROWS, False))
+
+    def test_a_long_reply_is_streamed_and_whole(self):
+        with self.wire() as wire:
+            self.search(wire)
+            self.check(wire.reply())
+            wire.send(request("GET", "/healthz"))
+            self.assertEqual(wire.reply()[0], 200, "the connection goes on")
+
+    def test_a_slow_reader_gets_everything_and_disturbs_nobody(self):
+        with self.wire() as slow, self.wire() as quick:
+            self.search(slow)
+            for _ in range(20):
+                slow.more()
+                quick.send(request("POST", PATH, b'[{"a":1}]'))
+                self.assert_stored(quick.reply())
+            self.check(slow.reply())
+
+    def test_many_readers_at_once(self):
+        def read():
+            with self.wire() as wire:
+                self.search(wire)
+                replies.append(wire.reply())
+
+        replies = []
+        threads = [threading.Thread(target=read) for _ in range(6)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        self.assertEqual(len(replies), 6)
+        for reply in replies:
+            self.check(reply)
+
+    def test_readers_that_leave_are_noticed(self):
+        for _ in range(10):
+            with self.wire() as wire:
+                self.search(wire)
+                wire.until(b"\r\n\r\n")
+        with self.wire() as wire:
+            self.search(wire)
+            self.check(wire.reply())
+
+
+class Node(HttpCase):
+    settings = {"ZO_BASE_URI": "/weir"}
+
+    def test_everything_stands_below_the_base_uri(self):
+        self.assertEqual(self.node.raw("GET", "/weir/healthz", auth=None)[0], 200)
+        self.assertEqual(self.node.raw("GET", "/healthz", auth=None)[0], 404)
+        status, _, body = self.node.raw("POST", "/weir/api/default/app/_json", b'[{"a":1}]')
+        self.assertEqual((status, json.loads(body)["status"][0]["name"]), (200, "app"))
+
+
+class System(HttpCase):
+    def test_config_has_what_the_page_needs(self):
+        status, headers, body = self.node.raw("GET", "/config", auth=None)
+        self.assertEqual((status, headers["content-type"]), (200, "application/json"))
+        config = json.loads(body)
+        for key in ("version", "instance", "commit_hash", "build_date", "functions_enabled", "default_fts_keys",
+                    "telemetry_enabled", "default_functions", "sql_base64_enabled", "timestamp_column",
+                    "data_retention_days", "rum", "query_default_limit"):
+            self.assertIn(key, config)
+
+    def test_metrics_count_requests(self):
+        self.node.post_json("counted", [{"a": 1}])
+        wait_for(lambda: self.metric('zo_http_incoming_requests') > 0, what="a count")
+        text = self.node.raw("GET", "/metrics", auth=None)[2].decode()
+        self.assertRegex(text, r'zo_http_incoming_requests\{endpoint="[^"]*_json",status="200",'
+                               r'organization="default",stream="counted",stream_type="logs"\} 1')
+        self.assertRegex(text, r'zo_http_response_time_bucket\{[^}]*le="')
+
+    def test_login(self):
+        for password, status, answer in ((PASSWORD, 200, {"status": True, "message": ""}),
+                                         ("wrong", 401, {"status": False, "message": "Invalid credentials"})):
+            form = json.dumps({"name": EMAIL.upper(), "password": password}).encode()
+            got, _, body = self.node.raw("POST", "/auth/login", form, {"Content-Type": "application/json"}, auth=None)
+            self.assertEqual((got, json.loads(body)), (status, answer))
+
+    def test_streams_and_their_fields_are_listed(self):
+        self.node.post_json("listed", [{"a": 1, "b": "x", "c": 1.5, "d": True}])
+        _, _, body = self.node.raw("GET", "/api/default/streams?type=logs&fetchSchema=true&keyword=LIST")
+        [stream] = json.loads(body)["list"]
+        self.assertEqual((stream["name"], stream["stream_type"], stream["stats"]["doc_num"]), ("listed", "logs", 1))
+        types = {f["name"]: f["type"] for f in stream["schema"]}
+        self.assertEqual(types, {"_timestamp": "Int64", "a": "Int64", "b": "Utf8", "c": "Float64", "d": "Boolean"})
+        for path in ("/api/default/streams/listed/schema", "/api/default/listed/schema?type=logs"):
+            self.assertEqual(json.loads(self.node.raw("GET", path)[2])["schema"], stream["schema"])
+        self.assertEqual(self.node.raw("GET", "/api/default/streams/nosuch/schema")[0], 404)
+        self.assertEqual(self.node.raw("GET", "/api/default/streams?type=bad")[0], 400)
+        self.assertEqual(self.node.raw("GET", "/api/nosuch/streams")[0], 404)
+        orgs = json.loads(self.node.raw("GET", "/api/organizations")[2])["data"]
+        self.assertIn("default", [o["identifier"] for o in orgs])
+
+    def test_a_stop_finishes_requests(self):
+        with self.wire() as wire:
+            wire.send(request("POST", PATH, b'[{"a":1}]'))
+            self.assert_stored(wire.reply())
+            began = time.monotonic()
+            self.assertEqual(self.node.stop(), 0)
+            self.assertLess(time.monotonic() - began, 30)
+        self.node.start()
+
+
+if __name__ == "__main__":
+    main()
