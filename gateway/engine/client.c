@@ -10,8 +10,9 @@
 #include "base/ipc.h"
 
 #define EVENT_MEMORY_MAX (64u << 20) /* columns and views of one event */
-#define MESSAGE_TIMEOUT_MS 60000 /* a message that has begun to arrive is complete after so long   \
-                                  */
+#define MESSAGE_TIMEOUT_MS                                                                         \
+    60000 /* a message that has begun to arrive is complete after so long                          \
+           */
 
 struct engine_client {
     int fd;

@@ -1,10 +1,13 @@
 /* gateway/engine/scalar_functions.c - the functions of functions.h that are written in C.
  *
  *   weir_histogram(t, interval_us)    start of the bucket of t; origin 2001-01-01T00:00:00 UTC
- *   weir_time(t)                      BIGINT (µs), VARCHAR (RFC 3339) or TIMESTAMP as TIMESTAMP
+ *   weir_time(t)                      BIGINT (µs), VARCHAR (RFC 3339, a date, or µs), DATE and both
+ *                                     kinds of TIMESTAMP as TIMESTAMP
  *   weir_match_words(text, query)     every word of `query` occurs in `text`, whatever the case
  */
 #include "gateway/engine/functions.h"
+
+#include <stdio.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -81,6 +84,31 @@ static void run_time_same(duckdb_function_info info, duckdb_data_chunk input, du
     }
 }
 
+static void run_time_date(duckdb_function_info info, duckdb_data_chunk input, duckdb_vector output)
+{
+    (void)info;
+    const int32_t *days = argument(input, 0);
+    int64_t *out = duckdb_vector_get_data(output);
+    idx_t rows = duckdb_data_chunk_get_size(input);
+    for (idx_t i = 0; i < rows; i++) {
+        if (is_null_at(input, 0, i))
+            set_null(output, i);
+        else
+            out[i] = days[i] * 24 * US_PER_HOUR;
+    }
+}
+
+static bool parse_time(struct str text, int64_t *us)
+{
+    char midnight[32];
+    if (time_parse_rfc3339(text, us) || str_to_i64(text, us))
+        return true;
+    if (text.len != strlen("2001-01-01"))
+        return false;
+    snprintf(midnight, sizeof midnight, STR_FMT "T00:00:00Z", STR_ARG(text));
+    return time_parse_rfc3339(str_from(midnight), us);
+}
+
 static void run_time_text(duckdb_function_info info, duckdb_data_chunk input, duckdb_vector output)
 {
     const void *texts = argument(input, 0);
@@ -92,7 +120,7 @@ static void run_time_text(duckdb_function_info info, duckdb_data_chunk input, du
             continue;
         }
         struct str text = str_trim(string_at(texts, i));
-        if (!time_parse_rfc3339(text, &out[i]) && !str_to_i64(text, &out[i])) {
+        if (!parse_time(text, &out[i])) {
             struct err e = {0};
             err_set(&e, ERR_INVALID, "'" STR_FMT "' is no time",
                     text.len > 100 ? 100 : (int)text.len, text.ptr);
@@ -147,8 +175,14 @@ static const struct scalar_row {
      run_histogram,
      DUCKDB_TYPE_TIMESTAMP,
      {DUCKDB_TYPE_TIMESTAMP, DUCKDB_TYPE_BIGINT}},
+    {"weir_histogram",
+     run_histogram,
+     DUCKDB_TYPE_TIMESTAMP,
+     {DUCKDB_TYPE_TIMESTAMP_TZ, DUCKDB_TYPE_BIGINT}},
     {"weir_time", run_time_same, DUCKDB_TYPE_TIMESTAMP, {DUCKDB_TYPE_BIGINT}},
     {"weir_time", run_time_same, DUCKDB_TYPE_TIMESTAMP, {DUCKDB_TYPE_TIMESTAMP}},
+    {"weir_time", run_time_same, DUCKDB_TYPE_TIMESTAMP, {DUCKDB_TYPE_TIMESTAMP_TZ}},
+    {"weir_time", run_time_date, DUCKDB_TYPE_TIMESTAMP, {DUCKDB_TYPE_DATE}},
     {"weir_time", run_time_text, DUCKDB_TYPE_TIMESTAMP, {DUCKDB_TYPE_VARCHAR}},
     {"weir_match_words",
      run_match_words,

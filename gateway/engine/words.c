@@ -53,10 +53,20 @@ static const struct {
     {0x10400, 0x10427, 1, 40},
 };
 
-static bool is_ascii_word(unsigned char c)
-{
-    return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
-}
+/* The ASCII letters and digits. */
+static const bool ascii_word[256] = {
+    ['0'] = true, ['1'] = true, ['2'] = true, ['3'] = true, ['4'] = true, ['5'] = true,
+    ['6'] = true, ['7'] = true, ['8'] = true, ['9'] = true, ['A'] = true, ['B'] = true,
+    ['C'] = true, ['D'] = true, ['E'] = true, ['F'] = true, ['G'] = true, ['H'] = true,
+    ['I'] = true, ['J'] = true, ['K'] = true, ['L'] = true, ['M'] = true, ['N'] = true,
+    ['O'] = true, ['P'] = true, ['Q'] = true, ['R'] = true, ['S'] = true, ['T'] = true,
+    ['U'] = true, ['V'] = true, ['W'] = true, ['X'] = true, ['Y'] = true, ['Z'] = true,
+    ['a'] = true, ['b'] = true, ['c'] = true, ['d'] = true, ['e'] = true, ['f'] = true,
+    ['g'] = true, ['h'] = true, ['i'] = true, ['j'] = true, ['k'] = true, ['l'] = true,
+    ['m'] = true, ['n'] = true, ['o'] = true, ['p'] = true, ['q'] = true, ['r'] = true,
+    ['s'] = true, ['t'] = true, ['u'] = true, ['v'] = true, ['w'] = true, ['x'] = true,
+    ['y'] = true, ['z'] = true,
+};
 
 static enum char_class class_of(uint32_t cp)
 {
@@ -96,7 +106,7 @@ static enum char_class class_at(const char *p, const char *end, size_t *len)
     unsigned char c = (unsigned char)*p;
     *len = 1;
     if (c < 0x80)
-        return is_ascii_word(c) ? LETTER : SEPARATOR;
+        return ascii_word[c] ? LETTER : SEPARATOR;
     size_t n = utf8_decode(p, end, &cp);
     if (n == 0)
         return SEPARATOR;
@@ -109,6 +119,11 @@ bool words_next(struct str text, size_t *pos, struct str *word)
     const char *p = text.ptr + *pos, *end = text.ptr + text.len, *start = NULL;
     while (p < end) {
         size_t len;
+        if (ascii_word[(unsigned char)*p]) {
+            start = start ? start : p;
+            p++;
+            continue;
+        }
         enum char_class class = class_at(p, end, &len);
         if (start && class != LETTER)
             break;
@@ -193,9 +208,19 @@ static const char *match_at(struct str folded, const char *p, const char *end)
     return p;
 }
 
+/* Quickly no, for most words: the first letters differ. */
+static bool cannot_match(const struct query_word *w, struct str word)
+{
+    unsigned char first = (unsigned char)word.ptr[0], wanted = (unsigned char)w->folded.ptr[0];
+    return !w->open_start && first < 0x80 && wanted < 0x80 &&
+           (first | (first >= 'A' ? 0x20 : 0)) != wanted;
+}
+
 static bool word_matches(const struct query_word *w, struct str word)
 {
     const char *p = word.ptr, *end = p + word.len;
+    if (cannot_match(w, word))
+        return false;
     do {
         const char *stop = match_at(w->folded, p, end);
         if (stop && (stop == end || w->open_end))
