@@ -23,7 +23,7 @@ struct ingest_config {
     int64_t allowed_past_hours, allowed_future_hours; /* for the reference's messages */
     unsigned flatten_level;     /* ZO_INGEST_FLATTEN_LEVEL, 0 = no limit */
     unsigned columns_max;       /* ZO_COLS_PER_RECORD_LIMIT */
-    size_t line_max_bytes;      /* WEIR_LINE_MAX */
+    size_t line_max_bytes;      /* WEIR_LINE_MAX; at most commit_line_max() has effect */
 };
 struct ingest;
 enum err_code ingest_open(const struct ingest_config *cfg, struct ingest **out, struct err *e);

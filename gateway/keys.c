@@ -41,7 +41,7 @@ void keys_forget(struct keys *k)
 {
     arena_reset(&k->key_memory);
     if (k->table)
-        memset(k->table, 0, k->table_cap * sizeof(struct key *));
+        memset(k->table, 0, k->table_cap * sizeof(struct key_slot));
     k->count = 0;
     k->root = (struct key){0};
 }
@@ -69,14 +69,27 @@ static uint64_t hash_of(const struct keys *k, const struct key *parent, struct s
     return siphash13(k->fields.k0 ^ (uintptr_t)parent, k->fields.k1, raw.ptr, raw.len);
 }
 
-static struct key **slot_of(struct key **table, size_t cap, const struct key *parent,
-                            struct str raw, uint64_t hash)
+static struct key_slot *slot_of(const struct keys *k, const struct key *parent, struct str raw,
+                                uint64_t hash)
 {
-    size_t at = hash & (cap - 1);
-    while (table[at] &&
-           !(table[at]->hash == hash && table[at]->parent == parent && str_eq(table[at]->raw, raw)))
-        at = (at + 1) & (cap - 1);
-    return &table[at];
+    size_t mask = k->table_cap - 1, at = hash & mask;
+    for (;; at = (at + 1) & mask) {
+        struct key_slot *s = &k->table[at];
+        if (!s->key || (s->hash == hash && s->key->parent == parent && str_eq(s->key->raw, raw)))
+            return s;
+    }
+}
+
+static void table_move(struct key_slot *to, size_t cap, const struct key_slot *from, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        size_t at = from[i].hash & (cap - 1);
+        if (!from[i].key)
+            continue;
+        while (to[at].key)
+            at = (at + 1) & (cap - 1);
+        to[at] = from[i];
+    }
 }
 
 /* Room for one more at a load of at most one half. */
@@ -87,14 +100,10 @@ static bool table_grow(struct keys *k)
     if (k->count >= KEYS_MAX)
         return false;
     size_t cap = k->table_cap ? k->table_cap * 2 : TABLE_MIN;
-    struct key **table = calloc(cap, sizeof *table);
+    struct key_slot *table = calloc(cap, sizeof *table);
     if (!table)
         return false;
-    for (size_t i = 0; i < k->table_cap; i++) {
-        struct key *key = k->table[i];
-        if (key)
-            *slot_of(table, cap, key->parent, key->raw, key->hash) = key;
-    }
+    table_move(table, cap, k->table, k->table_cap);
     free(k->table);
     k->table = table;
     k->table_cap = cap;
@@ -141,7 +150,7 @@ static bool make_lead(struct keys *k, struct key *key, struct str name)
     return true;
 }
 
-static struct key *key_new(struct keys *k, struct key *parent, struct str raw, uint64_t hash)
+static struct key *key_new(struct keys *k, struct key *parent, struct str raw)
 {
     if (!make_name(k, parent, raw))
         return NULL;
@@ -150,7 +159,6 @@ static struct key *key_new(struct keys *k, struct key *parent, struct str raw, u
         return NULL;
     key->parent = parent;
     key->raw = raw;
-    key->hash = hash;
     key->depth = parent->depth + 1;
     key->is_timestamp = str_eq(name_of(key), TIMESTAMP);
     return key;
@@ -161,15 +169,15 @@ struct key *keys_get(struct keys *k, struct key *parent, struct str raw)
     if (!table_grow(k))
         return NULL;
     uint64_t hash = hash_of(k, parent, raw);
-    struct key **slot = slot_of(k->table, k->table_cap, parent, raw, hash);
-    if (!*slot) {
-        struct key *key = key_new(k, parent, raw, hash);
+    struct key_slot *slot = slot_of(k, parent, raw, hash);
+    if (!slot->key) {
+        struct key *key = key_new(k, parent, raw);
         if (!key)
             return NULL;
-        *slot = key;
+        *slot = (struct key_slot){hash, key};
         k->count++;
     }
-    return *slot;
+    return slot->key;
 }
 
 int keys_order(const struct key *a, const struct key *b)

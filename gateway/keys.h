@@ -35,10 +35,15 @@ struct key {
     bool is_timestamp;
 };
 
+struct key_slot {
+    uint64_t hash;
+    struct key *key; /* NULL: empty */
+};
+
 struct keys {
     struct arena key_memory, field_memory;
     struct key root;
-    struct key **table; /* open addressing */
+    struct key_slot *table; /* open addressing */
     size_t table_cap, count;
     struct map fields;
     struct field **changed;

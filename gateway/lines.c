@@ -116,11 +116,20 @@ static bool store_types(struct lines *l)
     return true;
 }
 
+static size_t format_time(int64_t us, char *dst)
+{
+    if (us < INT64_C(1000000000000000) || us > INT64_C(9999999999999999))
+        return (size_t)snprintf(dst, TIME_TEXT_MAX, "%lld", (long long)us);
+    for (int i = TIME_DIGITS - 1; i >= 0; i--, us /= 10)
+        dst[i] = (char)('0' + us % 10);
+    return TIME_DIGITS;
+}
+
 /* Write the time into the room before the members. */
 static bool put_time(struct lines *l, size_t line_at, int64_t us)
 {
     char digits[TIME_TEXT_MAX];
-    size_t n = (size_t)snprintf(digits, sizeof digits, "%lld", (long long)us);
+    size_t n = format_time(us, digits);
     if (n != TIME_DIGITS) {
         size_t members = line_at + HEAD_LEN + TIME_DIGITS;
         if (!buf_reserve(&l->out, TIME_TEXT_MAX))

@@ -79,12 +79,23 @@ static void add_wide_text(struct buf *b, int64_t us)
 
 typedef void (*add_record)(struct buf *b, int64_t us);
 
-static struct buf make_body(add_record add, int64_t now_us)
+static const struct bench_case {
+    const char *name;
+    add_record add;
+    size_t body_bytes; /* at least; whole records */
+} CASES[] = {
+    {"kubernetes", add_kubernetes, BODY_BYTES},
+    {"one-record", add_kubernetes, 1},
+    {"sparse", add_sparse, BODY_BYTES},
+    {"wide-text", add_wide_text, BODY_BYTES},
+};
+
+static struct buf make_body(add_record add, size_t bytes, int64_t now_us)
 {
     struct buf b;
     buf_init(&b, BODY_BYTES + RECORD_ROOM);
     buf_add_char(&b, '[');
-    for (int64_t i = 0; b.len < BODY_BYTES; i++) {
+    for (int64_t i = 0; b.len <= bytes; i++) {
         if (i)
             buf_add_char(&b, ',');
         add(&b, now_us - 1000000 + i);
@@ -101,10 +112,10 @@ static enum err_code nothing_is_full(struct lines *l, void *ctx, struct err *e)
     return ERR_OK;
 }
 
-static void measure(const char *name, add_record add, double seconds)
+static void measure(const struct bench_case *c, double seconds)
 {
     int64_t now = clock_wall_us();
-    struct buf body = make_body(add, now);
+    struct buf body = make_body(c->add, c->body_bytes, now);
     struct lines_rules rules = {
         .window = {.now_us = now, .past_us = 5 * US_PER_HOUR, .future_us = 24 * US_PER_HOUR},
         .flatten_level = 3,
@@ -119,11 +130,11 @@ static void measure(const char *name, add_record add, double seconds)
     for (; (double)took < seconds * 1e9; took = clock_mono_ns() - begin, rounds++) {
         lines_begin(&l, &rules, NULL);
         if (lines_add_json(&l, buf_str(&body), nothing_is_full, NULL, &e) || l.failed) {
-            fprintf(stderr, "%s: %s %s\n", name, e.msg, l.reason);
+            fprintf(stderr, "%s: %s %s\n", c->name, e.msg, l.reason);
             exit(1);
         }
     }
-    printf("%-12s %6.0f MB/s  %5.0f ns a record  (%llu records of %zu bytes a body)\n", name,
+    printf("%-12s %6.0f MB/s  %5.0f ns a record  (%llu records of %zu bytes a body)\n", c->name,
            (double)body.len * (double)rounds * 1e3 / (double)took,
            (double)took / (double)(rounds * l.successful), (unsigned long long)l.successful,
            body.len / l.successful);
@@ -134,8 +145,9 @@ static void measure(const char *name, add_record add, double seconds)
 int main(int argc, char **argv)
 {
     double seconds = argc > 1 ? atof(argv[1]) : 2;
-    measure("kubernetes", add_kubernetes, seconds);
-    measure("sparse", add_sparse, seconds);
-    measure("wide text", add_wide_text, seconds);
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
+        if (argc < 3 || strcmp(argv[2], CASES[i].name) == 0)
+            measure(&CASES[i], seconds);
+    }
     return 0;
 }
