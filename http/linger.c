@@ -63,6 +63,7 @@ static bool client_is_done(int fd)
 static void *linger_main(void *arg)
 {
     struct linger_set *l = arg;
+    pthread_setname_np(pthread_self(), "http-linger");
     while (take_arrived(l)) {
         poll(l->polled, (nfds_t)l->count, l->count > 1 ? LINGER_MS / 10 : -1);
         uint64_t now_ms = clock_mono_ms();

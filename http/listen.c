@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include "base/sys.h"
@@ -60,4 +61,20 @@ enum err_code listen_open(const char *address, uint16_t port, int *fd, struct er
     }
     return err_sys(e, sys, "listen on %s port %u", address[0] ? address : "every address",
                    (unsigned)port);
+}
+
+unsigned listen_connections(unsigned wanted)
+{
+    struct rlimit limit;
+    rlim_t need = (rlim_t)wanted + DESCRIPTORS_FOR_OTHERS;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= need)
+        return wanted;
+    limit.rlim_cur = need < limit.rlim_max ? need : limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+    getrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_cur >= need)
+        return wanted;
+    return limit.rlim_cur > 2 * DESCRIPTORS_FOR_OTHERS
+               ? (unsigned)(limit.rlim_cur - DESCRIPTORS_FOR_OTHERS)
+               : DESCRIPTORS_FOR_OTHERS;
 }

@@ -1,4 +1,4 @@
-/* http/listen.h - the socket that the server listens on. */
+/* http/listen.h - the socket that the server listens on, and how many it may accept. */
 #ifndef WEIR_HTTP_LISTEN_H
 #define WEIR_HTTP_LISTEN_H
 
@@ -9,5 +9,9 @@
 /* `address` is a host name or a literal; "" is every address of the machine, IPv6 and IPv4.  The
  * error names address and port. */
 enum err_code listen_open(const char *address, uint16_t port, int *fd, struct err *e);
+/* Raises the process' limit of descriptors as far as it may, and returns how many connections fit
+ * beside DESCRIPTORS_FOR_OTHERS other descriptors: `wanted`, or less. */
+#define DESCRIPTORS_FOR_OTHERS 512u
+unsigned listen_connections(unsigned wanted);
 
 #endif

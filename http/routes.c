@@ -9,6 +9,7 @@
 
 static const struct route ROUTES[] = {
     {.method = "GET", .path = "/healthz", .run = api_healthz},
+    {.method = "GET", .path = "/schedulez", .run = api_healthz},
     {.method = "GET", .path = "/metrics", .run = api_metrics},
     {.method = "GET", .path = "/config", .run = api_config},
     {.method = "GET", .path = "/", .run = api_page_absent},

@@ -398,6 +398,16 @@ static enum err_code start_parts(struct http_server *s, struct err *e)
     return rc;
 }
 
+static enum err_code check_base_uri(struct http_server *s, struct err *e)
+{
+    s->base_uri = str_from(s->cfg.base_uri);
+    while (s->base_uri.len > 0 && s->base_uri.ptr[s->base_uri.len - 1] == '/')
+        s->base_uri.len--;
+    if (s->base_uri.len > 0 && s->base_uri.ptr[0] != '/')
+        return err_set(e, ERR_INVALID, "ZO_BASE_URI \"%s\" does not begin with /", s->cfg.base_uri);
+    return ERR_OK;
+}
+
 enum err_code http_start(const struct http_config *cfg, struct http_server **out, struct err *e)
 {
     struct http_server *s = calloc(1, sizeof *s);
@@ -405,11 +415,11 @@ enum err_code http_start(const struct http_config *cfg, struct http_server **out
         return err_set(e, ERR_NOMEM, "HTTP server");
     s->cfg = *cfg;
     s->listen_fd = -1;
-    s->base_uri = str_from(cfg->base_uri);
-    while (s->base_uri.len > 0 && s->base_uri.ptr[s->base_uri.len - 1] == '/')
-        s->base_uri.len--;
+    s->cfg.connections_max = listen_connections(cfg->connections_max);
     access_init();
-    enum err_code rc = start_parts(s, e);
+    enum err_code rc = check_base_uri(s, e);
+    if (rc == ERR_OK)
+        rc = start_parts(s, e);
     if (rc != ERR_OK) {
         http_stop(s, 0);
         return err_wrap(e, "start the HTTP server");

@@ -56,6 +56,7 @@ static void *worker_main(void *arg)
     struct workers *w = arg;
     struct worker_tools tools = {.decoder = decoder_new()};
     struct lane *lane = NULL;
+    pthread_setname_np(pthread_self(), "http-worker");
     arena_init(&tools.arena, WORKER_ARENA_MAX);
     pthread_mutex_lock(&w->lock);
     for (;;) {
