@@ -1,9 +1,11 @@
 /* gateway/ingest.c - one request: lines, then names and types into meta, then the journal.
  *
- * A body whose lines fit LINES_MAX is gone through once.  A larger one twice: first everything is
- * checked and its types are gathered while the lines are dropped, then they are made again and
- * stored batch by batch; so a body that is no JSON never stores anything, and memory is bounded.
- * The time of the request is taken once, so both passes come to the same verdicts.
+ * A body whose lines fit LINES_MAX is gone through once and stored as one batch (two, when its
+ * lines are so long that they fill the parts of a batch badly).  A larger one is gone through
+ * twice: first everything is checked and its types are gathered while the lines are dropped, then
+ * they are made again and stored batch by batch; so a body that is no JSON never stores anything,
+ * and memory is bounded. The time of the request is taken once, so both passes come to the same
+ * verdicts.
  */
 #include "gateway/ingest.h"
 

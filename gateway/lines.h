@@ -12,8 +12,8 @@
 #include "gateway/flatten.h"
 #include "gateway/timestamp.h"
 
-#define LINES_MAX (8u << 20) /* bytes of lines that gather before `full` is called */
-#define SEGMENTS_MAX 8192    /* the same for changes of the hour */
+#define LINES_MAX (15u << 20) /* bytes of lines that gather before `full` is called: a batch */
+#define SEGMENTS_MAX 8192     /* the same for changes of the hour */
 
 struct line_segment {
     int32_t hour;

@@ -3,6 +3,7 @@
 #include "tests/support/commit_files.h"
 
 #include <errno.h>
+#include <pthread.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -298,6 +299,78 @@ static void a_large_body_is_stored_whole_or_not_at_all(void **state)
     node_close(&n);
 }
 
+/* Each takes a part of a batch for itself, and there are more than a batch has parts. */
+static void lines_of_half_a_part_take_several_batches(void **state)
+{
+    enum { RECORDS = 25, TEXT = 560000 };
+    struct node n;
+    struct ingest_result r;
+    struct err e;
+    struct buf body;
+    (void)state;
+    node_open(&n);
+    buf_init(&body, 64u << 20);
+    for (int i = 0; i < RECORDS; i++)
+        buf_printf(&body, "%s{\"_timestamp\":%d,\"text\":\"%0*d\"}", i ? "," : "[",
+                   1795387861 + (i % 2) * 3600, TEXT, i);
+    buf_add_char(&body, ']');
+    assert_int_equal(ingest_json(n.in, STR("default"), STR("s"), buf_str(&body), &r, &e), ERR_OK);
+    assert_int_equal(r.successful, RECORDS);
+    struct stored s = stored_of(&n);
+    assert_int_equal(s.batches, 2);
+    assert_int_equal(s.run_count, RECORDS);
+    stored_done(&s);
+    buf_done(&body);
+    node_close(&n);
+}
+
+enum { THREADS = 4, REQUESTS = 30 };
+
+static void *send_many(void *ctx)
+{
+    static _Atomic int next;
+    struct node *n = ctx;
+    for (int i = 0; i < REQUESTS; i++) {
+        struct ingest_result r;
+        struct err e;
+        char body[200];
+        int id = next++;
+        snprintf(body, sizeof body, "[{\"shared\":%s,\"own_%d\":%d},{\"x\":1}]",
+                 id % 3 ? "7" : "\"seven\"", id, id);
+        if (ingest_json(n->in, STR("default"), STR("s"), str_from(body), &r, &e) ||
+            r.successful != 2)
+            return "failed";
+    }
+    return NULL;
+}
+
+static void threads_may_make_a_stream_together(void **state)
+{
+    struct node n;
+    pthread_t threads[THREADS];
+    const struct catalog_stream *stream;
+    (void)state;
+    node_open(&n);
+    for (int i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, send_many, &n), 0);
+    for (int i = 0; i < THREADS; i++) {
+        void *result;
+        pthread_join(threads[i], &result);
+        assert_null(result);
+    }
+    struct stored s = stored_of(&n);
+    assert_int_equal(s.batches, THREADS * REQUESTS);
+    for (size_t i = 1; i < s.run_count; i++)
+        assert_int_equal(s.runs[i].stream, s.runs[0].stream);
+    stored_done(&s);
+    assert_int_equal(catalog_find(n.catalog, STR("default"), STREAM_LOGS, STR("s"), &stream, NULL),
+                     ERR_OK);
+    assert_int_equal(stream->field_count, 3 + THREADS * REQUESTS);
+    assert_int_equal(stream->fields[catalog_field(stream, STR("shared"))].type, FIELD_UTF8);
+    catalog_unref(stream);
+    node_close(&n);
+}
+
 static void requests_are_counted(void **state)
 {
     struct node n;
@@ -336,6 +409,8 @@ int main(void)
         cmocka_unit_test(known_fields_change_nothing_in_meta),
         cmocka_unit_test(a_full_journal_is_reported_as_such),
         cmocka_unit_test(a_large_body_is_stored_whole_or_not_at_all),
+        cmocka_unit_test(lines_of_half_a_part_take_several_batches),
+        cmocka_unit_test(threads_may_make_a_stream_together),
         cmocka_unit_test(requests_are_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
