@@ -1,6 +1,7 @@
 /* http/server.c - libmicrohttpd's side of the server; request.h has the way of a request. */
 #include "http/server.h"
 
+#include <fcntl.h>
 #include <microhttpd.h>
 #include <poll.h>
 #include <stdio.h>
@@ -89,7 +90,7 @@ static void on_completed(void *cls, struct MHD_Connection *conn, void **req_cls,
     if (r->streaming)
         pipe_close(&r->pipe);
     if (r->lingers) {
-        int fd = dup(connection_fd(r));
+        int fd = fcntl(connection_fd(r), F_DUPFD_CLOEXEC, 0);
         if (fd >= 0)
             linger_add(s->linger, fd);
     }

@@ -2,7 +2,6 @@
 #include "http/workers.h"
 
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/cleanup.h"
@@ -12,7 +11,7 @@
 
 struct lane {
     struct job *head, **tail;
-    unsigned running, running_max;
+    unsigned running, running_max, queued, queued_max;
 };
 
 struct workers {
@@ -20,7 +19,7 @@ struct workers {
     pthread_mutex_t lock;         /* guards the rest but threads */
     pthread_cond_t work;
     struct lane lanes[LANE_COUNT];
-    unsigned queued;
+    unsigned queued; /* of all lanes */
     bool stopping;
     unsigned thread_count;
     pthread_t threads[]; /* owned by start and stop */
@@ -44,6 +43,7 @@ static struct job *take_locked(struct workers *w, struct lane **from)
         if (!l->head)
             l->tail = &l->head;
         l->running++;
+        l->queued--;
         w->queued--;
         *from = l;
         return j;
@@ -88,14 +88,15 @@ bool workers_submit(struct workers *w, enum route_lane lane, struct job *j)
     LOCK_SCOPE(&w->lock);
     if (w->stopping)
         return false;
-    if (w->queued >= WORKERS_QUEUE_MAX) {
+    struct lane *l = &w->lanes[lane];
+    if (l->queued >= l->queued_max) {
         metric_add(w->refused, 1);
         return false;
     }
-    struct lane *l = &w->lanes[lane];
     j->next = NULL;
     *l->tail = j;
     l->tail = &j->next;
+    l->queued++;
     w->queued++;
     pthread_cond_signal(&w->work);
     return true;
@@ -104,6 +105,22 @@ bool workers_submit(struct workers *w, enum route_lane lane, struct job *j)
 static unsigned at_least_one(unsigned n)
 {
     return n > 0 ? n : 1;
+}
+
+static void open_lanes(struct workers *w, unsigned threads)
+{
+    const unsigned most[LANE_COUNT] = {
+        [LANE_SYSTEM] = threads,
+        [LANE_AUTH] = AUTH_VERIFICATIONS_MAX,
+        [LANE_INGEST] = threads > RESERVED_FOR_SYSTEM ? threads - RESERVED_FOR_SYSTEM : 1,
+        [LANE_QUERY] = at_least_one(threads / 2),
+    };
+    for (int i = 0; i < LANE_COUNT; i++) {
+        struct lane *l = &w->lanes[i];
+        l->tail = &l->head;
+        l->running_max = most[i];
+        l->queued_max = i == LANE_AUTH ? WORKERS_AUTH_MAX : WORKERS_QUEUE_MAX;
+    }
 }
 
 enum err_code workers_start(unsigned threads, struct workers **out, struct err *e)
@@ -115,14 +132,7 @@ enum err_code workers_start(unsigned threads, struct workers **out, struct err *
     pthread_mutex_init(&w->lock, NULL);
     pthread_cond_init(&w->work, NULL);
     w->refused = metric_only(metrics_register(&REFUSED));
-    w->lanes[LANE_SYSTEM].running_max = count;
-    w->lanes[LANE_AUTH].running_max = AUTH_VERIFICATIONS_MAX;
-    w->lanes[LANE_INGEST].running_max =
-        at_least_one(count > RESERVED_FOR_SYSTEM ? count - RESERVED_FOR_SYSTEM : 1);
-    w->lanes[LANE_QUERY].running_max = at_least_one(count / 2);
-    for (int i = 0; i < LANE_COUNT; i++)
-        w->lanes[i].tail = &w->lanes[i].head;
-
+    open_lanes(w, count);
     for (; w->thread_count < count; w->thread_count++) {
         int rc = pthread_create(&w->threads[w->thread_count], NULL, worker_main, w);
         if (rc != 0) {

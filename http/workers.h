@@ -13,6 +13,7 @@
 #include "http/routes.h"
 
 #define WORKERS_QUEUE_MAX 8192
+#define WORKERS_AUTH_MAX 1024
 #define WORKER_ARENA_MAX ((size_t)64 << 20) /* memory of one request besides its body */
 
 /* What a thread keeps between jobs, so that a request allocates little. */

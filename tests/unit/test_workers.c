@@ -1,0 +1,158 @@
+// links: weir_http
+/* Lanes: who waits for whom. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include <pthread.h>
+
+#include "base/cleanup.h"
+#include "http/workers.h"
+
+enum { THREADS = 8, JOBS = 40 };
+
+struct gate {
+    pthread_mutex_t lock; /* guards the rest */
+    pthread_cond_t changed;
+    bool open;
+    unsigned running, most_running, finished;
+};
+struct test_job {
+    struct job job; /* first */
+    struct gate *gate;
+};
+struct fixture {
+    struct workers *workers;
+    struct gate gate;
+    struct test_job jobs[JOBS];
+};
+
+static void run_behind_gate(struct job *j, struct worker_tools *tools)
+{
+    struct gate *g = ((struct test_job *)j)->gate;
+    assert_non_null(tools->decoder);
+    pthread_mutex_lock(&g->lock);
+    if (++g->running > g->most_running)
+        g->most_running = g->running;
+    pthread_cond_broadcast(&g->changed);
+    while (!g->open)
+        pthread_cond_wait(&g->changed, &g->lock);
+    g->running--;
+    g->finished++;
+    pthread_cond_broadcast(&g->changed);
+    pthread_mutex_unlock(&g->lock);
+}
+
+static int open_fixture(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    struct err e;
+    pthread_mutex_init(&f->gate.lock, NULL);
+    pthread_cond_init(&f->gate.changed, NULL);
+    for (size_t i = 0; i < JOBS; i++)
+        f->jobs[i] = (struct test_job){{.run = run_behind_gate}, &f->gate};
+    *state = f;
+    return workers_start(THREADS, &f->workers, &e);
+}
+
+static int close_fixture(void **state)
+{
+    struct fixture *f = *state;
+    workers_free(f->workers);
+    pthread_cond_destroy(&f->gate.changed);
+    pthread_mutex_destroy(&f->gate.lock);
+    free(f);
+    return 0;
+}
+
+static void wait_for_running(struct gate *g, unsigned n)
+{
+    pthread_mutex_lock(&g->lock);
+    while (g->running < n)
+        pthread_cond_wait(&g->changed, &g->lock);
+    pthread_mutex_unlock(&g->lock);
+}
+
+static void open_gate(struct gate *g)
+{
+    pthread_mutex_lock(&g->lock);
+    g->open = true;
+    pthread_cond_broadcast(&g->changed);
+    pthread_mutex_unlock(&g->lock);
+}
+
+static void every_job_runs_before_a_stop_returns(void **state)
+{
+    struct fixture *f = *state;
+    open_gate(&f->gate);
+    for (size_t i = 0; i < JOBS; i++)
+        assert_true(workers_submit(f->workers, (enum route_lane)(i % LANE_COUNT), &f->jobs[i].job));
+    workers_stop(f->workers);
+    assert_int_equal(f->gate.finished, JOBS);
+    assert_false(workers_submit(f->workers, LANE_INGEST, &f->jobs[0].job));
+}
+
+static void queries_leave_half_of_the_threads_to_others(void **state)
+{
+    struct fixture *f = *state;
+    for (size_t i = 0; i < 20; i++)
+        assert_true(workers_submit(f->workers, LANE_QUERY, &f->jobs[i].job));
+    wait_for_running(&f->gate, THREADS / 2);
+    for (size_t i = 20; i < JOBS; i++)
+        assert_true(workers_submit(f->workers, LANE_INGEST, &f->jobs[i].job));
+    wait_for_running(&f->gate, THREADS); /* half queries, half ingest */
+    assert_int_equal(f->gate.most_running, THREADS);
+    open_gate(&f->gate);
+    workers_stop(f->workers);
+    assert_int_equal(f->gate.finished, JOBS);
+}
+
+static void ingest_leaves_threads_to_the_system(void **state)
+{
+    struct fixture *f = *state;
+    for (size_t i = 0; i < JOBS - 2; i++)
+        assert_true(workers_submit(f->workers, LANE_INGEST, &f->jobs[i].job));
+    wait_for_running(&f->gate, THREADS - 2);
+    assert_true(workers_submit(f->workers, LANE_SYSTEM, &f->jobs[JOBS - 2].job));
+    assert_true(workers_submit(f->workers, LANE_SYSTEM, &f->jobs[JOBS - 1].job));
+    wait_for_running(&f->gate, THREADS);
+    open_gate(&f->gate);
+    workers_stop(f->workers);
+    assert_int_equal(f->gate.finished, JOBS);
+}
+
+static void a_full_lane_refuses_and_others_do_not(void **state)
+{
+    struct fixture *f = *state;
+    struct test_job *many = calloc(WORKERS_AUTH_MAX + AUTH_VERIFICATIONS_MAX + 1, sizeof *many);
+    unsigned taken = 0;
+    for (size_t i = 0; i < WORKERS_AUTH_MAX + AUTH_VERIFICATIONS_MAX + 1; i++) {
+        many[i] = (struct test_job){{.run = run_behind_gate}, &f->gate};
+        taken += workers_submit(f->workers, LANE_AUTH, &many[i].job);
+        if (i + 1 == AUTH_VERIFICATIONS_MAX)
+            wait_for_running(&f->gate, AUTH_VERIFICATIONS_MAX);
+    }
+    assert_int_equal(taken, WORKERS_AUTH_MAX + AUTH_VERIFICATIONS_MAX);
+    assert_true(workers_submit(f->workers, LANE_INGEST, &f->jobs[0].job));
+    open_gate(&f->gate);
+    workers_stop(f->workers);
+    assert_int_equal(f->gate.finished, taken + 1);
+    free(many);
+}
+
+#define CASE(name) cmocka_unit_test_setup_teardown(name, open_fixture, close_fixture)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        CASE(every_job_runs_before_a_stop_returns),
+        CASE(queries_leave_half_of_the_threads_to_others),
+        CASE(ingest_leaves_threads_to_the_system),
+        CASE(a_full_lane_refuses_and_others_do_not),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
