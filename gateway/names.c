@@ -137,7 +137,7 @@ static void add_wide(struct buf *out, uint32_t cp)
 {
     char bytes[4];
     uint32_t folded = fold(cp);
-    if (is_kept(folded))
+    if (folded < 0x80 || is_kept(folded)) /* the Kelvin sign is a k */
         buf_add(out, bytes, utf8_encode(folded, bytes));
     else
         buf_add_char(out, '_');

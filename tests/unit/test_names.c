@@ -102,6 +102,7 @@ static void field_names_are_normalised(void **state)
         {"\xD0\x96\xD1\x8F", "\xD0\xB6\xD1\x8F"},
         {"x\xC2\xB2", "x\xC2\xB2"},               /* superscript two is a digit */
         {"\xF0\x90\x90\x80", "\xF0\x90\x90\xA8"}, /* Deseret */
+        {"\xE2\x84\xAA", "k"},                    // Kelvin
         {"", ""},
     };
     (void)state;
