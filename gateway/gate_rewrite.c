@@ -331,7 +331,9 @@ static enum err_code walk_function(struct gate *g, struct json *call, const stru
         return gate_rewrite_match_all(g, call, s->sources);
     if (f->uses & USE_COALESCE)
         return rewrite_coalesce(g, call);
-    name->text = str_from(f->engine ? f->engine : f->name);
+    if (!window ||
+        tree_is(call, "type", "WINDOW_AGGREGATE")) /* the others are bound to their names */
+        name->text = str_from(f->engine ? f->engine : f->name);
     return ERR_OK;
 }
 

@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "gateway/engine/parse.h"
 #include "gateway/gate.h"
 #include "gateway/names.h"
