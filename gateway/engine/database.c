@@ -52,7 +52,7 @@ enum err_code database_ask(duckdb_connection con, const char *sql, struct str pa
     AUTO_PREPARED duckdb_prepared_statement p = NULL;
     AUTO_RESULT duckdb_result r = {0};
     if (duckdb_prepare(con, sql, &p) != DuckDBSuccess)
-        return reason_from_duckdb(e, DUCKDB_ERROR_INTERNAL, duckdb_prepare_error(p));
+        return reason_from_duckdb(e, DUCKDB_ERROR_INVALID, duckdb_prepare_error(p));
     if (duckdb_bind_varchar_length(p, 1, parameter.ptr, parameter.len) != DuckDBSuccess ||
         duckdb_execute_prepared(p, &r) != DuckDBSuccess)
         return reason_from_duckdb(e, duckdb_result_error_type(&r), duckdb_result_error(&r));
@@ -89,6 +89,7 @@ static enum err_code configure(duckdb_config config, const struct engine_config 
         {"temp_directory", cfg->temp_dir},
         {"max_temp_directory_size", disk},
         {"late_materialization_max_rows", late},
+        {"allocator_background_threads", "true"},
         {"preserve_insertion_order", "true"},
         {"errors_as_json", "true"},
         {"autoinstall_known_extensions", "false"},

@@ -29,23 +29,26 @@ enum err_code reason_set(struct err *e, enum err_code code, enum search_code det
     return code;
 }
 
-/* By the kind of DuckDB's exception; what is not here is an execution error of the query. */
+/* By the kind of DuckDB's exception, which errors of preparing give only by name; what is not here
+ * is an execution error of the query. */
 static const struct {
     duckdb_error_type type;
+    const char *name;
     enum err_code code;
-    int detail;
-} by_type[] = {
-    {DUCKDB_ERROR_PARSER, ERR_INVALID, SEARCH_SQL_NOT_VALID},
-    {DUCKDB_ERROR_SYNTAX, ERR_INVALID, SEARCH_SQL_NOT_VALID},
-    {DUCKDB_ERROR_CONVERSION, ERR_INVALID, SEARCH_NO_COMPATIBLE_TYPE},
-    {DUCKDB_ERROR_MISMATCH_TYPE, ERR_INVALID, SEARCH_NO_COMPATIBLE_TYPE},
-    {DUCKDB_ERROR_INVALID_TYPE, ERR_INVALID, SEARCH_NO_COMPATIBLE_TYPE},
-    {DUCKDB_ERROR_PERMISSION, ERR_FORBIDDEN, SEARCH_SQL_NOT_VALID},
-    {DUCKDB_ERROR_OUT_OF_MEMORY, ERR_NOMEM, SEARCH_EXECUTE_ERROR},
-    {DUCKDB_ERROR_INTERRUPT, ERR_CANCELLED, SEARCH_CANCELLED},
-    {DUCKDB_ERROR_IO, ERR_IO, SEARCH_EXECUTE_ERROR},
-    {DUCKDB_ERROR_FATAL, ERR_IO, SEARCH_EXECUTE_ERROR},
-    {DUCKDB_ERROR_INTERNAL, ERR_IO, SEARCH_EXECUTE_ERROR},
+    enum search_code detail;
+} kinds[] = {
+    {DUCKDB_ERROR_PARSER, "Parser", ERR_INVALID, SEARCH_SQL_NOT_VALID},
+    {DUCKDB_ERROR_SYNTAX, "Syntax", ERR_INVALID, SEARCH_SQL_NOT_VALID},
+    {DUCKDB_ERROR_CONVERSION, "Conversion", ERR_INVALID, SEARCH_NO_COMPATIBLE_TYPE},
+    {DUCKDB_ERROR_MISMATCH_TYPE, "Mismatch Type", ERR_INVALID, SEARCH_NO_COMPATIBLE_TYPE},
+    {DUCKDB_ERROR_INVALID_TYPE, "Invalid type", ERR_INVALID, SEARCH_NO_COMPATIBLE_TYPE},
+    {DUCKDB_ERROR_BINDER, "Binder", ERR_INVALID, SEARCH_EXECUTE_ERROR},
+    {DUCKDB_ERROR_PERMISSION, "Permission", ERR_INVALID, SEARCH_SQL_NOT_VALID},
+    {DUCKDB_ERROR_OUT_OF_MEMORY, "Out of Memory", ERR_NOMEM, SEARCH_EXECUTE_ERROR},
+    {DUCKDB_ERROR_INTERRUPT, "INTERRUPT", ERR_CANCELLED, SEARCH_CANCELLED},
+    {DUCKDB_ERROR_IO, "IO", ERR_IO, SEARCH_EXECUTE_ERROR},
+    {DUCKDB_ERROR_FATAL, "FATAL", ERR_IO, SEARCH_EXECUTE_ERROR},
+    {DUCKDB_ERROR_INTERNAL, "INTERNAL", ERR_IO, SEARCH_EXECUTE_ERROR},
 };
 
 static int detail_of_missing(struct str kind)
@@ -82,24 +85,41 @@ static int detail_of_document(const struct json *doc, duckdb_error_type type, st
     return type == DUCKDB_ERROR_BINDER ? detail_of_binder_text(text) : detail;
 }
 
+/* Some texts have a plain "Parser Error: " before the document. */
+static struct json *parse_document(const char *text, struct arena *a)
+{
+    struct json *doc = NULL;
+    const char *brace = strchr(text, '{');
+    if (!brace || json_parse(str_from(brace), a, &doc, NULL) != ERR_OK)
+        return NULL;
+    return json_get(doc, "exception_message") ? doc : NULL;
+}
+
+/* The row of the table, or ARRAY_LEN(kinds). */
+static size_t find_kind(duckdb_error_type type, const struct json *doc)
+{
+    struct str name = json_str(json_get(doc, "exception_type"), STR(""));
+    size_t i = 0;
+    while (i < ARRAY_LEN(kinds) && kinds[i].type != type && !str_eq(str_from(kinds[i].name), name))
+        i++;
+    return i;
+}
+
 enum err_code reason_from_duckdb(struct err *e, duckdb_error_type type, const char *text)
 {
+    struct arena a;
     enum err_code code = ERR_INVALID;
     int detail = SEARCH_EXECUTE_ERROR;
-    for (size_t i = 0; i < ARRAY_LEN(by_type); i++) {
-        if (by_type[i].type == type) {
-            code = by_type[i].code;
-            detail = by_type[i].detail;
-        }
-    }
-    struct arena a;
-    struct json *doc = NULL;
-    struct str message = str_from(text ? text : "DuckDB gave no reason");
-    const char *brace =
-        text ? strchr(text, '{') : NULL; /* some texts begin with "Parser Error: " */
     arena_init(&a, REASON_MEMORY_MAX);
-    if (brace && json_parse(str_from(brace), &a, &doc, NULL) == ERR_OK &&
-        json_get(doc, "exception_message")) {
+    const struct json *doc = parse_document(text ? text : "", &a);
+    struct str message = str_from(text ? text : "DuckDB gave no reason");
+    size_t kind = find_kind(type, doc);
+    if (kind < ARRAY_LEN(kinds)) {
+        type = kinds[kind].type;
+        code = kinds[kind].code;
+        detail = (int)kinds[kind].detail;
+    }
+    if (doc) {
         message = json_str(json_get(doc, "exception_message"), message);
         detail = detail_of_document(doc, type, message, detail);
     }
