@@ -134,8 +134,8 @@ static const struct catalog_stream *find_cached(struct catalog *c, struct str ke
     return en ? &en->stream : NULL;
 }
 
-/* Makes `en` the one that look-ups find, unless a newer version is there.  Takes the caller's reference;
- * gives one to the newest entry back. */
+/* Makes `en` the one that look-ups find, unless a newer version is there.  Takes the caller's
+ * reference; gives one to the newest entry back. */
 static const struct catalog_stream *publish(struct catalog *c, struct str key, struct entry *en)
 {
     struct entry *old;
@@ -269,7 +269,7 @@ struct list {
     struct name {
         struct str org, name;
         enum stream_type type;
-    } *items;
+    } * items;
     size_t count, cap;
 };
 
@@ -280,8 +280,8 @@ static bool collect(const struct meta_stream *s, void *ctx)
     l->items = arena_grow(&l->names, l->items, l->count, &l->cap, sizeof *l->items);
     if (!l->items)
         return false;
-    l->items[l->count++] = (struct name){arena_copy(&l->names, s->org),
-                                         arena_copy(&l->names, s->name), s->type};
+    l->items[l->count++] =
+        (struct name){arena_copy(&l->names, s->org), arena_copy(&l->names, s->name), s->type};
     return true;
 }
 

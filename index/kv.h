@@ -25,8 +25,8 @@
 enum kv_sync { KV_SYNC_FULL, KV_SYNC_META_LATER };
 
 struct kv_options {
-    const char *path;    /* directory, made with 0700 when missing and not read_only */
-    bool read_only;      /* another process owns it */
+    const char *path; /* directory, made with 0700 when missing and not read_only */
+    bool read_only;   /* another process owns it */
     enum kv_sync sync;
     size_t map_initial_bytes; /* 0 = default 64 MiB; address space, not disk */
     size_t map_max_bytes;     /* 0 = default 64 GiB */

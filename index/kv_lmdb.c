@@ -34,7 +34,7 @@ struct kv {
     MDB_dbi dbi;
     bool read_only;
     size_t map_max_bytes;
-    pthread_rwlock_t growth;      /* shared by transactions, exclusive to grow */
+    pthread_rwlock_t growth; /* shared by transactions, exclusive to grow */
     atomic_bool map_is_full;
     atomic_uint stale_cleared;
     void (*on_commit)(uint64_t revision, void *ctx); /* set before threads */
@@ -45,7 +45,8 @@ struct kv_txn {
     struct kv *kv;
     MDB_txn *txn;
     bool write;
-    uint64_t revision; /* of the store; grows by one in a write transaction that changes something */
+    uint64_t
+        revision; /* of the store; grows by one in a write transaction that changes something */
     bool changed;
 };
 
@@ -404,8 +405,9 @@ void kv_on_commit(struct kv *kv, void (*fn)(uint64_t revision, void *ctx), void 
     kv->on_commit_ctx = ctx;
 }
 
-enum err_code kv_update(struct kv *kv, enum err_code (*fn)(struct kv_txn *t, void *ctx, struct err *e),
-                        void *ctx, struct err *e)
+enum err_code kv_update(struct kv *kv,
+                        enum err_code (*fn)(struct kv_txn *t, void *ctx, struct err *e), void *ctx,
+                        struct err *e)
 {
     struct kv_txn *t;
     enum err_code rc;

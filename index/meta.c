@@ -2,12 +2,11 @@
  *
  * Keys of <data>/meta:
  *   o/<org>                        u64 created_us
- *   s/<org>\0<type><name>          a stream record (meta_codec.h); type is one byte, 'a' + stream_type
- *   n/<number, big-endian u64>     the s/ key of that stream
- *   d/<number, big-endian u64>     deletion mark: the s/ key the stream had, then u64 deleted_us
- *   c/stream                       u64 the last stream number given out
- *   u/<email>                      a user's JSON
- *   v/<key>                        a value of the installation
+ *   s/<org>\0<type><name>          a stream record (meta_codec.h); type is one byte, 'a' +
+ * stream_type n/<number, big-endian u64>     the s/ key of that stream d/<number, big-endian u64>
+ * deletion mark: the s/ key the stream had, then u64 deleted_us c/stream                       u64
+ * the last stream number given out u/<email>                      a user's JSON v/<key> a value of
+ * the installation
  */
 #include "index/meta.h"
 
@@ -279,8 +278,8 @@ enum err_code meta_user_get(struct meta *m, struct str email, struct arena *a, s
     return get_copy(m, &key, a, json, revision, e);
 }
 
-enum err_code meta_user_put(struct meta *m, struct str email, struct str json,
-                            uint64_t if_revision, struct err *e)
+enum err_code meta_user_put(struct meta *m, struct str email, struct str json, uint64_t if_revision,
+                            struct err *e)
 {
     struct meta_key key = meta_key_of('u', email);
 

@@ -20,12 +20,20 @@ enum stream_type {
     STREAM_ENRICHMENT,
     STREAM_TYPE_COUNT
 };
-const char *stream_type_name(enum stream_type t);              /* "logs", ... as in paths */
-bool stream_type_parse(struct str s, enum stream_type *out);   /* the same names */
+const char *stream_type_name(enum stream_type t);            /* "logs", ... as in paths */
+bool stream_type_parse(struct str s, enum stream_type *out); /* the same names */
 
 /* Types of fields, with OpenObserve's names (reference §1.18). */
-enum field_type { FIELD_BOOL, FIELD_INT64, FIELD_UINT64, FIELD_FLOAT64, FIELD_UTF8, FIELD_TYPE_COUNT };
-const char *field_type_name(enum field_type t); /* "Boolean", "Int64", "UInt64", "Float64", "Utf8" */
+enum field_type {
+    FIELD_BOOL,
+    FIELD_INT64,
+    FIELD_UINT64,
+    FIELD_FLOAT64,
+    FIELD_UTF8,
+    FIELD_TYPE_COUNT
+};
+const char *
+field_type_name(enum field_type t); /* "Boolean", "Int64", "UInt64", "Float64", "Utf8" */
 bool field_type_parse(struct str s, enum field_type *out);
 /* The narrowest type that holds values of both (reference §1.18, always widening):
  * Bool+Int64 -> Int64, Bool+UInt64 -> UInt64, Bool+Float64 -> Float64, Int64+UInt64 ->
@@ -39,11 +47,11 @@ enum field_type field_type_widen(enum field_type a, enum field_type b);
 struct meta_field {
     struct str name;
     enum field_type type;
-    uint32_t number;      /* for life of (name, type) in this stream; from 1; 1 is _timestamp */
+    uint32_t number; /* for life of (name, type) in this stream; from 1; 1 is _timestamp */
 };
 
 struct meta_stream {
-    uint64_t number;      /* > 0 */
+    uint64_t number; /* > 0 */
     struct str org, name;
     enum stream_type type;
     int64_t created_us;
@@ -71,7 +79,8 @@ enum err_code meta_stream_find(struct meta *m, struct str org, enum stream_type 
                                struct err *e); /* NOTFOUND */
 enum err_code meta_stream_by_number(struct meta *m, uint64_t number, struct arena *a,
                                     struct meta_stream **out, struct err *e);
-/* Makes the organisation too; there already: returns it. Field 1, `_timestamp` Int64, always exists. */
+/* Makes the organisation too; there already: returns it. Field 1, `_timestamp` Int64, always
+ * exists. */
 enum err_code meta_stream_make(struct meta *m, struct str org, enum stream_type type,
                                struct str name, struct arena *a, struct meta_stream **out,
                                struct err *e);
@@ -84,11 +93,13 @@ struct meta_new_field {
 enum err_code meta_stream_merge_fields(struct meta *m, uint64_t number,
                                        const struct meta_new_field *fields, size_t count,
                                        struct arena *a, struct meta_stream **out, struct err *e);
-/* All streams of an org (empty org: of all orgs), in key order; without fields when !with_fields. */
+/* All streams of an org (empty org: of all orgs), in key order; without fields when !with_fields.
+ */
 typedef bool (*meta_stream_visit)(const struct meta_stream *s, void *ctx);
 enum err_code meta_stream_list(struct meta *m, struct str org, bool with_fields,
                                meta_stream_visit fn, void *ctx, struct err *e);
-enum err_code meta_stream_delete(struct meta *m, uint64_t number, struct err *e); /* leaves a deletion mark */
+enum err_code meta_stream_delete(struct meta *m, uint64_t number,
+                                 struct err *e); /* leaves a deletion mark */
 
 /* Users: a JSON record by lower-cased email. */
 enum err_code meta_user_get(struct meta *m, struct str email, struct arena *a, struct str *json,

@@ -10,7 +10,8 @@ struct meta {
     struct kv *kv;
 };
 
-/* A key under construction; a part that does not fit leaves it marked too long, and using it is TOOBIG. */
+/* A key under construction; a part that does not fit leaves it marked too long, and using it is
+ * TOOBIG. */
 struct meta_key {
     char bytes[META_KEY_MAX];
     size_t len;
@@ -18,8 +19,8 @@ struct meta_key {
 };
 struct str meta_key_str(const struct meta_key *k);
 enum err_code meta_key_check(const struct meta_key *k, struct err *e);
-struct meta_key meta_key_of(char family, struct str text);          /* "<family>/<text>" */
-struct meta_key meta_key_number(char family, uint64_t number);      /* big-endian */
+struct meta_key meta_key_of(char family, struct str text);     /* "<family>/<text>" */
+struct meta_key meta_key_number(char family, uint64_t number); /* big-endian */
 struct meta_key meta_key_stream(struct str org, enum stream_type type, struct str name);
 /* Takes a stream key apart: views into it. */
 bool meta_key_stream_parse(struct str key, struct str *org, enum stream_type *type,

@@ -1,4 +1,5 @@
-/* index/meta_stream.c - streams: a number for life, fields with numbers for life, deletion marks. */
+/* index/meta_stream.c - streams: a number for life, fields with numbers for life, deletion marks.
+ */
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -189,7 +190,8 @@ struct merge_args {
 static enum err_code merge_into(struct meta_stream *s, const struct merge_args *m, bool *changed,
                                 struct err *e)
 {
-    struct meta_field *fields = arena_alloc(m->arena, (s->field_count + m->count + 1) * sizeof *fields);
+    struct meta_field *fields =
+        arena_alloc(m->arena, (s->field_count + m->count + 1) * sizeof *fields);
     struct map by_name;
     size_t count = s->field_count;
 
@@ -211,8 +213,8 @@ static enum err_code merge_into(struct meta_stream *s, const struct merge_args *
             f->number = s->next_field_number++;
             continue;
         }
-        fields[count] = (struct meta_field){arena_copy(m->arena, n->name), n->type,
-                                            s->next_field_number++};
+        fields[count] =
+            (struct meta_field){arena_copy(m->arena, n->name), n->type, s->next_field_number++};
         map_put(&by_name, fields[count].name, &fields[count]);
         count++;
     }

@@ -1,14 +1,12 @@
 /* index/parts.c - the derived index of parts.
  *
  * Keys of <data>/index:
- *   p/<org>\0<type><name>\0<hour><id>   a part; type is one byte, 'a' + stream_type; hour is big-endian with
- *                                       the sign flipped, so that keys sort by time; id 16 bytes
- *   i/<id>                              the p/ key of that part
- *   j/position                          u64 segment, u64 offset: what of the journal is covered
- * Value of a part, little-endian:
- *   0 u8 version 1   1 u8 state   2 u64 stream   10 i64 min_ts   18 i64 max_ts   26 u64 rows
- *  34 u64 raw_bytes   42 u64 stored_bytes   50 u8[32] sha256   82 u8 node_len   83 u16 object_len
- *  85 node, object
+ *   p/<org>\0<type><name>\0<hour><id>   a part; type is one byte, 'a' + stream_type; hour is
+ * big-endian with the sign flipped, so that keys sort by time; id 16 bytes i/<id> the p/ key of
+ * that part j/position                          u64 segment, u64 offset: what of the journal is
+ * covered Value of a part, little-endian: 0 u8 version 1   1 u8 state   2 u64 stream   10 i64
+ * min_ts   18 i64 max_ts   26 u64 rows 34 u64 raw_bytes   42 u64 stored_bytes   50 u8[32] sha256 82
+ * u8 node_len   83 u16 object_len 85 node, object
  */
 #include "index/parts.h"
 
@@ -191,7 +189,7 @@ static enum err_code put_one(struct kv_txn *t, const struct part *p, struct err 
 {
     struct part_key key = part_key_of(p);
     char value[VALUE_MAX], by_id[18];
-    size_t len;
+    size_t len = 0;
     enum err_code rc;
 
     if (key.too_long)
@@ -241,8 +239,8 @@ enum err_code parts_put(struct parts *p, const struct part *list, size_t count, 
     return kv_update(p->kv, apply, &c, e);
 }
 
-enum err_code parts_delete(struct parts *p, const struct part *list, size_t count,
-                           uint64_t segment, uint64_t offset, struct err *e)
+enum err_code parts_delete(struct parts *p, const struct part *list, size_t count, uint64_t segment,
+                           uint64_t offset, struct err *e)
 {
     struct change c = {list, count, segment, offset, true};
 
@@ -316,8 +314,8 @@ static bool copy_views(struct part *p, struct arena *a)
     return !a->failed;
 }
 
-enum err_code parts_find(struct parts *p, const struct ulid *id, struct arena *a,
-                         struct part *out, struct err *e)
+enum err_code parts_find(struct parts *p, const struct ulid *id, struct arena *a, struct part *out,
+                         struct err *e)
 {
     struct str key, value;
     struct kv_txn *t;

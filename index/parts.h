@@ -17,17 +17,17 @@ const char *part_state_name(enum part_state s); /* "active", "sealed", "mirrored
 
 struct part {
     struct ulid id;
-    uint64_t stream;          /* number; 0 for a metrics part of many streams */
-    struct str org, name;     /* name is empty for metrics */
+    uint64_t stream;      /* number; 0 for a metrics part of many streams */
+    struct str org, name; /* name is empty for metrics */
     enum stream_type type;
     int32_t hour;
     enum part_state state;
     int64_t min_ts_us, max_ts_us;
     uint64_t rows;
-    uint64_t raw_bytes;       /* of text */
-    uint64_t stored_bytes;    /* of Parquet; 0 while active */
-    struct str node, object;  /* key in the bucket, empty until mirrored */
-    uint8_t sha256[32];       /* of the sealed file; zeros while active */
+    uint64_t raw_bytes;      /* of text */
+    uint64_t stored_bytes;   /* of Parquet; 0 while active */
+    struct str node, object; /* key in the bucket, empty until mirrored */
+    uint8_t sha256[32];      /* of the sealed file; zeros while active */
 };
 
 struct parts;
