@@ -190,10 +190,10 @@ static void *merge_many(void *arg)
         struct meta_new_field field = {{name, (size_t)snprintf(name, sizeof name, "f%d", i)},
                                        FIELD_INT64};
         if (catalog_make(c, STR("o"), STREAM_LOGS, STR("race"), &s, &e))
-            return &merge_many;
+            return c;
         if (catalog_merge_fields(c, s, &field, 1, &wider, &e) ||
             catalog_field(wider, field.name) < 0)
-            return &merge_many;
+            return c;
         catalog_unref(s);
         catalog_unref(wider);
     }
