@@ -78,6 +78,15 @@ static inline bool is_guess(const struct scan *s, const struct key *guess)
            same_bytes(s->p + 1, guess->raw.ptr, len);
 }
 
+static void stop_key(struct walk *w)
+{
+    bool too_long = w->f->keys->is_name_too_long;
+    if (too_long)
+        snprintf(w->f->reason, sizeof w->f->reason, "A name is longer than %d bytes",
+                 FIELD_NAME_MAX);
+    stop(w, too_long ? FLATTEN_REFUSED : FLATTEN_NO_KEYS);
+}
+
 static struct key *look_up(struct walk *w, struct level *level)
 {
     struct str raw;
@@ -87,7 +96,7 @@ static struct key *look_up(struct walk *w, struct level *level)
     }
     struct key *key = keys_get(w->f->keys, level->key, raw);
     if (!key) {
-        stop(w, FLATTEN_NO_KEYS);
+        stop_key(w);
         return NULL;
     }
     if (level->last)
@@ -181,16 +190,11 @@ static bool pieces_grow(struct flatten *f)
 /* The field has a value in this record already.  True: the new one counts. */
 static bool beats_earlier(struct flatten *f, const struct key *key)
 {
-    for (size_t i = f->piece_count; i-- > 0;) {
-        struct piece *p = &f->pieces[i];
-        if (p->is_dead || p->key->field != key->field)
-            continue;
-        if (keys_order(key, p->key) < 0)
-            return false;
-        p->is_dead = true;
-        f->dead_count++;
-        return true;
-    }
+    struct piece *earlier = &f->pieces[key->field->piece];
+    if (keys_order(key, earlier->key) < 0)
+        return false;
+    earlier->is_dead = true;
+    f->dead_count++;
     return true;
 }
 
@@ -263,6 +267,7 @@ static bool take_member(struct walk *w, struct key *key, int c)
     if (!buf_reserve(f->out, key->lead_len + SCALAR_ROOM))
         return stop(w, FLATTEN_NO_ROOM);
     field->record = f->record;
+    field->piece = f->piece_count;
     struct piece *piece = &f->pieces[f->piece_count++];
     *piece = (struct piece){.key = key, .at = f->out->len};
     copy_lead(f->out, key);

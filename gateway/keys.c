@@ -8,7 +8,7 @@
 
 enum {
     TABLE_MIN = 256,                  /* a power of two */
-    TABLE_KEPT = 4096,                /* a larger one is not kept for the next request */
+    TABLE_KEPT = 4096,                /* a larger one is not kept */
     FIELDS_SEEN_MAX = 2 * FIELDS_MAX, /* also those that only refused records had */
     DECODED_MAX = 1 << 20, /* a longer key makes a longer name than FIELD_NAME_MAX anyway */
     LEAD_SLACK = 16
@@ -40,6 +40,11 @@ void keys_done(struct keys *k)
 void keys_forget(struct keys *k)
 {
     arena_reset(&k->key_memory);
+    if (k->table_cap > TABLE_KEPT) {
+        free(k->table);
+        k->table = NULL;
+        k->table_cap = 0;
+    }
     if (k->table)
         memset(k->table, 0, k->table_cap * sizeof(struct key_slot));
     k->count = 0;
@@ -48,11 +53,6 @@ void keys_forget(struct keys *k)
 
 void keys_begin(struct keys *k, const struct catalog_stream *stream)
 {
-    if (k->table_cap > TABLE_KEPT) {
-        free(k->table);
-        k->table = NULL;
-        k->table_cap = 0;
-    }
     keys_forget(k);
     arena_reset(&k->field_memory);
     map_done(&k->fields);
@@ -152,7 +152,8 @@ static bool make_lead(struct keys *k, struct key *key, struct str name)
 
 static struct key *key_new(struct keys *k, struct key *parent, struct str raw)
 {
-    if (!make_name(k, parent, raw))
+    k->is_name_too_long = !make_name(k, parent, raw);
+    if (k->is_name_too_long)
         return NULL;
     struct key *key = arena_zalloc(&k->key_memory, sizeof *key);
     if (!key || !make_lead(k, key, buf_str(&k->name)))
@@ -166,6 +167,7 @@ static struct key *key_new(struct keys *k, struct key *parent, struct str raw)
 
 struct key *keys_get(struct keys *k, struct key *parent, struct str raw)
 {
+    k->is_name_too_long = false;
     if (!table_grow(k))
         return NULL;
     uint64_t hash = hash_of(k, parent, raw);

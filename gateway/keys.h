@@ -22,6 +22,7 @@ struct field {
     enum field_type type; /* FIELD_TYPE_COUNT: neither the stream nor this request has it yet */
     bool changed;         /* the stream does not have it like this */
     uint64_t record;      /* the last one that wrote it */
+    size_t piece;         /* which of that record's pieces it is */
 };
 
 struct key {
@@ -50,6 +51,7 @@ struct keys {
     size_t changed_count, changed_cap;
     const struct catalog_stream *stream; /* NULL: not made yet */
     struct buf name, decoded;            /* scratch */
+    bool is_name_too_long;               /* of the last key refused */
 };
 
 void keys_init(struct keys *k);
@@ -59,7 +61,8 @@ void keys_begin(struct keys *k, const struct catalog_stream *stream);
 /* Drop the keys, not the fields. */
 void keys_forget(struct keys *k);
 
-/* The key `raw` (checked) of the object of `parent`; NULL when a limit is met. */
+/* The key `raw` (checked) of the object of `parent`; NULL when a limit is met: FIELD_NAME_MAX if
+ * is_name_too_long is set, else one that keys_forget may help against. */
 struct key *keys_get(struct keys *k, struct key *parent, struct str raw);
 /* The field it leads to; NULL when a limit is met. */
 struct field *keys_field(struct keys *k, struct key *key);

@@ -187,7 +187,7 @@ static const char *reason_of(const struct lines *l, enum flatten_verdict verdict
     case FLATTEN_NO_ROOM:
         return "The record's line is too long";
     case FLATTEN_NO_KEYS:
-        return "The record has too many or too long names";
+        return "The record has too many names";
     default:
         return l->flatten.reason;
     }

@@ -32,8 +32,7 @@ static const char *const LEVELS[] = {"info", "info", "info", "warn", "error", "d
 static const char *const SPACES[] = {"default", "kube-system", "monitoring", "payments"};
 static const char *const APPS[] = {"checkout", "cart-service", "frontend", "ingress-nginx", "etcd"};
 static const char *const LOGS[] = {
-    "GET /api/v1/products/66VCHSJNUP HTTP/1.1 200 4523 \\\"-\\\" \\\"Mozilla/5.0 (X11; Linux "
-    "x86_64)\\\"",
+    "GET /api/v1/products/66VCHSJNUP HTTP/1.1 200 4523 \\\"Mozilla/5.0 (X11; Linux x86_64)\\\"",
     "I0311 12:44:01.118273       1 leaderelection.go:278] successfully renewed lease",
     "payment went through: transaction_id=9f0c6a2e-5d1b-4c8e-8a40-1f2b3c4d5e6f amount=129.95 EUR",
     "connection to upstream timed out after 5000 ms, retrying (attempt 2 of 5)\\n",

@@ -325,7 +325,30 @@ static void names_without_bounds_fail_the_record_only(void **state)
     assert_int_equal(lines_init(&l, &e), ERR_OK);
     assert_int_equal(run(&l, &r, buf_str(&body), &e), ERR_OK);
     assert_int_equal(l.failed, 1);
+    assert_string_equal(l.reason, "A name is longer than 1024 bytes");
     assert_string_equal(l.out.data, TS ",\"b\":1}\n");
+    lines_done(&l);
+    buf_done(&body);
+}
+
+/* Many losers of one name must not make the look for the winner slow. */
+static void a_name_a_hundred_thousand_times_is_one_member(void **state)
+{
+    struct lines_rules r = rules();
+    struct lines l;
+    struct err e;
+    struct buf body;
+    (void)state;
+    buf_init(&body, 4u << 20);
+    buf_add_cstr(&body, "{\"a\":0");
+    for (int i = 0; i < 100000; i++)
+        buf_printf(&body, ",\"b\":%d", i);
+    for (int i = 0; i < 100000; i++)
+        buf_printf(&body, ",\"A\":%d", i);
+    buf_add_char(&body, '}');
+    assert_int_equal(lines_init(&l, &e), ERR_OK);
+    assert_int_equal(run(&l, &r, buf_str(&body), &e), ERR_OK);
+    assert_string_equal(l.out.data, TS ",\"a\":0,\"b\":99999}\n");
     lines_done(&l);
     buf_done(&body);
 }
@@ -430,6 +453,7 @@ int main(void)
         cmocka_unit_test(too_many_columns_fail_the_record_only),
         cmocka_unit_test(a_line_too_long_fails_the_record_only),
         cmocka_unit_test(names_without_bounds_fail_the_record_only),
+        cmocka_unit_test(a_name_a_hundred_thousand_times_is_one_member),
         cmocka_unit_test(a_flood_of_keys_is_survived),
         cmocka_unit_test(records_are_grouped_by_hour_in_their_order),
         cmocka_unit_test(many_hours_and_many_bytes_call_full),
