@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "base/json.h"
+#include "base/utf8.h"
 #include "gateway/line.h"
 #include "gateway/number.h"
 #include "gateway/scan.h"
@@ -235,6 +236,54 @@ static void strings_get_one_escaping(void **state)
     }
 }
 
+static void add_escaped(struct buf *out, uint32_t cp)
+{
+    if (cp >= 0x10000)
+        buf_printf(out, "\\u%04x", 0xD800 + ((cp - 0x10000) >> 10));
+    buf_printf(out, "\\u%04X", cp < 0x10000 ? cp : 0xDC00 + (cp & 0x3FF));
+}
+
+/* The whole of Unicode in one string, once as it is and once as escapes. */
+static void every_code_point_comes_back(void **state)
+{
+    enum { MAX = 64 << 20 };
+    struct buf text, plain, escaped;
+    (void)state;
+    buf_init(&text, MAX);
+    buf_init(&plain, MAX);
+    buf_init(&escaped, MAX);
+    buf_add_char(&escaped, '"');
+    for (uint32_t cp = 0; cp <= 0x10FFFF; cp++) {
+        char utf8[4];
+        size_t len = utf8_encode(cp, utf8);
+        buf_add(&text, utf8, len);
+        if (len)
+            add_escaped(&escaped, cp);
+    }
+    buf_add_char(&escaped, '"');
+    json_escape(&plain, buf_str(&text));
+    for (int i = 0; i < 2; i++) {
+        struct scan s;
+        struct buf out;
+        struct arena a;
+        struct json *value;
+        struct err e;
+        buf_init(&out, MAX);
+        arena_init(&a, MAX);
+        scan_init(&s, buf_str(i ? &escaped : &plain));
+        assert_true(line_string(&s, &out));
+        assert_false(s.half_surrogate);
+        assert_int_equal(json_parse(buf_str(&out), &a, &value, &e), ERR_OK);
+        assert_true(str_eq(value->text, buf_str(&text)));
+        assert_null(memchr(out.data, '\n', out.len));
+        arena_done(&a);
+        buf_done(&out);
+    }
+    buf_done(&text);
+    buf_done(&plain);
+    buf_done(&escaped);
+}
+
 static void values_become_strings_of_compact_json(void **state)
 {
     static const struct {
@@ -360,6 +409,7 @@ int main(void)
         cmocka_unit_test(spans_end_at_every_special_byte),
         cmocka_unit_test(a_copy_never_writes_past_its_room),
         cmocka_unit_test(strings_get_one_escaping),
+        cmocka_unit_test(every_code_point_comes_back),
         cmocka_unit_test(values_become_strings_of_compact_json),
         cmocka_unit_test(numbers_have_one_form),
         cmocka_unit_test(a_number_of_very_many_digits_is_text),
