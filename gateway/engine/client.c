@@ -10,6 +10,7 @@
 #include "base/ipc.h"
 
 #define EVENT_MEMORY_MAX (64u << 20) /* columns and views of one event */
+#define SQL_NOT_VALID 20001          /* the API's code */
 #define MESSAGE_TIMEOUT_MS                                                                         \
     60000 /* a message that has begun to arrive is complete after so long                          \
            */
@@ -131,7 +132,14 @@ enum err_code engine_client_parse(struct engine_client *c, struct str sql, uint6
     if (!text.ptr)
         return err_set(e, ERR_NOMEM, "SQL of %zu bytes needs more memory than a request has",
                        sql.len);
-    return json_parse(text, a, tree, e);
+    rc = json_parse(text, a, tree, e);
+    if (rc == ERR_INVALID) {
+        /* DuckDB accepts deeper expressions than a document may have. */
+        err_set(e, ERR_INVALID, "SQL is nested too deeply");
+        if (e)
+            e->detail = SQL_NOT_VALID;
+    }
+    return rc;
 }
 
 enum err_code engine_client_run(struct engine_client *c, struct str request_json, struct err *e)

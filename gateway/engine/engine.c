@@ -14,6 +14,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -31,6 +32,7 @@
 #define SLOT_LOOK_MS 100         /* a waiting query looks so often whether its client is there */
 #define TRIM_BYTES_MAX (1 << 20) /* free memory that the heap may keep */
 #define FULL_WAIT_MS 10
+#define THREAD_STACK_BYTES (16u << 20) /* DuckDB recurses over deep expressions */
 
 struct engine {
     const struct engine_config *config;
@@ -51,8 +53,7 @@ struct connection {
     struct ipc_msg msg;
 };
 
-/* --- slots: how many queries run at once -------------------------------------------------------
- */
+/* --- slots: how many queries run at once --- */
 
 static bool client_is_gone(int fd)
 {
@@ -101,8 +102,7 @@ static void slot_give(struct engine *g)
         malloc_trim(TRIM_BYTES_MAX);
 }
 
-/* --- requests
- * -------------------------------------------------------------------------------------- */
+/* --- requests --- */
 
 static enum err_code send_error(const struct connection *c, const struct err *cause)
 {
@@ -183,8 +183,7 @@ static enum err_code answer(const struct connection *c, struct err *e)
     }
 }
 
-/* --- connections
- * ----------------------------------------------------------------------------------- */
+/* --- connections --- */
 
 static void connection_leave(struct connection *c)
 {
@@ -227,11 +226,13 @@ static size_t take_place(struct engine *g, int fd)
 static enum err_code start_thread(struct connection *c, struct err *e)
 {
     pthread_t thread;
-    int sys = pthread_create(&thread, NULL, connection_run, c);
-    if (sys != 0)
-        return err_sys(e, sys, "start a connection's thread");
-    pthread_detach(thread);
-    return ERR_OK;
+    pthread_attr_t attr;
+    pthread_attr_init(&attr);
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&attr, THREAD_STACK_BYTES);
+    int sys = pthread_create(&thread, &attr, connection_run, c);
+    pthread_attr_destroy(&attr);
+    return sys == 0 ? ERR_OK : err_sys(e, sys, "start a connection's thread");
 }
 
 static void serve(struct engine *g, int fd)
@@ -281,8 +282,18 @@ static void accept_loop(struct engine *g, int listen_fd, int signal_fd)
     }
 }
 
-/* --- the process
- * ------------------------------------------------------------------------------------ */
+/* --- the process --- */
+
+/* A query holds every file of its snapshot open. */
+static void raise_file_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        log_write(LOG_WARN, "the limit of open files stays as it was", (char *)NULL);
+}
 
 static int block_signals(void)
 {
@@ -337,6 +348,7 @@ int engine_run(const struct engine_config *cfg)
     pthread_cond_init(&g.all_gone, NULL);
     for (size_t i = 0; i < CONNECTIONS_MAX; i++)
         g.fds[i] = -1;
+    raise_file_limit();
     AUTO_FD int signal_fd = block_signals(); /* before DuckDB's threads exist: they inherit it */
     enum err_code rc = signal_fd < 0 ? err_sys(&e, errno, "signalfd") : ERR_OK;
     if (rc == ERR_OK)

@@ -23,7 +23,7 @@ struct run {
     uint64_t rows;
 };
 
-/* --- the tables as views -------------------------------------------------------------------- */
+/* --- the tables as views --- */
 
 static void add_identifier(struct buf *sql, struct str name)
 {
@@ -127,8 +127,7 @@ static enum err_code open_tables(struct run *r, struct err *e)
     return ERR_OK;
 }
 
-/* --- the statement ------------------------------------------------------------------------------
- */
+/* --- the statement --- */
 
 static const char *explain_prefix(enum run_explain explain)
 {
@@ -173,8 +172,7 @@ static enum err_code execute(duckdb_prepared_statement p, duckdb_result *out, st
     return rc;
 }
 
-/* --- the answer --------------------------------------------------------------------------------
- */
+/* --- the answer --- */
 
 static enum err_code send_body(const struct run *r, enum wire_message kind, struct str body,
                                struct err *e)

@@ -42,7 +42,7 @@ static void set_null(duckdb_vector output, idx_t row)
     duckdb_validity_set_row_invalid(duckdb_vector_get_validity(output), row);
 }
 
-/* --- weir_histogram -------------------------------------------------------------------------- */
+/* --- weir_histogram --- */
 
 static int64_t bucket_start(int64_t t, int64_t interval)
 {
@@ -68,8 +68,7 @@ static void run_histogram(duckdb_function_info info, duckdb_data_chunk input, du
     }
 }
 
-/* --- weir_time ----------------------------------------------------------------------------------
- */
+/* --- weir_time --- */
 
 static void run_time_same(duckdb_function_info info, duckdb_data_chunk input, duckdb_vector output)
 {
@@ -130,8 +129,7 @@ static void run_time_text(duckdb_function_info info, duckdb_data_chunk input, du
     }
 }
 
-/* --- weir_match_words
- * ----------------------------------------------------------------------------- */
+/* --- weir_match_words --- */
 
 static void run_match_words(duckdb_function_info info, duckdb_data_chunk input,
                             duckdb_vector output)
@@ -158,7 +156,7 @@ static void run_match_words(duckdb_function_info info, duckdb_data_chunk input,
     }
 }
 
-/* --- registration ----------------------------------------------------------------------------- */
+/* --- registration --- */
 
 #define ARGUMENTS_MAX 2
 

@@ -28,7 +28,7 @@ struct str value_string(const struct value_view *v, idx_t row)
                         len};
 }
 
-/* --- integers ------------------------------------------------------------------------------ */
+/* --- integers --- */
 
 static i128 hugeint(const void *data, idx_t row)
 {
@@ -90,7 +90,7 @@ bool value_int128_fits(const struct value_view *v, idx_t row, int64_t *out)
     return h->upper == (*out < 0 ? -1 : 0);
 }
 
-/* --- floating point ------------------------------------------------------------------------- */
+/* --- floating point --- */
 
 /* The double whose shortest text is the float's shortest text: 0.1f is 0.1. */
 static double widen_float(float f)
@@ -123,8 +123,7 @@ static void write_f64(struct buf *out, double d)
         buf_add_cstr(out, "null");
 }
 
-/* --- times -------------------------------------------------------------------------------------
- */
+/* --- times --- */
 
 /* `.ffffff` when it is not zero; `digits` is 6 or 9. */
 static void write_fraction(struct buf *out, int64_t fraction, int digits)
@@ -209,8 +208,7 @@ static void write_interval(struct buf *out, duckdb_interval i)
     write_time_of_day(out, i.micros < 0 ? -i.micros : i.micros);
 }
 
-/* --- text ----------------------------------------------------------------------------------------
- */
+/* --- text --- */
 
 static void write_hex(struct buf *out, struct str bytes)
 {
@@ -285,8 +283,7 @@ static void write_string_type(struct buf *out, const struct value_view *v, idx_t
     }
 }
 
-/* --- JSON
- * ------------------------------------------------------------------------------------------ */
+/* --- JSON --- */
 
 static void write_list(struct buf *out, const struct value_view *child, idx_t from, idx_t count)
 {
