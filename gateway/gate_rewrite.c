@@ -410,6 +410,30 @@ static bool is_field(const struct gate *g, struct str name)
     return false;
 }
 
+/* DuckDB writes the x of x.* into SQL as it stands, without quotes: a name such as
+ * "a FROM read_text('b') --" would become SQL there.  So the tree holds it quoted. */
+static void quote_star_names(struct gate *g, struct json *v)
+{
+    struct json *name = tree_is(v, "class", "STAR") ? json_get(v, "relation_name") : NULL;
+    if (name && name->text.len) {
+        struct buf quoted;
+        buf_init(&quoted, 2 * name->text.len + 2);
+        buf_add_char(&quoted, '"');
+        for (size_t i = 0; i < name->text.len; i++) {
+            if (name->text.ptr[i] == '"')
+                buf_add_char(&quoted, '"');
+            buf_add_char(&quoted, name->text.ptr[i]);
+        }
+        buf_add_char(&quoted, '"');
+        name->text = buf_ok(&quoted) ? arena_copy(g->a, buf_str(&quoted)) : STR("\"\"");
+        if (!name->text.ptr) /* the arena has noted it */
+            name->text = STR("\"\"");
+        buf_done(&quoted);
+    }
+    for (struct json *child = v->first; child; child = child->next)
+        quote_star_names(g, child);
+}
+
 enum err_code gate_rewrite(struct gate *g, struct json *node)
 {
     enum err_code rc = walk_node(g, node, NULL, &g->outermost);
@@ -419,5 +443,7 @@ enum err_code gate_rewrite(struct gate *g, struct json *node)
             rc = search_error(g->e, API_FIELD_NOT_FOUND, "Search field not found: %s",
                               session_names[i]);
     }
+    if (!rc)
+        quote_star_names(g, node);
     return rc;
 }
