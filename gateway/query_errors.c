@@ -48,6 +48,12 @@ static void use_callers_names(const struct query_plan *p, char msg[ERR_MSG_MAX])
         replace_all(msg, str_from(p->gate.tables[i].name), p->gate.tables[i].stream->name);
 }
 
+static bool begins_with(const char *msg, const char *words)
+{
+    struct str s = str_from(msg), prefix = str_from(words);
+    return s.len >= prefix.len && str_eq_nocase((struct str){s.ptr, prefix.len}, prefix);
+}
+
 enum err_code query_reference_error(const struct query_plan *p, struct err *e)
 {
     if (!e)
@@ -56,10 +62,11 @@ enum err_code query_reference_error(const struct query_plan *p, struct err *e)
         e->detail = API_CANCELLED;
     if (e->code == ERR_TIMEOUT)
         e->detail = API_TIMEOUT;
+    if (e->detail == API_SQL_EXECUTE && strstr(e->msg, "does not have a column named"))
+        e->detail = API_FIELD_NOT_FOUND; /* a qualified name: DuckDB has no error type for it */
     use_callers_names(p, e->msg);
     for (size_t i = 0; i < ARRAY_LEN(phrases); i++)
-        if (e->detail == (int)phrases[i].code &&
-            !str_starts(str_from(e->msg), str_from(phrases[i].words)))
+        if (e->detail == (int)phrases[i].code && !begins_with(e->msg, phrases[i].words))
             err_wrap(e, "%s", phrases[i].words);
     return e->code;
 }
