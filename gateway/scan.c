@@ -1,8 +1,6 @@
 /* gateway/scan.c - the JSON scanner's values: strings, escapes, numbers, words, and skipping. */
 #include "gateway/scan.h"
 
-#include <stdio.h>
-
 #include "base/utf8.h"
 #include "gateway/span.h"
 
