@@ -288,16 +288,13 @@ static bool pass_empty(struct scan *s)
     return false;
 }
 
-/* Enter the object at '{' whose key is `key`. */
-static bool enter(struct walk *w, struct key *key)
+/* May another container be opened here?  So the innermost level always has a place in `levels`. */
+static bool may_nest(struct walk *w)
 {
-    if (w->outer + w->top + 1 >= SCAN_DEPTH_MAX) {
-        scan_fail(w->s, w->s->p, "nested too deep");
-        return stop_scan(w);
-    }
-    w->s->p++;
-    w->levels[++w->top] = (struct level){.key = key};
-    return true;
+    if (w->outer + w->top + 1 < SCAN_DEPTH_MAX)
+        return true;
+    scan_fail(w->s, w->s->p, "nested too deep");
+    return stop_scan(w);
 }
 
 /* A key and what is behind its colon.  *entered: an object was opened, a key comes next. */
@@ -310,13 +307,18 @@ static bool take_pair(struct walk *w, bool *entered)
     int c = scan_peek(w->s);
     if (c == 'n')
         return scan_word(w->s, STR("null")) || stop_scan(w);
-    if ((c == '{' || c == '[') && pass_empty(w->s))
+    if (c != '{' && c != '[')
+        return take_member(w, key, c);
+    if (!may_nest(w))
+        return false;
+    if (pass_empty(w->s))
         return true;
-    if (c == '{' && (w->f->level == 0 || w->top + 1 < w->f->level)) {
-        *entered = true;
-        return enter(w, key);
-    }
-    return take_member(w, key, c);
+    *entered = c == '{' && (w->f->level == 0 || w->top + 1 < w->f->level);
+    if (!*entered)
+        return take_member(w, key, c);
+    w->s->p++;
+    w->levels[++w->top] = (struct level){.key = key};
+    return true;
 }
 
 /* Behind a value: close objects until a ',' says that a key comes.  *done: the record is closed. */

@@ -267,6 +267,37 @@ static void what_is_no_document_is_refused_with_its_byte(void **state)
     }
 }
 
+static void nesting_is_bounded_on_every_way(void **state)
+{
+    static const struct {
+        unsigned level;
+        const char *innermost;
+    } ways[] = {{0, "{}"}, {0, "{\"x\":1}"}, {3, "{}"}, {3, "[]"}, {0, "[1]"}};
+    struct lines_rules r = rules();
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
+        for (int depth = SCAN_DEPTH_MAX; depth <= SCAN_DEPTH_MAX + 1; depth++) {
+            struct lines l;
+            struct err e = {0};
+            struct buf body;
+            buf_init(&body, 1u << 20);
+            buf_add_char(&body, '[');
+            for (int k = 0; k < depth - 2; k++)
+                buf_add_cstr(&body, "{\"\":");
+            buf_add_cstr(&body, ways[i].innermost);
+            for (int k = 0; k < depth - 2; k++)
+                buf_add_char(&body, '}');
+            buf_add_char(&body, ']');
+            r.flatten_level = ways[i].level;
+            assert_int_equal(lines_init(&l, &e), ERR_OK);
+            assert_int_equal(run(&l, &r, buf_str(&body), &e),
+                             depth > SCAN_DEPTH_MAX ? ERR_INVALID : ERR_OK);
+            lines_done(&l);
+            buf_done(&body);
+        }
+    }
+}
+
 static void too_many_columns_fail_the_record_only(void **state)
 {
     struct lines_rules r = rules();
@@ -450,6 +481,7 @@ int main(void)
         cmocka_unit_test(bad_records_are_counted_and_the_others_kept),
         cmocka_unit_test(refused_records_leave_no_fields),
         cmocka_unit_test(what_is_no_document_is_refused_with_its_byte),
+        cmocka_unit_test(nesting_is_bounded_on_every_way),
         cmocka_unit_test(too_many_columns_fail_the_record_only),
         cmocka_unit_test(a_line_too_long_fails_the_record_only),
         cmocka_unit_test(names_without_bounds_fail_the_record_only),
