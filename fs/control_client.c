@@ -1,0 +1,301 @@
+/* fs/control_client.c - the asking side of fs/control.h.
+ *
+ *   connected ── a send or a receive fails ──► away ── connect, HELLO with our epoch ──► connected
+ *
+ * A call that loses its connection is sent again on the next one until its deadline; every request
+ * may be repeated.
+ */
+#include "fs/control.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/ipc.h"
+
+#define REPLY_MAX ((size_t)256 << 20)
+#define SNAPSHOT_MEMORY_MAX ((size_t)1 << 30)
+#define HELLO_MEMORY_MAX 65536
+#define RELEASE_MS 1000
+#define PAUSE_MS 10
+
+struct control_client {
+    char *path; /* immutable */
+    pthread_mutex_t lock;
+    int fd;                /* (lock) -1: away */
+    uint64_t epoch;        /* (lock) */
+    unsigned commit_files; /* (lock) */
+    uint64_t last_tag;     /* (lock) */
+    struct ipc_msg reply;  /* (lock) */
+};
+
+static void hang_up_locked(struct control_client *c)
+{
+    cleanup_fd(&c->fd);
+    c->fd = -1;
+}
+
+static enum err_code error_of_reply(const struct buf *body, struct err *e)
+{
+    struct arena arena;
+    struct json *v;
+    enum err_code rc = ERR_CORRUPT;
+    char name[32];
+
+    arena_init(&arena, HELLO_MEMORY_MAX);
+    if (json_parse(buf_str(body), &arena, &v, NULL) == ERR_OK) {
+        struct str message = json_str(json_get(v, "message"), STR("no reason given"));
+        str_copy_to(json_str(json_get(v, "code"), STR("IO")), name, sizeof name);
+        rc = err_from_name(name);
+        err_set(e, rc, STR_FMT, STR_ARG(message));
+    } else {
+        err_set(e, rc, "the fs process sent an error that cannot be read");
+    }
+    arena_done(&arena);
+    return rc;
+}
+
+/* One request and its reply on the open connection.  *lost: the connection is of no further use. */
+static enum err_code exchange_locked(struct control_client *c, enum control_kind kind,
+                                     struct str body, uint64_t deadline_ms, bool *lost,
+                                     struct err *e)
+{
+    uint64_t tag = ++c->last_tag;
+    enum err_code rc = ipc_send(c->fd, kind, tag, body, e);
+
+    if (!rc)
+        rc = ipc_recv(c->fd, &c->reply, deadline_ms, e);
+    *lost = rc != ERR_OK;
+    if (rc) {
+        hang_up_locked(c);
+        return rc;
+    }
+    if (c->reply.tag != tag) {
+        *lost = true;
+        hang_up_locked(c);
+        return err_set(e, ERR_CORRUPT, "the fs process answered another request");
+    }
+    return c->reply.kind == CONTROL_REPLY ? ERR_OK : error_of_reply(&c->reply.body, e);
+}
+
+static enum err_code read_hello_locked(struct control_client *c, struct err *e)
+{
+    struct arena arena;
+    struct json *v;
+    uint64_t epoch = 0, files = 0;
+    enum err_code rc;
+
+    arena_init(&arena, HELLO_MEMORY_MAX);
+    rc = json_parse(buf_str(&c->reply.body), &arena, &v, e);
+    if (!rc && !(json_u64(json_get(v, "epoch"), &epoch) && epoch > 0 &&
+                 json_u64(json_get(v, "commit_files"), &files)))
+        rc = err_set(e, ERR_CORRUPT, "the fs process gave no epoch");
+    arena_done(&arena);
+    if (rc)
+        return rc;
+    c->epoch = epoch;
+    c->commit_files = (unsigned)files;
+    return ERR_OK;
+}
+
+static enum err_code connect_locked(struct control_client *c, uint64_t deadline_ms, bool *lost,
+                                    struct err *e)
+{
+    char body[64];
+    int n = snprintf(body, sizeof body, "{\"epoch\":%llu,\"pid\":%d}", (unsigned long long)c->epoch,
+                     (int)getpid());
+    enum err_code rc = ipc_connect(c->path, deadline_ms, &c->fd, e);
+
+    *lost = false;
+    if (rc) {
+        c->fd = -1;
+        return rc;
+    }
+    rc = exchange_locked(c, CONTROL_HELLO, (struct str){body, (size_t)n}, deadline_ms, lost, e);
+    if (!rc)
+        rc = read_hello_locked(c, e);
+    if (rc)
+        hang_up_locked(c);
+    return rc;
+}
+
+static bool is_over(uint64_t deadline_ms)
+{
+    return deadline_ms != 0 && clock_mono_ms() >= deadline_ms;
+}
+
+static void pause_shortly(void)
+{
+    nanosleep(&(struct timespec){.tv_nsec = PAUSE_MS * 1000000L}, NULL);
+}
+
+/* Until there is an answer, even if it is an error, or the deadline has passed. */
+static enum err_code call_locked(struct control_client *c, enum control_kind kind, struct str body,
+                                 uint64_t deadline_ms, struct err *e)
+{
+    for (;;) {
+        bool lost = false;
+        enum err_code rc = c->fd < 0 ? connect_locked(c, deadline_ms, &lost, e) : ERR_OK;
+        if (!rc)
+            rc = exchange_locked(c, kind, body, deadline_ms, &lost, e);
+        if (!lost || rc == ERR_TIMEOUT || is_over(deadline_ms))
+            return rc;
+        pause_shortly();
+    }
+}
+
+/* ---- the contract ---- */
+
+enum err_code control_open(const char *socket_path, uint64_t deadline_ms,
+                           struct control_client **out, struct err *e)
+{
+    struct control_client *c = calloc(1, sizeof *c);
+    enum err_code rc = ERR_OK;
+    bool lost = true;
+
+    if (!c)
+        return err_set(e, ERR_NOMEM, "no memory for the control connection");
+    c->fd = -1;
+    c->path = strdup(socket_path);
+    pthread_mutex_init(&c->lock, NULL);
+    buf_init(&c->reply.body, REPLY_MAX);
+    if (!c->path)
+        rc = err_set(e, ERR_NOMEM, "no memory for a path");
+    while (!rc && lost) {
+        rc = connect_locked(c, deadline_ms, &lost, e);
+        if (!lost || is_over(deadline_ms))
+            break;
+        rc = ERR_OK; /* it went away in the middle: it is starting, or ending */
+        pause_shortly();
+    }
+    if (rc) {
+        control_close(c);
+        return err_wrap(e, "fs process");
+    }
+    *out = c;
+    return ERR_OK;
+}
+
+void control_close(struct control_client *c)
+{
+    if (!c)
+        return;
+    hang_up_locked(c);
+    buf_done(&c->reply.body);
+    pthread_mutex_destroy(&c->lock);
+    free(c->path);
+    free(c);
+}
+
+uint64_t control_epoch(struct control_client *c)
+{
+    LOCK_SCOPE(&c->lock);
+    return c->epoch;
+}
+
+unsigned control_commit_files(struct control_client *c)
+{
+    LOCK_SCOPE(&c->lock);
+    return c->commit_files;
+}
+
+enum err_code control_call(struct control_client *c, enum control_kind kind, struct str body,
+                           uint64_t deadline_ms, struct arena *a, struct json **reply,
+                           struct err *e)
+{
+    enum err_code rc;
+
+    LOCK_SCOPE(&c->lock);
+    rc = call_locked(c, kind, body, deadline_ms, e);
+    return rc ? rc : json_parse(buf_str(&c->reply.body), a, reply, e);
+}
+
+static void write_wish(struct buf *out, const uint64_t *streams, size_t count, int64_t start_us,
+                       int64_t end_us)
+{
+    struct json_writer w = {.out = out};
+
+    jw_object(&w);
+    jw_key(&w, STR("streams"));
+    jw_array(&w);
+    for (size_t i = 0; i < count; i++)
+        jw_u64(&w, streams[i]);
+    jw_end(&w);
+    jw_ki64(&w, "start_us", start_us);
+    jw_ki64(&w, "end_us", end_us);
+    jw_end(&w);
+}
+
+static bool read_file(const struct json *v, struct snapshot_file *f)
+{
+    int64_t hour = 0;
+    bool ok = json_u64(json_get(v, "stream"), &f->stream) &&
+              ulid_parse(json_str(json_get(v, "id"), STR("")), &f->id) &&
+              json_i64(json_get(v, "hour"), &hour) && hour >= INT32_MIN && hour <= INT32_MAX &&
+              json_u64(json_get(v, "bytes"), &f->bytes) &&
+              json_u64(json_get(v, "rows"), &f->rows) &&
+              json_i64(json_get(v, "min_ts"), &f->min_ts_us) &&
+              json_i64(json_get(v, "max_ts"), &f->max_ts_us);
+
+    f->hour = (int32_t)hour;
+    return ok;
+}
+
+static enum err_code read_snapshot(const struct json *v, struct arena *a, struct snapshot *out,
+                                   struct err *e)
+{
+    const struct json *files = json_get(v, "files");
+    struct snapshot s = {0};
+
+    if (!files || files->type != JSON_ARRAY || !json_u64(json_get(v, "snapshot"), &s.id))
+        return err_set(e, ERR_CORRUPT, "the fs process sent a snapshot that cannot be read");
+    s.files = arena_alloc(a, (files->count + 1) * sizeof *s.files);
+    if (!s.files)
+        return err_set(e, ERR_NOMEM, "%zu files of a snapshot do not fit into memory",
+                       files->count);
+    for (const struct json *f = files->first; f; f = f->next) {
+        if (!read_file(f, &s.files[s.file_count++]))
+            return err_set(e, ERR_CORRUPT, "the fs process sent a file that cannot be read");
+    }
+    *out = s;
+    return ERR_OK;
+}
+
+enum err_code control_snapshot(struct control_client *c, const uint64_t *streams, size_t count,
+                               int64_t start_us, int64_t end_us, uint64_t deadline_ms,
+                               struct arena *a, struct snapshot *out, struct err *e)
+{
+    struct arena scratch;
+    struct json *reply;
+    struct buf body;
+    enum err_code rc;
+
+    arena_init(&scratch, SNAPSHOT_MEMORY_MAX);
+    buf_init(&body, REPLY_MAX);
+    write_wish(&body, streams, count, start_us, end_us);
+    rc = buf_ok(&body)
+             ? control_call(c, CONTROL_SNAPSHOT, buf_str(&body), deadline_ms, &scratch, &reply, e)
+             : err_set(e, ERR_NOMEM, "no memory to ask for a snapshot");
+    if (!rc)
+        rc = read_snapshot(reply, a, out, e);
+    buf_done(&body);
+    arena_done(&scratch);
+    return rc ? err_wrap(e, "snapshot") : ERR_OK;
+}
+
+void control_release(struct control_client *c, uint64_t snapshot_id)
+{
+    struct arena scratch;
+    struct json *reply;
+    char body[48];
+    int n = snprintf(body, sizeof body, "{\"snapshot\":%llu}", (unsigned long long)snapshot_id);
+
+    /* A lost release costs the fs process one entry until this gateway's epoch ends. */
+    arena_init(&scratch, HELLO_MEMORY_MAX);
+    control_call(c, CONTROL_RELEASE, (struct str){body, (size_t)n}, clock_mono_ms() + RELEASE_MS,
+                 &scratch, &reply, NULL);
+    arena_done(&scratch);
+}

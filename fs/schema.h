@@ -1,0 +1,23 @@
+/* fs/schema.h - the content of schema.json, read from `meta`.
+ *
+ * The gateway owns `meta`; here it is opened read-only, on first need, because the gateway makes it
+ * after the mount.  Reading takes no lock that a writer holds.
+ * Any thread may call.  Errors: NOTFOUND (no such stream), GONE (no `meta` yet), those of kv.h.
+ */
+#ifndef WEIR_FS_SCHEMA_H
+#define WEIR_FS_SCHEMA_H
+
+#include "index/meta.h"
+
+struct schema;
+enum err_code schema_new(const char *meta_dir, struct schema **out, struct err *e);
+void schema_free(struct schema *s); /* NULL is fine */
+
+/* One JSON object and a newline, appended to `out`. */
+enum err_code schema_text(struct schema *s, struct str org, enum stream_type type, struct str name,
+                          struct buf *out, struct err *e);
+/* All streams that exist, if anything changed since *revision (which is moved on). */
+enum err_code schema_list(struct schema *s, uint64_t *revision, meta_stream_visit fn, void *ctx,
+                          struct err *e);
+
+#endif

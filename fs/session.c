@@ -1,0 +1,407 @@
+/* fs/session.c - the fs process: opens the journal, serves the mount, ends in order.
+ *
+ *   start:  journal (replayed) -> registry -> tree, queues -> fs.sock -> FUSE workers -> ready
+ *   stop:   FUSE workers -> fs.sock -> fsync queue -> journal (answers what waits) -> the rest
+ *
+ * Threads: `threads` FUSE workers, each reading a request at a time from the device; the fsync
+ * thread; the control server's; the watcher of `meta`; the journal's own.  The main thread waits
+ * for signals. SIGTERM and SIGINT end the session; a mount that is taken away ends it too.
+ */
+#include "fs/session.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/sys.h"
+#include "fs/control_server.h"
+#include "fs/mount.h"
+
+#define READ_AHEAD_KB 1024
+#define WORKERS_MAX 256
+#define NUDGE_MS 20
+#define SIGNAL_ENDED SIGUSR1 /* a worker found the session over */
+#define SIGNAL_NUDGE SIGUSR2 /* interrupts a worker's read of the device */
+
+struct process {
+    struct session session;
+    char *journal_dir, *lost_found_dir, *meta_dir, *socket_path;
+    struct snapshots *snapshots;
+    struct control_server *control;
+    pthread_t workers[WORKERS_MAX];
+    unsigned worker_count;
+};
+
+/* ---- the journal tells of files ---- */
+
+static void add_file(struct session *s, const struct journal_file *f)
+{
+    struct err e = {0};
+
+    if (registry_add(s->registry, f, &e) == ERR_OK)
+        return;
+    status_count(s->status, COUNT_FILES_UNLISTED, 1);
+    status_report(s->status, STR("tree"), str_from(e.msg));
+}
+
+static void on_grow(const struct ulid *id, void *ctx)
+{
+    struct session *s = ctx;
+    struct journal_file f;
+
+    if (!registry_knows(s->registry, id) && journal_file_get(s->journal, id, &f, NULL) == ERR_OK)
+        add_file(s, &f);
+}
+
+static bool add_replayed(const struct journal_file *f, void *ctx)
+{
+    add_file(ctx, f);
+    return true;
+}
+
+/* ---- start ---- */
+
+static char *join(const char *dir, const char *name)
+{
+    char *path = NULL;
+
+    return asprintf(&path, "%s/%s", dir, name) < 0 ? NULL : path;
+}
+
+static enum err_code open_paths(struct process *p, struct err *e)
+{
+    const char *data = p->session.cfg->data_dir;
+
+    p->journal_dir = join(data, "journal");
+    p->lost_found_dir = join(data, "lost+found");
+    p->meta_dir = join(data, "meta");
+    p->socket_path = join(data, "run/fs.sock");
+    if (!p->journal_dir || !p->lost_found_dir || !p->meta_dir || !p->socket_path)
+        return err_set(e, ERR_NOMEM, "no memory for paths");
+    p->session.data_dir_fd = sys_open(data, O_RDONLY | O_DIRECTORY, 0);
+    return p->session.data_dir_fd < 0 ? err_sys(e, errno, "open %s", data) : ERR_OK;
+}
+
+static void log_recovery(const struct journal_recovery *r)
+{
+    log_printf(LOG_INFO, "journal replayed: %llu rows in %llu files of %llu segments, %llu ms",
+               (unsigned long long)r->rows, (unsigned long long)r->files,
+               (unsigned long long)r->segments, (unsigned long long)r->took_us / 1000);
+    if (r->torn_bytes || r->torn_batches)
+        log_printf(LOG_WARN, "journal: a torn end of %llu bytes, %llu incomplete batches",
+                   (unsigned long long)r->torn_bytes, (unsigned long long)r->torn_batches);
+    if (r->corrupt_frames)
+        log_printf(LOG_ERROR, "journal: %llu corrupt frames, %llu bytes set aside in lost+found",
+                   (unsigned long long)r->corrupt_frames, (unsigned long long)r->corrupt_bytes);
+}
+
+static enum err_code open_journal(struct process *p, struct journal_recovery *found, struct err *e)
+{
+    const struct fs_config *cfg = p->session.cfg;
+    struct journal_config jc = {
+        .dir = p->journal_dir,
+        .lost_found_dir = p->lost_found_dir,
+        .max_bytes = cfg->journal_max_bytes,
+        .disk_reserve_bytes = cfg->disk_reserve_bytes,
+        .segment_bytes = cfg->segment_bytes,
+        .fsync_disabled = cfg->fsync_disabled,
+        .node_died = cfg->node_died,
+        .read_only = cfg->read_only,
+        .on_grow = on_grow,
+        .ctx = &p->session,
+    };
+    enum err_code rc = journal_open(&jc, &p->session.journal, found, e);
+
+    if (rc)
+        return err_wrap(e, "journal");
+    log_recovery(found);
+    return ERR_OK;
+}
+
+static enum err_code open_status(struct process *p, const struct journal_recovery *found,
+                                 struct err *e)
+{
+    struct session *s = &p->session;
+    struct status_config sc = {
+        .journal = s->journal,
+        .registry = s->registry,
+        .recovery = *found,
+        .node_name = s->cfg->node_name,
+        .version = s->cfg->version,
+        .config_json = s->cfg->config_json,
+        .read_only = s->cfg->read_only,
+        .threads = p->worker_count,
+    };
+
+    return status_new(&sc, &s->status, e);
+}
+
+static enum err_code open_tree(struct session *s, struct err *e)
+{
+    struct tree_config tc = {
+        .journal = s->journal,
+        .registry = s->registry,
+        .status = s->status,
+        .schema = s->schema,
+        .owner_uid = s->cfg->owner_uid,
+        .owner_gid = s->cfg->owner_gid,
+        .node_uid = s->cfg->node_uid,
+        .node_gid = getegid(),
+        .commit_files = s->cfg->read_only ? 0 : s->cfg->commit_files,
+        .node_name = s->cfg->node_name ? s->cfg->node_name : "",
+        .started_us = clock_wall_us(),
+    };
+
+    return tree_new(&tc, &s->tree, e);
+}
+
+static enum err_code open_control(struct process *p, struct err *e)
+{
+    struct session *s = &p->session;
+    struct control_server_config cc = {
+        .socket_path = p->socket_path,
+        .journal = s->journal,
+        .registry = s->registry,
+        .status = s->status,
+        .snapshots = p->snapshots,
+        .commit_files = s->cfg->commit_files,
+        .version = s->cfg->version,
+    };
+
+    return s->cfg->read_only ? ERR_OK : control_server_start(&cc, &p->control, e);
+}
+
+static enum err_code open_parts(struct process *p, struct err *e)
+{
+    struct session *s = &p->session;
+    struct journal_recovery found = {0};
+    enum err_code rc = open_paths(p, e);
+
+    if (!rc)
+        rc = registry_new(&s->registry, e);
+    if (!rc)
+        rc = open_journal(p, &found, e);
+    if (!rc)
+        rc = open_status(p, &found, e);
+    if (!rc)
+        rc = schema_new(p->meta_dir, &s->schema, e);
+    if (!rc)
+        rc = open_tree(s, e);
+    if (!rc)
+        rc = nodes_new(s->status, &s->nodes, e);
+    if (!rc)
+        rc = handles_new(s->status, &s->handles, e);
+    if (!rc)
+        rc = sync_queue_start(s->journal, &s->syncs, e);
+    if (!rc)
+        rc = snapshots_new(s->journal, s->registry, s->status, &p->snapshots, e);
+    if (rc)
+        return rc;
+    journal_file_list(s->journal, add_replayed, s);
+    return open_control(p, e);
+}
+
+static void library_log(enum fuse_log_level level, const char *fmt, va_list args)
+{
+    char text[512];
+    int n = vsnprintf(text, sizeof text, fmt, args);
+
+    if (n > 0 && (size_t)n < sizeof text && text[n - 1] == '\n')
+        text[n - 1] = '\0';
+    log_write(level <= FUSE_LOG_ERR ? LOG_ERROR : LOG_WARN, "libfuse", "text", text, (char *)0);
+}
+
+static enum err_code open_fuse(struct session *s, struct err *e)
+{
+    char *argv[] = {(char[]){"weir"}, NULL};
+    struct fuse_args args = FUSE_ARGS_INIT(1, argv);
+    char mountpoint[32];
+
+    fuse_set_log_func(library_log);
+    s->fuse = fuse_session_new(&args, &session_ops, sizeof session_ops, s);
+    fuse_opt_free_args(&args);
+    if (!s->fuse)
+        return err_set(e, ERR_NOMEM, "cannot make a FUSE session");
+    /* The descriptor is mounted already; the library takes it over by this name. */
+    snprintf(mountpoint, sizeof mountpoint, "/dev/fd/%d", s->cfg->dev_fuse_fd);
+    if (fuse_session_mount(s->fuse, mountpoint) != 0)
+        return err_set(e, ERR_IO, "descriptor %d is no FUSE device", s->cfg->dev_fuse_fd);
+    return ERR_OK;
+}
+
+/* ---- workers ---- */
+
+/* Said once, after the reply to INIT was sent: from here on requests are answered. */
+static void announce(struct session *s)
+{
+    if (!atomic_load(&s->initialised) || atomic_exchange(&s->announced, true))
+        return;
+    fs_raise_read_ahead(s->cfg->mount_dir, READ_AHEAD_KB);
+    if (s->cfg->ready_fd >= 0) {
+        if (sys_write(s->cfg->ready_fd, "R", 1) != 1)
+            log_write(LOG_WARN, "nobody waits for the mount to be ready", (char *)0);
+        close(s->cfg->ready_fd);
+    }
+}
+
+static void *work(void *arg)
+{
+    struct session *s = arg;
+    struct fuse_buf request = {0};
+    sigset_t nudge;
+
+    sigemptyset(&nudge);
+    sigaddset(&nudge, SIGNAL_NUDGE);
+    pthread_sigmask(SIG_UNBLOCK, &nudge, NULL);
+    while (!fuse_session_exited(s->fuse)) {
+        int n = fuse_session_receive_buf(s->fuse, &request);
+        if (n == -EINTR || n == -EAGAIN)
+            continue;
+        if (n <= 0)
+            break;
+        fuse_session_process_buf(s->fuse, &request);
+        if (!atomic_load_explicit(&s->announced, memory_order_relaxed))
+            announce(s);
+    }
+    free(request.mem);
+    session_thread_done();
+    kill(getpid(), SIGNAL_ENDED);
+    return NULL;
+}
+
+static void ignore_signal(int number)
+{
+    (void)number;
+}
+
+static void prepare_signals(sigset_t *waited)
+{
+    struct sigaction nudge = {.sa_handler = ignore_signal}; /* no SA_RESTART: reads return */
+    sigset_t all;
+
+    sigemptyset(waited);
+    sigaddset(waited, SIGTERM);
+    sigaddset(waited, SIGINT);
+    sigaddset(waited, SIGNAL_ENDED);
+    all = *waited;
+    sigaddset(&all, SIGNAL_NUDGE);
+    pthread_sigmask(SIG_BLOCK, &all, NULL);
+    sigaction(SIGNAL_NUDGE, &nudge, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+static enum err_code start_workers(struct process *p, unsigned count, struct err *e)
+{
+    p->worker_count = 0;
+    for (unsigned i = 0; i < count; i++) {
+        int sys = pthread_create(&p->workers[i], NULL, work, &p->session);
+        if (sys)
+            return err_sys(e, sys, "start FUSE worker %u", i);
+        p->worker_count++;
+    }
+    return ERR_OK;
+}
+
+/* A worker may be about to read the device when the flag is set: nudged until it has seen it. */
+static void stop_workers(struct process *p)
+{
+    if (p->session.fuse)
+        fuse_session_exit(p->session.fuse);
+    for (unsigned i = 0; i < p->worker_count; i++) {
+        struct timespec until;
+        do {
+            pthread_kill(p->workers[i], SIGNAL_NUDGE);
+            clock_gettime(CLOCK_REALTIME, &until);
+            until.tv_nsec += NUDGE_MS * 1000000L;
+            until.tv_sec += until.tv_nsec / 1000000000L;
+            until.tv_nsec %= 1000000000L;
+        } while (pthread_timedjoin_np(p->workers[i], NULL, &until) != 0);
+    }
+    p->worker_count = 0;
+}
+
+/* ---- run ---- */
+
+static enum err_code serve(struct process *p, const sigset_t *waited, struct err *e)
+{
+    unsigned count = p->worker_count;
+    enum err_code rc = open_parts(p, e);
+    int number = 0;
+
+    p->worker_count = 0;
+    if (!rc)
+        rc = open_fuse(&p->session, e);
+    if (!rc)
+        rc = start_workers(p, count, e);
+    if (rc)
+        return rc;
+    while (sigwait(waited, &number) != 0)
+        ;
+    log_write(LOG_INFO, number == SIGNAL_ENDED ? "the mount was taken away" : "stopping",
+              (char *)0);
+    return ERR_OK;
+}
+
+static void close_all(struct process *p)
+{
+    struct session *s = &p->session;
+
+    stop_workers(p);
+    control_server_stop(p->control);
+    sync_queue_stop(s->syncs);
+    journal_close(s->journal); /* the last deferred replies go out through the session */
+    if (s->fuse)
+        fuse_session_destroy(s->fuse);
+    snapshots_free(p->snapshots);
+    handles_free(s->handles);
+    nodes_free(s->nodes);
+    tree_free(s->tree);
+    schema_free(s->schema);
+    status_free(s->status);
+    registry_free(s->registry);
+    cleanup_fd(&s->data_dir_fd);
+    free(p->journal_dir);
+    free(p->lost_found_dir);
+    free(p->meta_dir);
+    free(p->socket_path);
+    free(p);
+}
+
+static unsigned clamp_workers(unsigned wanted)
+{
+    if (wanted < 1)
+        return 1;
+    return wanted > WORKERS_MAX ? WORKERS_MAX : wanted;
+}
+
+int fs_run(const struct fs_config *cfg)
+{
+    struct process *p = calloc(1, sizeof *p);
+    struct err e = {0};
+    sigset_t waited;
+    int code = 0;
+
+    if (!p) {
+        log_write(LOG_ERROR, "no memory to start", (char *)0);
+        return 1;
+    }
+    p->session.cfg = cfg;
+    p->session.data_dir_fd = -1;
+    p->worker_count = clamp_workers(cfg->threads);
+    prepare_signals(&waited);
+    if (chdir("/") != 0) /* never stand on the mount */
+        log_write(LOG_WARN, "cannot leave the working directory", (char *)0);
+    if (serve(p, &waited, &e)) {
+        log_write(LOG_ERROR, "cannot serve the mount", "reason", e.msg, (char *)0);
+        code = 1;
+    }
+    close_all(p);
+    return code;
+}

@@ -1,0 +1,74 @@
+/* fs/session.h - what the handlers of one mount share.
+ *
+ * Everything is set before the first worker starts and stays until the last has ended.
+ */
+#ifndef WEIR_FS_SESSION_H
+#define WEIR_FS_SESSION_H
+
+#include <stdatomic.h>
+
+#include "fs/fs.h"
+#include "fs/handles.h"
+#include "fs/nodes.h"
+#include "fs/sync_queue.h"
+
+#define FUSE_USE_VERSION 34
+#include <fuse3/fuse_lowlevel.h>
+
+struct session {
+    const struct fs_config *cfg;
+    struct journal *journal;
+    struct registry *registry;
+    struct schema *schema;
+    struct status *status;
+    struct tree *tree;
+    struct nodes *nodes;
+    struct handles *handles;
+    struct sync_queue *syncs;
+    struct fuse_session *fuse;
+    int data_dir_fd;         /* for statfs */
+    atomic_bool initialised; /* INIT was handled */
+    atomic_bool announced;   /* ready was said */
+};
+
+/* Handlers, one file a group; ops.c has the table. */
+extern const struct fuse_lowlevel_ops session_ops;
+
+void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name);
+void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count);
+void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets);
+void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void op_statfs(fuse_req_t req, fuse_ino_t ino);
+void op_access(fuse_req_t req, fuse_ino_t ino, int mask);
+void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size);
+void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size);
+
+void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
+void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+                    struct fuse_file_info *fi);
+void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+
+void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
+void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t off,
+              struct fuse_file_info *fi);
+void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
+void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+
+/* ---- helpers ---- */
+
+static inline struct session *session_of(fuse_req_t req)
+{
+    return fuse_req_userdata(req);
+}
+/* What the inode stands for; replies ESTALE and returns false when it is not known. */
+bool session_ref(fuse_req_t req, fuse_ino_t ino, struct tree_ref *out);
+/* Takes a reference and fills the entry; false: nothing taken. */
+bool session_entry(struct session *s, const struct tree_ref *ref, struct fuse_entry_param *out);
+/* A buffer of this thread, kept until session_thread_done; NULL: no memory. */
+char *session_thread_buffer(size_t size);
+void session_thread_done(void);
+
+#endif

@@ -1,0 +1,37 @@
+/* fs/snapshots.h - which files, at which length, each running query reads.
+ *
+ * A snapshot belongs to an epoch of the gateway and lives until it is released or a newer epoch
+ * begins.  Bytes of files below their shown size never change, so a snapshot needs no copy.
+ * Owner: the session.  Any thread may call.  At most SNAPSHOTS_MAX live; past that AGAIN.
+ */
+#ifndef WEIR_FS_SNAPSHOTS_H
+#define WEIR_FS_SNAPSHOTS_H
+
+#include "fs/journal.h"
+#include "fs/registry.h"
+#include "fs/status.h"
+
+#define SNAPSHOTS_MAX 65536
+
+struct snapshots;
+/* Counts what lives in the status' GAUGE_SNAPSHOTS. */
+enum err_code snapshots_new(struct journal *j, struct registry *r, struct status *st,
+                            struct snapshots **out, struct err *e);
+void snapshots_free(struct snapshots *s); /* NULL is fine */
+
+struct snapshot_wish {
+    const uint64_t *streams;
+    size_t stream_count;
+    int64_t start_us, end_us; /* 0 = no bound; both included */
+};
+/* The files that may hold rows of the wish, each as it is now; *files is malloc'ed, the caller's.
+ */
+enum err_code snapshots_take(struct snapshots *s, uint64_t epoch, const struct snapshot_wish *wish,
+                             uint64_t *id, struct journal_file **files, size_t *count,
+                             struct err *e);
+/* Unknown ids (of an earlier process, or released before) are fine. */
+void snapshots_release(struct snapshots *s, uint64_t epoch, uint64_t id);
+/* The epochs before this one have ended for good. */
+void snapshots_end_before(struct snapshots *s, uint64_t epoch);
+
+#endif

@@ -1,0 +1,167 @@
+/* tests/support/fsdriver.c - a node with nothing but its filesystem: mounts, runs the fs process in
+ * a child, mounts again when it dies.
+ *
+ * usage: weir_fsdriver MOUNT DATADIR [--read-only]
+ * Prints `ready PID` whenever a child answers.  SIGTERM ends child and mount.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/sys.h"
+#include "fs/fs.h"
+
+#define COMMIT_FILES 8
+#define WORKERS 4
+#define JOURNAL_MAX (UINT64_C(1) << 30)
+#define SEGMENT_BYTES (4u << 20)
+
+struct driver {
+    const char *mount_dir, *data_dir;
+    bool read_only, node_died;
+    int fuse_fd;
+    pid_t child;
+};
+
+static volatile sig_atomic_t stopping;
+
+static void on_term(int number)
+{
+    (void)number;
+    stopping = 1;
+}
+
+static int die(const char *what, const struct err *e)
+{
+    fprintf(stderr, "fsdriver: %s: %s\n", what, e->msg);
+    return 1;
+}
+
+static void run_child(const struct driver *d, int ready_fd)
+{
+    struct fs_config cfg = {
+        .data_dir = d->data_dir,
+        .mount_dir = d->mount_dir,
+        .dev_fuse_fd = d->fuse_fd,
+        .ready_fd = ready_fd,
+        .node_uid = geteuid(),
+        .owner_uid = geteuid(),
+        .owner_gid = getegid(),
+        .journal_max_bytes = JOURNAL_MAX,
+        .segment_bytes = SEGMENT_BYTES,
+        .node_died = d->node_died,
+        .read_only = d->read_only,
+        .commit_files = COMMIT_FILES,
+        .threads = WORKERS,
+        .node_name = "driver",
+        .version = WEIR_VERSION,
+        .config_json = "{\"driver\":true}",
+    };
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    signal(SIGTERM, SIG_DFL);
+    log_init("fs", LOG_INFO, false);
+    exit(fs_run(&cfg));
+}
+
+static enum err_code start_child(struct driver *d, struct err *e)
+{
+    struct fs_mount_options o = {
+        .mount_dir = d->mount_dir, .owner_uid = geteuid(), .owner_gid = getegid()};
+    struct fs_mount_report report;
+    int ready[2];
+    char byte;
+    enum err_code rc = fs_mount(&o, &d->fuse_fd, &report, e);
+
+    if (rc)
+        return rc;
+    if (pipe(ready) != 0)
+        return err_set(e, ERR_IO, "pipe");
+    d->child = fork();
+    if (d->child == 0) {
+        close(ready[0]);
+        run_child(d, ready[1]);
+    }
+    close(ready[1]);
+    close(d->fuse_fd);
+    rc = sys_read(ready[0], &byte, 1) == 1 ? ERR_OK : err_set(e, ERR_IO, "the child ended");
+    close(ready[0]);
+    if (!rc) {
+        printf("ready %d\n", (int)d->child);
+        fflush(stdout);
+    }
+    return rc;
+}
+
+static enum err_code make_dirs(const struct driver *d, struct err *e)
+{
+    static const char *const names[] = {"journal", "run", "lost+found"};
+    enum err_code rc = sys_mkdirs(d->data_dir, 0711, e);
+
+    for (size_t i = 0; !rc && !d->read_only && i < ARRAY_LEN(names); i++) {
+        char path[4096];
+        snprintf(path, sizeof path, "%s/%s", d->data_dir, names[i]);
+        rc = sys_mkdirs(path, 0700, e);
+    }
+    return rc;
+}
+
+/* Until told to stop: a child that dies is replaced. */
+static enum err_code keep_running(struct driver *d, struct err *e)
+{
+    enum err_code rc = ERR_OK;
+    int status;
+
+    while (!rc && !stopping) {
+        if (!d->child)
+            rc = start_child(d, e);
+        if (rc || waitpid(d->child, &status, 0) != d->child)
+            continue;
+        d->child = 0;
+        d->node_died = false;
+        rc = fs_unmount(d->mount_dir, e);
+    }
+    return rc;
+}
+
+static int stop(struct driver *d)
+{
+    int status = 0;
+    struct err e;
+
+    if (d->child) {
+        kill(d->child, SIGTERM);
+        while (waitpid(d->child, &status, 0) < 0)
+            ;
+    }
+    if (fs_unmount(d->mount_dir, &e))
+        return die("unmount", &e);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+}
+
+int main(int argc, char **argv)
+{
+    struct driver d = {.node_died = true};
+    struct sigaction term = {.sa_handler = on_term}; /* no SA_RESTART: waitpid returns */
+    struct err e;
+    enum err_code rc;
+    int code;
+
+    if (argc < 3) {
+        fprintf(stderr, "usage: %s MOUNT DATADIR [--read-only]\n", argv[0]);
+        return 2;
+    }
+    d.mount_dir = argv[1];
+    d.data_dir = argv[2];
+    d.read_only = argc > 3 && strcmp(argv[3], "--read-only") == 0;
+    sigaction(SIGTERM, &term, NULL);
+    rc = make_dirs(&d, &e);
+    if (!rc)
+        rc = keep_running(&d, &e);
+    code = stop(&d);
+    return rc ? die("cannot run", &e) : code;
+}
