@@ -207,7 +207,7 @@ static void fill_stats(const struct search *s, struct query_stats *stats)
     stats->histogram_interval_s = s->plan.gate.histogram_interval_us / US_PER_SEC;
 }
 
-static enum err_code search(struct search *s, struct engine_client *engine,
+static enum err_code search(struct search *s, struct engine_client **engine,
                             const struct query_sink *sink, struct query_stats *stats)
 {
     enum err_code rc =
@@ -217,8 +217,8 @@ static enum err_code search(struct search *s, struct engine_client *engine,
     fill_stats(s, stats);
     bool count = s->r->track_total_hits && !*s->plan.explain;
     if (count && s->r->size == 0)
-        return run_count(s, engine, sink, stats);
-    rc = run_document(s, engine, s->plan.gate.document, sink, &stats->rows);
+        return run_count(s, *engine, sink, stats);
+    rc = run_document(s, *engine, s->plan.gate.document, sink, &stats->rows);
     stats->total = (int64_t)stats->rows;
     return !rc && count ? run_count_after(s, stats) : rc;
 }
@@ -237,7 +237,7 @@ enum err_code query_run(struct query_service *q, const struct query_request *r, 
     arena_init(&s.arena, PLAN_MEMORY_MAX);
     enum err_code rc = connect_engine(&s, &engine);
     if (!rc) {
-        rc = search(&s, engine, sink, stats);
+        rc = search(&s, &engine, sink, stats);
         engine_client_close(engine); /* before the files that it may be reading are let go */
     }
     if (rc)

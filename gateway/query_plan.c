@@ -99,14 +99,15 @@ static enum err_code take_snapshot(struct query_service *q, const struct query_r
 }
 
 enum err_code query_plan_make(struct query_service *q, const struct query_request *r,
-                              struct engine_client *engine, uint64_t deadline_ms, struct arena *a,
+                              struct engine_client **engine, uint64_t deadline_ms, struct arena *a,
                               struct query_plan *out, struct err *e)
 {
     struct str sql = r->sql;
     struct json *tree;
     *out = (struct query_plan){.a = a};
     out->explain = gate_cut_explain(&sql);
-    enum err_code rc = engine_client_parse(engine, sql, deadline_ms, a, &tree, e);
+    enum err_code rc =
+        query_parse(query_service_config(q)->engine_socket, engine, sql, deadline_ms, a, &tree, e);
     if (!rc)
         rc = gate_tree(q, r, tree, out, e);
     if (!rc && r->start_us < r->end_us)

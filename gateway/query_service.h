@@ -20,7 +20,7 @@ struct snapshot_file;
 /* Parses by the engine, gates, takes the snapshot.  query_plan_done lets go of all of it, also
  * after a failure. */
 enum err_code query_plan_make(struct query_service *q, const struct query_request *r,
-                              struct engine_client *engine, uint64_t deadline_ms, struct arena *a,
+                              struct engine_client **engine, uint64_t deadline_ms, struct arena *a,
                               struct query_plan *out, struct err *e);
 void query_plan_done(struct query_service *q, struct query_plan *p);
 bool query_plan_reads(const struct query_plan *p, const struct query_request *r,
@@ -31,6 +31,10 @@ enum err_code query_plan_request(struct query_service *q, const struct query_pla
                                  uint64_t timeout_ms, struct buf *out, struct err *e);
 /* The reference's words for the code in e->detail, and the caller's names instead of ours. */
 enum err_code query_reference_error(const struct query_plan *p, struct err *e);
+
+/* query_parse.c: the tree of `sql`.  *engine may be another connection afterwards, or NULL. */
+enum err_code query_parse(const char *socket, struct engine_client **engine, struct str sql,
+                          uint64_t deadline_ms, struct arena *a, struct json **tree, struct err *e);
 
 /* query_names.c: the columns of a result under names that differ. */
 struct engine_column;

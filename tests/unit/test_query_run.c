@@ -117,6 +117,12 @@ static void make_streams(void)
     assert_int_equal(catalog_make(catalog, STR("default"), STREAM_LOGS, STR("empty"), &bare, &e),
                      ERR_OK);
     catalog_unref(bare);
+    assert_int_equal(catalog_make(catalog, STR("default"), STREAM_LOGS, STR("default"), &bare, &e),
+                     ERR_OK);
+    assert_int_equal(catalog_merge_fields(catalog, bare, fields, ARRAY_LEN(fields), &full, &e),
+                     ERR_OK);
+    catalog_unref(bare);
+    catalog_unref(full);
     assert_int_equal(catalog_make(catalog, STR("other"), STREAM_LOGS, STR("secret"), &bare, &e),
                      ERR_OK);
     catalog_unref(bare);
@@ -251,6 +257,8 @@ static void rows_come_as_the_sql_says(void **state)
         {"WITH RECURSIVE r AS (SELECT 1 n UNION ALL SELECT n + 1 FROM r WHERE n < 3) SELECT max(n) "
          "AS m FROM r",
          "{\"m\":3}"},
+        {"SELECT default.i FROM Default WHERE default.i IN (SELECT i FROM logs.default) LIMIT 1",
+         ""},
         {"SELECT * FROM empty", ""},
         {"SELECT count(*) AS c FROM empty", "{\"c\":0}"},
         {"SELECT [1, 2] AS l, {'a': NULL} AS s, 1e300 * 1e300 AS inf, 12.0::DOUBLE AS d",
@@ -353,6 +361,8 @@ static void errors_carry_the_references_code_and_words(void **state)
         const char *words; /* the message begins so */
     } cases[] = {
         {"SELEC 1", 20001, "Search SQL not valid: "},
+        {"SELECT defaults FROM default default default", 20001, "Search SQL not valid: "},
+        {"SELECT defaulted FROM k8slogs, default_", 20002, "Search stream not found: default_"},
         {"SELECT 1; SELECT 2", 20001, "Search SQL not valid: "},
         {"SELECT * FROM secret", 20002, "Search stream not found: secret"},
         {"SELECT * FROM other.secret", 20002, "Search stream not found: other.secret"},
