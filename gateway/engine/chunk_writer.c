@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "base/utf8.h"
 #include "gateway/engine/convert.h"
 
 #define SHOWN_BYTES 100 /* of a value that does not fit, in the error's text */
@@ -34,6 +35,18 @@ void chunk_writer_done(struct chunk_writer *w)
     free(w->data);
 }
 
+static bool is_ascii(struct str text)
+{
+    size_t i = 0;
+    for (; i + 8 <= text.len; i += 8)
+        if (get_u64(text.ptr + i) & UINT64_C(0x8080808080808080))
+            return false;
+    for (; i < text.len; i++)
+        if ((unsigned char)text.ptr[i] >= 0x80)
+            return false;
+    return true;
+}
+
 static void put_text(struct chunk_writer *w, uint32_t column, struct str text)
 {
     duckdb_string_t *slot = &((duckdb_string_t *)w->data[column])[w->rows];
@@ -47,18 +60,20 @@ static void put_text(struct chunk_writer *w, uint32_t column, struct str text)
     w->text_bytes += text.len;
 }
 
+/* DuckDB trusts that texts are UTF-8, so nothing else may reach it. */
 static enum err_code put_utf8(struct chunk_writer *w, uint32_t column, const struct line_value *v,
                               struct err *e)
 {
-    if (v->kind != LINE_ESCAPED) {
-        put_text(w, column, v->text);
-        return ERR_OK;
+    struct str text = v->text;
+    if (!is_ascii(text) && !utf8_valid(text))
+        return err_set(e, ERR_CORRUPT, "is no UTF-8");
+    if (v->kind == LINE_ESCAPED) {
+        buf_clear(w->plain);
+        if (!buf_reserve(w->plain, text.len))
+            return err_set(e, ERR_NOMEM, "no memory for a value of %zu bytes", text.len);
+        text = (struct str){w->plain->data, line_unescape(text, w->plain->data)};
     }
-    struct buf *plain = w->plain;
-    buf_clear(plain);
-    if (!buf_reserve(plain, v->text.len))
-        return err_set(e, ERR_NOMEM, "no memory for a value of %zu bytes", v->text.len);
-    put_text(w, column, (struct str){plain->data, line_unescape(v->text, plain->data)});
+    put_text(w, column, text);
     return ERR_OK;
 }
 

@@ -1,12 +1,12 @@
 /* gateway/engine/encode.c - the encoder of encode.h. */
 #include "gateway/engine/encode.h"
 
-#include <stdlib.h>
-
+#include "base/cleanup.h"
 #include "base/json.h"
 
 #define TYPES_MEMORY_MAX (64u << 20)
 #define CHUNK_MEMORY_MAX (64u << 20)
+#define ROWS_MAX 2048 /* of one chunk */
 
 struct encode_column {
     struct buf fixed; /* BOOL, I64, U64, F64 */
@@ -89,6 +89,8 @@ enum err_code encoder_schema(struct encoder *n, duckdb_result *result, struct er
 
 enum err_code encoder_chunk(struct encoder *n, duckdb_data_chunk chunk, struct err *e)
 {
+    if (duckdb_data_chunk_get_size(chunk) > ROWS_MAX)
+        return err_set(e, ERR_IO, "DuckDB gave a chunk of more than %d rows", ROWS_MAX);
     arena_reset(&n->chunk);
     for (uint32_t i = 0; i < n->column_count; i++) {
         enum err_code rc = value_view_make(duckdb_data_chunk_get_vector(chunk, i), &n->types[i],
@@ -168,7 +170,8 @@ static int64_t small_int(const struct value_view *v, idx_t row)
     }
 }
 
-static void add_fixed(struct buf *out, enum wire_kind kind, const struct value_view *v, idx_t row)
+static void add_fixed_row(struct buf *out, enum wire_kind kind, const struct value_view *v,
+                          idx_t row)
 {
     int64_t i = 0;
     double d = 0;
@@ -188,36 +191,113 @@ static void add_fixed(struct buf *out, enum wire_kind kind, const struct value_v
     buf_add(out, &i, sizeof i);
 }
 
-static void add_text(struct buf *out, enum wire_kind kind, const struct value_view *v, idx_t row)
+/* Columns that DuckDB keeps as the wire has them are copied whole, unless a null is among them. */
+static bool add_fixed(struct encode_column *c, enum wire_kind kind, const struct value_view *v,
+                      idx_t from, idx_t count, bool nulls)
 {
-    if (value_is_null(v, row))
-        return;
-    if (v->type->id == DUCKDB_TYPE_VARCHAR)
-        buf_add_str(out, value_string(v, row));
-    else if (kind == WIRE_STR)
-        value_write_text(out, v, row);
-    else
-        value_write_json(out, v, row);
+    bool same = v->type->id == DUCKDB_TYPE_BIGINT || v->type->id == DUCKDB_TYPE_UBIGINT ||
+                v->type->id == DUCKDB_TYPE_DOUBLE;
+    if (same && !nulls) {
+        buf_add(&c->fixed, (const char *)v->data + from * 8, count * 8);
+        return buf_ok(&c->fixed);
+    }
+    for (idx_t i = from; i < from + count; i++)
+        add_fixed_row(&c->fixed, kind, v, i);
+    return buf_ok(&c->fixed);
 }
 
-/* One bit a row; returns whether there is a null at all. */
-static bool add_validity(struct buf *out, const struct value_view *v, idx_t from, idx_t count)
+/* The next row at or after *row that is not null, as bits of `present`; false after the last. */
+static bool next_present(const uint64_t *present, idx_t count, idx_t *row)
 {
-    bool any = false;
-    for (idx_t i = 0; i < count; i += 8) {
-        unsigned bits = 0;
-        for (idx_t k = 0; k < 8 && i + k < count; k++)
-            bits |= (unsigned)!value_is_null(v, from + i + k) << k;
-        any |= bits != (count - i >= 8 ? 0xFFu : (1u << (count - i)) - 1);
-        buf_add_char(out, (char)bits);
+    for (idx_t i = *row; i < count; i = (i | 63) + 1) {
+        uint64_t word = present[i >> 6] >> (i & 63);
+        if (word != 0) {
+            *row = i + (idx_t)__builtin_ctzll(word);
+            return true;
+        }
     }
-    return any;
+    return false;
+}
+
+static size_t strings_length(const struct value_view *v, idx_t from, idx_t count,
+                             const uint64_t *present)
+{
+    size_t total = 0;
+    for (idx_t row = 0; next_present(present, count, &row); row++)
+        total += value_string(v, from + row).len;
+    return total;
+}
+
+/* Texts: one look for the length, one to copy.  Rows between two texts have the same offset. */
+static bool add_strings(struct encode_column *c, const struct value_view *v, idx_t from,
+                        idx_t count, const uint64_t *present, size_t max_bytes)
+{
+    size_t total = strings_length(v, from, count, present);
+    if (total > max_bytes || !buf_reserve(&c->text, total) ||
+        !buf_reserve(&c->offsets, (count + 1) * sizeof(uint32_t)))
+        return false;
+    char *to = c->text.data;
+    uint32_t *offsets = (uint32_t *)(void *)c->offsets.data, at = 0;
+    idx_t done = 0;
+    for (idx_t row = 0; next_present(present, count, &row); row++) {
+        struct str text = value_string(v, from + row);
+        for (; done <= row; done++)
+            offsets[done] = at;
+        if (text.len > 0)
+            memcpy(to + at, text.ptr, text.len);
+        at += (uint32_t)text.len;
+    }
+    for (; done <= count; done++)
+        offsets[done] = at;
+    c->text.len = at;
+    c->offsets.len = (count + 1) * sizeof(uint32_t);
+    return true;
+}
+
+/* Values that are written as text or JSON. */
+static bool add_written(struct encode_column *c, enum wire_kind kind, const struct value_view *v,
+                        idx_t from, idx_t count, size_t max_bytes)
+{
+    for (idx_t i = from; i < from + count && c->text.len <= max_bytes; i++) {
+        uint32_t offset = (uint32_t)c->text.len;
+        buf_add(&c->offsets, &offset, sizeof offset);
+        if (value_is_null(v, i))
+            continue;
+        if (kind == WIRE_STR)
+            value_write_text(&c->text, v, i);
+        else
+            value_write_json(&c->text, v, i);
+    }
+    uint32_t end = (uint32_t)c->text.len;
+    buf_add(&c->offsets, &end, sizeof end);
+    return buf_ok(&c->text) && buf_ok(&c->offsets) && c->text.len <= max_bytes;
+}
+
+/* One bit a row, 1 = present, from bit 0 on; the bits past `count` are 0.  Returns the nulls. */
+static idx_t take_present(const struct value_view *v, idx_t from, idx_t count, uint64_t *present)
+{
+    idx_t words = (count + 63) / 64, nulls = count;
+    bool all_null = v->type->id == DUCKDB_TYPE_SQLNULL;
+    for (idx_t i = 0; i < words; i++) {
+        uint64_t word = all_null ? 0 : UINT64_MAX;
+        idx_t at = from + i * 64, left = count - i * 64;
+        if (v->validity && !all_null) {
+            word = v->validity[at >> 6] >> (at & 63);
+            if ((at & 63) != 0 && left > 64 - (at & 63))
+                word |= v->validity[(at >> 6) + 1] << (64 - (at & 63));
+        }
+        if (left < 64)
+            word &= (UINT64_C(1) << left) - 1;
+        present[i] = word;
+        nulls -= (idx_t)__builtin_popcountll(word);
+    }
+    return nulls;
 }
 
 static void buffers_begin(struct encode_column *c, size_t max_bytes)
 {
     struct buf *all[] = {&c->fixed, &c->text, &c->offsets, &c->validity};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
         buf_clear(all[i]);
         if (all[i]->max < max_bytes)
             all[i]->max = max_bytes;
@@ -228,29 +308,31 @@ static void buffers_begin(struct encode_column *c, size_t max_bytes)
 static bool encode_column(struct encode_column *c, const struct value_view *v, idx_t from,
                           idx_t count, size_t max_bytes, struct wire_column *out)
 {
+    bool fits;
+    uint64_t present[ROWS_MAX / 64];
+    buffers_begin(c, max_bytes);
+    idx_t nulls = take_present(v, from, count, present);
+    if (nulls == count) {
+        *out = (struct wire_column){.kind = WIRE_BOOL, .all_null = true};
+        return true;
+    }
     enum wire_kind kind = kind_of(v, from, count);
     bool has_text = kind == WIRE_STR || kind == WIRE_RAW;
-    buffers_begin(c, max_bytes);
-    for (idx_t i = from; i < from + count && c->text.len <= max_bytes; i++) {
-        if (!has_text) {
-            add_fixed(&c->fixed, kind, v, i);
-            continue;
-        }
-        uint32_t offset = (uint32_t)c->text.len;
-        buf_add(&c->offsets, &offset, sizeof offset);
-        add_text(&c->text, kind, v, i);
-    }
-    uint32_t end = (uint32_t)c->text.len;
-    buf_add(&c->offsets, &end, sizeof end);
-    bool nulls = add_validity(&c->validity, v, from, count);
+    if (!has_text)
+        fits = add_fixed(c, kind, v, from, count, nulls > 0);
+    else if (v->type->id == DUCKDB_TYPE_VARCHAR)
+        fits = add_strings(c, v, from, count, present, max_bytes);
+    else
+        fits = add_written(c, kind, v, from, count, max_bytes);
+    if (nulls > 0)
+        buf_add(&c->validity, present, (count + 7) / 8);
     *out = (struct wire_column){
         .kind = kind,
-        .validity = nulls ? (const uint8_t *)c->validity.data : NULL,
+        .validity = nulls > 0 ? (const uint8_t *)c->validity.data : NULL,
         .data = buf_str(has_text ? &c->text : &c->fixed).ptr,
         .offsets = has_text ? (const uint32_t *)(const void *)c->offsets.data : NULL,
     };
-    return buf_ok(&c->fixed) && buf_ok(&c->text) && buf_ok(&c->offsets) && buf_ok(&c->validity) &&
-           c->text.len <= max_bytes;
+    return fits && buf_ok(&c->validity);
 }
 
 enum err_code encoder_rows(struct encoder *n, idx_t from, idx_t count, size_t max_bytes,

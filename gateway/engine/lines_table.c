@@ -150,7 +150,7 @@ static void init_lines(duckdb_init_info info)
     add_time(sh);
     if (make_plan(sh, &e) != ERR_OK) {
         shared_free(sh);
-        scan_fail(s, &e);
+        table_scan_fail(s, &e);
         duckdb_init_set_error(info, e.msg);
         return;
     }
@@ -315,7 +315,7 @@ static void run_lines(duckdb_function_info info, duckdb_data_chunk output)
     struct scan_local *l = duckdb_function_get_local_init_data(info);
     struct err e = {0};
     if (scan_chunk(sh, l, output, &e) != ERR_OK) {
-        scan_fail(sh->scan, &e);
+        table_scan_fail(sh->scan, &e);
         duckdb_function_set_error(info, e.msg);
     }
 }

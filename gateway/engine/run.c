@@ -279,7 +279,7 @@ static enum err_code explain_failure(struct run *r, enum err_code rc, struct err
 {
     enum err_code verdict = watch_verdict(&r->watch, e);
     for (size_t i = 0; i < r->scan_count && verdict == ERR_OK; i++)
-        verdict = scan_error(r->scans[i], e);
+        verdict = table_scan_error(r->scans[i], e);
     if (verdict == ERR_OK && rc == ERR_NOMEM)
         return err_wrap(e, "the query needs more memory than it may have");
     return verdict == ERR_OK ? rc : verdict;

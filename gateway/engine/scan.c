@@ -119,7 +119,7 @@ void scan_counts(const struct scan *s, uint64_t *rows, uint64_t *bytes)
     *bytes += atomic_load(&s->bytes);
 }
 
-enum err_code scan_error(struct scan *s, struct err *e)
+enum err_code table_scan_error(struct scan *s, struct err *e)
 {
     LOCK_SCOPE(&s->error_lock);
     if (s->error.code != ERR_OK && e)
@@ -127,7 +127,7 @@ enum err_code scan_error(struct scan *s, struct err *e)
     return s->error.code;
 }
 
-void scan_fail(struct scan *s, const struct err *e)
+void table_scan_fail(struct scan *s, const struct err *e)
 {
     LOCK_SCOPE(&s->error_lock);
     if (s->error.code == ERR_OK)

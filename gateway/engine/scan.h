@@ -4,7 +4,7 @@
  * become rows.  The argument is the id of an open scan, random and known to its run alone, so no
  * SQL text can name a file.  Rows come in the order of files and lines when one thread scans.
  * A scan is opened by its run, and closed after the run's last statement is destroyed.
- * Errors while scanning stand in scan_error: IO (the mount refused), CORRUPT (a line that is none, or
+ * Errors while scanning stand in table_scan_error: IO (the mount refused), CORRUPT (a line that is none, or
  * a value that does not fit the stream's type), TOOBIG (a line past SCAN_LINE_MAX), CANCELLED.
  */
 #ifndef WEIR_GATEWAY_ENGINE_SCAN_H
@@ -31,6 +31,6 @@ void scan_close(struct scan *s); /* NULL is fine */
 uint64_t scan_id(const struct scan *s);
 void scan_counts(const struct scan *s, uint64_t *rows, uint64_t *bytes); /* adds to both */
 /* The first error of the scan, ERR_OK when there is none; *e as by other functions. */
-enum err_code scan_error(struct scan *s, struct err *e);
+enum err_code table_scan_error(struct scan *s, struct err *e);
 
 #endif

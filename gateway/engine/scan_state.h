@@ -27,7 +27,7 @@ struct scan {
 };
 
 struct scan *scan_find(struct scan_registry *r, uint64_t id); /* NULL: none is open */
-void scan_fail(struct scan *s, const struct err *e);          /* the first error stays */
+void table_scan_fail(struct scan *s, const struct err *e);          /* the first error stays */
 
 /* Make weir_lines known to the database. */
 enum err_code lines_table_register(duckdb_connection con, struct scan_registry *r, struct err *e);

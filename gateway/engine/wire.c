@@ -39,14 +39,25 @@ static void add_padded(struct buf *out, const void *p, size_t n)
     buf_add(out, zeros, pad8(n) - n);
 }
 
-static void column_encode(const struct wire_column *c, uint32_t rows, struct buf *out)
+enum { NULLS_NONE, NULLS_SOME, NULLS_ALL };
+
+static void header_encode(struct buf *out, enum wire_kind kind, uint32_t nulls, size_t data_len)
 {
     char head[COLUMN_HEADER_LEN];
-    size_t data_len = kind_has_offsets(c->kind) ? c->offsets[rows] : rows * kind_width(c->kind);
-    put_u32(head, c->kind);
-    put_u32(head + 4, c->validity != NULL);
+    put_u32(head, kind);
+    put_u32(head + 4, nulls);
     put_u64(head + 8, data_len);
     buf_add(out, head, sizeof head);
+}
+
+static void column_encode(const struct wire_column *c, uint32_t rows, struct buf *out)
+{
+    if (c->all_null) {
+        header_encode(out, c->kind, NULLS_ALL, 0);
+        return;
+    }
+    size_t data_len = kind_has_offsets(c->kind) ? c->offsets[rows] : rows * kind_width(c->kind);
+    header_encode(out, c->kind, c->validity ? NULLS_SOME : NULLS_NONE, data_len);
     if (c->validity)
         add_padded(out, c->validity, ((size_t)rows + 7) / 8);
     if (kind_has_offsets(c->kind))
@@ -95,30 +106,42 @@ static bool offsets_rise(const uint32_t *offsets, uint32_t rows, size_t data_len
     return true;
 }
 
-/* The reason why the column is wrong, or NULL. */
-static const char *column_decode(struct reader *r, uint32_t rows, struct wire_column *c)
+/* The values and their validity, after the header. */
+static const char *values_decode(struct reader *r, uint32_t rows, uint32_t nulls, uint64_t data_len,
+                                 struct wire_column *c)
 {
-    const char *head = take(r, COLUMN_HEADER_LEN);
-    if (!head)
-        return "header is cut off";
-    uint32_t kind = get_u32(head), has_nulls = get_u32(head + 4);
-    uint64_t data_len = get_u64(head + 8);
-    if (kind < WIRE_BOOL || kind > WIRE_RAW || has_nulls > 1)
-        return "unknown kind";
-    *c = (struct wire_column){.kind = (enum wire_kind)kind};
-    if (has_nulls && !(c->validity = (const uint8_t *)take(r, ((size_t)rows + 7) / 8)))
+    if (nulls == NULLS_SOME && !(c->validity = (const uint8_t *)take(r, ((size_t)rows + 7) / 8)))
         return "validity is cut off";
-    if (kind_has_offsets(kind)) {
+    if (kind_has_offsets(c->kind)) {
         c->offsets = (const uint32_t *)(const void *)take(r, ((size_t)rows + 1) * 4);
         if (!c->offsets)
             return "offsets are cut off";
         if (!offsets_rise(c->offsets, rows, data_len))
             return "offsets do not rise to the length";
-    } else if (data_len != (uint64_t)rows * kind_width(kind)) {
+    } else if (data_len != (uint64_t)rows * kind_width(c->kind)) {
         return "length is not that of the rows";
     }
     c->data = take(r, data_len);
     return c->data ? NULL : "data is cut off";
+}
+
+/* The reason why the column is wrong, or NULL.  `zeros` has `rows` bytes. */
+static const char *column_decode(struct reader *r, uint32_t rows, const uint8_t *zeros,
+                                 struct wire_column *c)
+{
+    const char *head = take(r, COLUMN_HEADER_LEN);
+    if (!head)
+        return "header is cut off";
+    uint32_t kind = get_u32(head), nulls = get_u32(head + 4);
+    uint64_t data_len = get_u64(head + 8);
+    if (kind < WIRE_BOOL || kind > WIRE_RAW || nulls > NULLS_ALL)
+        return "unknown kind";
+    *c = (struct wire_column){.kind = (enum wire_kind)kind};
+    if (nulls != NULLS_ALL)
+        return values_decode(r, rows, nulls, data_len, c);
+    *c =
+        (struct wire_column){.kind = WIRE_BOOL, .validity = zeros, .data = zeros, .all_null = true};
+    return data_len == 0 ? NULL : "nulls have data";
 }
 
 enum err_code wire_batch_decode(struct str body, struct arena *a, struct wire_batch *out,
@@ -131,13 +154,15 @@ enum err_code wire_batch_decode(struct str body, struct arena *a, struct wire_ba
     if (!head)
         return err_set(e, ERR_CORRUPT, "batch of %zu bytes has no header", body.len);
     struct wire_batch b = {.rows = get_u32(head), .columns = get_u32(head + 4)};
-    if (b.columns == 0 || b.columns > r.left / COLUMN_HEADER_LEN)
-        return err_set(e, ERR_CORRUPT, "batch cannot hold %u columns", b.columns);
+    if (b.rows > WIRE_ROWS_MAX || b.columns == 0 || b.columns > r.left / COLUMN_HEADER_LEN)
+        return err_set(e, ERR_CORRUPT, "batch cannot hold %u rows of %u columns", b.rows,
+                       b.columns);
+    const uint8_t *zeros = arena_zalloc(a, (size_t)b.rows + 1);
     b.column = arena_alloc(a, b.columns * sizeof *b.column);
-    if (!b.column)
+    if (!b.column || !zeros)
         return err_set(e, ERR_NOMEM, "no memory for a batch of %u columns", b.columns);
     for (uint32_t i = 0; i < b.columns; i++) {
-        const char *why = column_decode(&r, b.rows, &b.column[i]);
+        const char *why = column_decode(&r, b.rows, zeros, &b.column[i]);
         if (why)
             return err_set(e, ERR_CORRUPT, "batch column %u: %s", i, why);
     }

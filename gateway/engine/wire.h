@@ -17,19 +17,21 @@
  *                  "start_us":a, "end_us":b}],                     rows in [a, b); 0 = no bound
  *       "macros":[…reserved…],
  *       "limit_rows": n,          more rows are an error, 0 = none
- *       "memory_bytes": m, "timeout_ms": t}
+ *       "memory_bytes": m,        reserved: one limit holds for all queries of an engine together
+ *       "timeout_ms": t}          from the arrival of the request, waiting for a slot included
  * The engine makes one temporary view a table and runs the tree over them.
  *
  * BATCH, little-endian, the Arrow layout of each column with a header in place of Flatbuffers:
  *   u32 rows, u32 columns, then per column, each piece padded to 8 bytes:
- *     u32 kind (enum wire_kind), u32 has_nulls, u64 data_len,
- *     validity bitmap (has_nulls: (rows+7)/8 bytes, bit 1 = present, LSB first),
+ *     u32 kind (enum wire_kind), u32 nulls (0 none, 1 some, 2 all), u64 data_len,
+ *     when all are null nothing more, and data_len is 0; else
+ *     validity bitmap (some: (rows+7)/8 bytes, bit 1 = present, LSB first),
  *     WIRE_STR, WIRE_RAW: u32 offsets[rows+1], then data_len bytes;
  *     WIRE_BOOL: rows bytes;  WIRE_I64, WIRE_U64, WIRE_F64: 8 * rows bytes.
  * WIRE_RAW holds JSON text to be copied into the reply: nested values, integers past 64 bits and
  * decimals.  Times become WIRE_STR as `2023-01-15T14:00:00[.ffffff]` without a zone.
  * The kind of a column may change from batch to batch (128-bit integers that fit are WIRE_I64).
- * The data of a null is zero, or empty.
+ * The data of a null is zero, or empty.  A batch has at most WIRE_ROWS_MAX rows.
  */
 #ifndef WEIR_GATEWAY_ENGINE_WIRE_H
 #define WEIR_GATEWAY_ENGINE_WIRE_H
@@ -49,6 +51,7 @@ enum wire_message {
     WIRE_ERROR = 99
 };
 #define WIRE_BODY_MAX (64u << 20)
+#define WIRE_ROWS_MAX 65536u
 
 enum wire_kind { WIRE_BOOL = 1, WIRE_I64, WIRE_U64, WIRE_F64, WIRE_STR, WIRE_RAW };
 
@@ -57,6 +60,8 @@ struct wire_column {
     const uint8_t *validity; /* NULL: no nulls */
     const void *data;        /* array of the kind; for STR and RAW the bytes */
     const uint32_t *offsets; /* STR, RAW */
+    bool all_null;           /* to encode: the other members are not looked at, but for kind;
+                                decoded: a column of kind BOOL whose values are null */
 };
 struct wire_batch {
     uint32_t rows, columns;
