@@ -219,6 +219,35 @@ static void long_values_come_back_whole(void **state)
     buf_done(&want);
 }
 
+/* Rows of about 700 KB, so that a chunk is sent in many pieces that begin at any row. */
+static void nulls_keep_their_place_when_a_chunk_is_cut(void **state)
+{
+    (void)state;
+    enum { ROWS = 90 };
+    struct engine_answer a;
+    assert_int_equal(
+        engine_ask(&fixture,
+                   "select case when range % 3 = 0 then range end, case when range % 5 = 0 then "
+                   "repeat(chr(97 + (range % 26)::int), 700000) end from range(90)",
+                   "[]", "", &a),
+        ERR_OK);
+    assert_true(a.batch_count > 2);
+    struct str rest = buf_str(&a.rows), line, number, text;
+    for (int i = 0; i < ROWS; i++) {
+        char want[16] = "NULL";
+        if (i % 3 == 0)
+            snprintf(want, sizeof want, "%d", i);
+        assert_true(str_cut(rest, '\n', &line, &rest));
+        assert_true(str_cut(line, '|', &number, &text));
+        assert_true(str_eq(number, str_from(want)));
+        if (i % 5 == 0)
+            assert_true(text.len == 700000 && text.ptr[0] == 'a' + i % 26);
+        else
+            assert_true(str_eq(text, STR("NULL")));
+    }
+    engine_answer_done(&a);
+}
+
 /* `rows` lines with _timestamp = 1000, 1001, ... */
 static void make_rows(const char *name, int rows)
 {
@@ -371,6 +400,7 @@ static void bad_files_fail_the_query_with_their_name(void **state)
         {"{\"_timestamp\":1}\nnot json\n", ERR_CORRUPT},
         {"{\"_timestamp\":1,\"i\":\"text\"}\n", ERR_CORRUPT},
         {"{\"_timestamp\":1,\"b\":3}\n", ERR_CORRUPT},
+        {"{\"_timestamp\":1,\"s\":\"no utf-8: \xff\"}\n", ERR_CORRUPT},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct engine_answer a;
@@ -581,6 +611,7 @@ int main(void)
         cmocka_unit_test(results_have_the_forms_of_the_wire),
         cmocka_unit_test(every_code_point_comes_back_byte_for_byte),
         cmocka_unit_test(long_values_come_back_whole),
+        cmocka_unit_test(nulls_keep_their_place_when_a_chunk_is_cut),
         cmocka_unit_test(the_time_range_is_half_open),
         cmocka_unit_test(large_files_are_read_in_order_and_once),
         cmocka_unit_test(tables_are_joined_and_may_be_empty),

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "base/arena.h"
+#include "base/cleanup.h"
 #include "gateway/engine/wire.h"
 
 enum { BODY_MAX = 1 << 20 };
@@ -21,11 +22,14 @@ static const uint32_t offsets[] = {0, 3, 3, 5};
 static const uint8_t validity[] = {0x5};
 
 static struct wire_column sample_columns[] = {
-    {WIRE_BOOL, NULL, bools, NULL},     {WIRE_I64, validity, ints, NULL},
-    {WIRE_F64, NULL, doubles, NULL},    {WIRE_STR, validity, "abcde", offsets},
-    {WIRE_RAW, NULL, "[1]{}", offsets},
+    {.kind = WIRE_BOOL, .data = bools},
+    {.kind = WIRE_I64, .validity = validity, .data = ints},
+    {.kind = WIRE_F64, .data = doubles},
+    {.kind = WIRE_STR, .validity = validity, .data = "abcde", .offsets = offsets},
+    {.kind = WIRE_RAW, .data = "[1]{}", .offsets = offsets},
+    {.kind = WIRE_STR, .all_null = true},
 };
-static const struct wire_batch sample = {3, 5, sample_columns};
+static const struct wire_batch sample = {3, ARRAY_LEN(sample_columns), sample_columns};
 
 /* The sample as bytes, in exactly as much memory as it needs. */
 static char *encoded(size_t *len)
@@ -57,8 +61,8 @@ static void what_is_encoded_is_decoded(void **state)
     size_t len;
     char *bytes = encoded(&len);
     assert_int_equal(decode(bytes, len, &a, &b), ERR_OK);
-    assert_int_equal(b.rows, 3);
-    assert_int_equal(b.columns, 5);
+    assert_int_equal(b.rows, sample.rows);
+    assert_int_equal(b.columns, ARRAY_LEN(sample_columns));
     assert_memory_equal(b.column[0].data, bools, sizeof bools);
     assert_memory_equal(b.column[1].data, ints, sizeof ints);
     assert_memory_equal(b.column[2].data, doubles, sizeof doubles);
@@ -68,6 +72,8 @@ static void what_is_encoded_is_decoded(void **state)
     assert_true(str_eq(wire_text(&b.column[3], 0), STR("abc")));
     assert_true(str_eq(wire_text(&b.column[3], 1), STR("")));
     assert_true(str_eq(wire_text(&b.column[4], 2), STR("{}")));
+    for (uint32_t row = 0; row < b.rows; row++)
+        assert_true(wire_is_null(&b.column[5], row));
     arena_done(&a);
     free(bytes);
 }
@@ -100,11 +106,11 @@ static void wrong_fields_are_refused(void **state)
         {0, 4},                   /* rows that the columns do not have */
         {0, UINT32_MAX}, {4, 0},  /* no columns */
         {4, UINT32_MAX}, {8, 0},  /* kind */
-        {8, 7},          {12, 2}, /* has_nulls */
+        {8, 7},          {12, 3}, /* nulls */
         {16, 4},                  /* length of the data */
         {20, 1},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct arena a;
         struct wire_batch b;
         size_t len;
@@ -120,8 +126,8 @@ static void offsets_that_leave_the_text_are_refused(void **state)
 {
     (void)state;
     static const uint32_t bad[][4] = {{0, 6, 6, 5}, {0, 3, 2, 5}, {1, 3, 3, 5}, {0, 3, 3, 4}};
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        struct wire_column c = {WIRE_STR, NULL, "abcde", bad[i]};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        struct wire_column c = {.kind = WIRE_STR, .data = "abcde", .offsets = bad[i]};
         struct wire_batch b = {3, 1, &c}, out;
         struct buf body;
         struct arena a;
