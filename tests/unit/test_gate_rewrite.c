@@ -382,27 +382,28 @@ static void explain_is_cut_off_as_a_token(void **state)
 static void every_function_of_the_list_is_there(void **state)
 {
     struct fixture *f = *state;
+    struct buf names; /* one a line, with a line end before the first */
     size_t count, missing = 0;
     const struct gate_function *list = gate_function_list(&count);
+    buf_init(&names, 1u << 20);
+    assert_int_equal(database_ask(f->con,
+                                  "SELECT ? || string_agg(DISTINCT lower(function_name), chr(10)) "
+                                  "|| chr(10) FROM duckdb_functions()",
+                                  STR("\n"), &names, &f->err),
+                     ERR_OK);
     for (size_t i = 0; i < count; i++) {
-        struct buf answer;
-        struct str name = str_from(list[i].engine ? list[i].engine : list[i].name);
+        char line[80];
+        snprintf(line, sizeof line, "\n%s\n", list[i].engine ? list[i].engine : list[i].name);
         if (i > 0)
             assert_true(strcmp(list[i - 1].name, list[i].name) < 0);
         if (list[i].uses & (USE_HISTOGRAM | USE_MATCH_ALL | USE_COALESCE))
             continue;
-        buf_init(&answer, 100);
-        assert_int_equal(database_ask(f->con,
-                                      "SELECT CAST(count(*) AS VARCHAR) FROM duckdb_functions() "
-                                      "WHERE lower(function_name) = ?",
-                                      name, &answer, &f->err),
-                         ERR_OK);
-        if (strcmp(answer.data, "0") == 0) {
+        if (!strstr(names.data, line)) {
             print_error("%s is not there\n", list[i].name);
             missing++;
         }
-        buf_done(&answer);
     }
+    buf_done(&names);
     assert_int_equal(missing, 0);
     assert_ptr_equal(gate_function_find(STR("Str_MATCH")), gate_function_find(STR("str_match")));
     assert_null(gate_function_find(STR("")));
