@@ -414,6 +414,27 @@ static enum err_code invalid_by_yajl(const struct parse *p, size_t end, size_t s
     return ERR_INVALID;
 }
 
+/* yajl takes \f and \v for white space, and does not mind a string that begins after the document
+ * and never ends.  The offset of the first such byte, or the length. */
+static size_t find_what_yajl_takes(struct str s)
+{
+    size_t quote = s.len;
+    bool inside = false;
+
+    for (size_t i = 0; i < s.len; i++) {
+        char c = s.ptr[i];
+        if (c == '"') {
+            inside = !inside;
+            quote = i;
+        } else if (inside && c == '\\') {
+            i++;
+        } else if (!inside && (c == '\f' || c == '\v')) {
+            return i;
+        }
+    }
+    return inside ? quote : s.len;
+}
+
 static enum err_code run_yajl(struct parse *p, size_t skipped, struct err *e)
 {
     yajl_handle h __attribute__((cleanup(free_yajl))) = yajl_alloc(&CALLBACKS, NULL, p);
@@ -445,6 +466,7 @@ enum err_code json_parse(struct str text, struct arena *a, struct json **out, st
     bad = find_half_surrogate(text);
     if (bad < text.len)
         return invalid(e, bad, "half a surrogate pair");
+    bad = find_what_yajl_takes(text);
     struct str body = {text.ptr + skipped, text.len - skipped};
     struct parse p = {.arena = a, .text = arena_copy(a, body)};
     if (!p.text.ptr)
@@ -453,6 +475,8 @@ enum err_code json_parse(struct str text, struct arena *a, struct json **out, st
     enum err_code rc = run_yajl(&p, skipped, e);
     if (rc)
         return rc;
+    if (bad < text.len)
+        return invalid(e, bad, text.ptr[bad] == '"' ? "a string without an end" : "no white space");
     if (!p.root)
         return invalid(e, text.len, "empty document");
     *out = p.root;
