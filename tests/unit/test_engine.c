@@ -154,6 +154,73 @@ static void results_have_the_forms_of_the_wire(void **state)
     expect_error("select '0101'::bit", "[]", "", ERR_INVALID, 20007);
 }
 
+static void functions_answer_as_the_api_says(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *expressions, *row;
+    } cases[] = {
+        {"str_match('abC', 'bC'), str_match('abC', 'bc'), str_match(NULL, 'x'), str_match(123, "
+         "'2')",
+         "true|false|NULL|true"},
+        {"str_match_ignore_case('ÄbC', 'äBc'), match_field('ab', 'b')", "true|true"},
+        {"re_match('abc', 'b.'), re_not_match('abc', 'b.'), re_match(NULL, 'x')",
+         "true|false|NULL"},
+        {"regexp_like('ABC', 'b', 'i'), regexp_like('ABC', 'b')", "true|false"},
+        {"regexp_match('abc123', '([a-z]+)(\\d+)'), regexp_match('abc', 'b')",
+         "[\"abc\",\"123\"]|[\"b\"]"},
+        {"regexp_match('a(b', '\\((b)'), regexp_match('k', '(?:k)'), regexp_match('a', 'x')",
+         "[\"b\"]|[\"k\"]|NULL"},
+        {"fuzzy_match('conection refused', 'connection', 1), fuzzy_match('foo', 'connection', 1)",
+         "true|false"},
+        {"string_to_array_v2('a,b]c-d^e', ',]-^')", "[\"a\",\"b\",\"c\",\"d\",\"e\"]"},
+        {"weir_match_words('Connection refused', 'REFUSED connection')", "true"},
+        {"weir_match_words('Connection', 'connect'), weir_match_words(NULL, 'a')", "false|NULL"},
+        {"weir_histogram(1609459261000000, 60000000), weir_histogram(-1, 60000000)",
+         "2021-01-01T00:01:00|1969-12-31T23:59:00"},
+        {"weir_histogram(timestamp '2021-01-01 00:07:00', 300000000), weir_histogram(NULL, 1)",
+         "2021-01-01T00:05:00|NULL"},
+        {"to_timestamp_micros(1609459200000000), to_timestamp_seconds(1609459200)",
+         "2021-01-01T00:00:00|2021-01-01T00:00:00"},
+        {"cast_to_timestamp('2021-01-01T08:00:00+08:00'), cast_to_timestamp(date '2021-01-01')",
+         "1609459200000000|1609459200000000"},
+        {"cast_to_timestamp(now() - interval '1 hour') > 1600000000000000", "true"},
+        {"date_format(1609459200000000, '%Y-%m-%d', ''), date_format(NULL, '%H', '')",
+         "2021-01-01|NULL"},
+        {"date_format(1609459200000000, '%H:%M', '+08:00'), date_format(1609459200000000, '%dT%H', "
+         "'-08:00'), date_format(1609459200000000, '%H', 'Asia/Shanghai')",
+         "08:00|31T16|08"},
+        {"time_range(1609459200000000, '2021-01-01', '2021-01-02'), time_range(1609459200000000, "
+         "'2020-01-01T00:00:00Z', '2021-01-01')",
+         "true|false"},
+        {"date_bin(interval '5 minutes', 1609459861000000)", "2021-01-01T00:10:00"},
+        {"approx_distinct(x), approx_median(x) from (values (1), (1), (1)) t(x)", "1|1"},
+        {"cast_to_arr('[1,\"a\",true]'), cast_to_arr('no'), to_array_string([1, 2])",
+         "[\"1\",\"a\",\"true\"]|NULL|[1,2]"},
+        {"arrsort('[12, 345, 23]'), arrsort('[\"b\",\"a\"]'), arrsort('[]'), arrsort('x')",
+         "[12,23,345]|[\"a\",\"b\"]|NULL|NULL"},
+        {"arr_descending('[1.9,34.5]'), arrjoin('[\"a\",1,true]', ','), arrcount('[1,2]')",
+         "[34.5,1.9]|a,1,true|2"},
+        {"arrindex('[12,345,23]', 1), arrindex('[1,2,3]', 0, 1), arrindex('[1]', 7, 9)",
+         "[345]|[1,2]|[]"},
+        {"arrzip('[1,2]', '[\"a\",\"b\",\"c\"]', '-'), arrzip('[]', '[1]', ',')",
+         "[\"1-a\",\"2-b\"]|NULL"},
+        {"spath('{\"a\":{\"b\":[5]}}', 'a.b.0'), spath('{\"a\":[1,2]}', 'a'), spath('x', 'y')",
+         "5|[1,2]|NULL"},
+        {"json_get_str('{\"a\":{\"b\":\"c\"}}', 'a', 'b'), json_get_int('{\"a\":[1,2]}', 'a', 1)",
+         "c|2"},
+        {"json_get_json('{\"a\":{\"b\":1}}', 'a'), json_get('{\"a/b\":\"z\"}', 'a/b'), "
+         "json_length('[1]')",
+         "{\"b\":1}|z|1"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char sql[512], row[256];
+        snprintf(sql, sizeof sql, "select %s", cases[i].expressions);
+        snprintf(row, sizeof row, "%s\n", cases[i].row);
+        expect_rows(sql, "[]", row);
+    }
+}
+
 /* One string with every code point of some planes, as JSON and plain. */
 static void add_code_points(struct buf *json, struct buf *plain, uint32_t from, uint32_t to)
 {
@@ -609,6 +676,7 @@ int main(void)
         cmocka_unit_test(the_engine_says_who_it_is),
         cmocka_unit_test(values_come_in_the_types_of_the_stream),
         cmocka_unit_test(results_have_the_forms_of_the_wire),
+        cmocka_unit_test(functions_answer_as_the_api_says),
         cmocka_unit_test(every_code_point_comes_back_byte_for_byte),
         cmocka_unit_test(long_values_come_back_whole),
         cmocka_unit_test(nulls_keep_their_place_when_a_chunk_is_cut),
