@@ -1,9 +1,9 @@
 /* gateway/engine/database.h - the engine's one in-memory database, behind the second wall.
  *
- * The wall: no file but below the mount and the staging folder, no network, no extension, no setting
- * changed after opening.  The gate of the gateway is the first wall and does not rely on this one.
- * Connections are made per query; their temporary views vanish with them.
- * Thread safety: any thread.
+ * The wall: no file but below the mount and the staging folder, no network, no extension, no
+ * setting changed after opening.  The gate of the gateway is the first wall and does not rely on
+ * this one. Connections are made per query; their temporary views vanish with them. Thread safety:
+ * any thread.
  */
 #ifndef WEIR_GATEWAY_ENGINE_DATABASE_H
 #define WEIR_GATEWAY_ENGINE_DATABASE_H
@@ -12,7 +12,7 @@
 
 #include "gateway/engine/engine.h"
 #include "gateway/engine/reason.h"
-#include "gateway/engine/scan.h"
+#include "gateway/engine/table_scan.h"
 
 struct database {
     duckdb_database db;
@@ -27,7 +27,8 @@ enum err_code database_connect(struct database *d, duckdb_connection *out, struc
 
 /* Run SQL of our own whose rows are of no interest. */
 enum err_code database_do(duckdb_connection con, const char *sql, struct err *e);
-/* One text from one text: `sql` has one parameter and gives one row of one VARCHAR.  NULL gives NOTFOUND. */
+/* One text from one text: `sql` has one parameter and gives one row of one VARCHAR.  NULL gives
+ * NOTFOUND. */
 enum err_code database_ask(duckdb_connection con, const char *sql, struct str parameter,
                            struct buf *answer, struct err *e);
 

@@ -9,7 +9,7 @@
 #include "base/cleanup.h"
 #include "gateway/engine/chunk_writer.h"
 #include "gateway/engine/convert.h"
-#include "gateway/engine/scan_state.h"
+#include "gateway/engine/table_scan_state.h"
 
 #define UNIT_BYTES (4u << 20)
 #define CHUNK_TEXT_MAX (4u << 20) /* a chunk is given on when its texts are as large */
@@ -26,7 +26,7 @@ struct scan_field {
 
 /* One execution of weir_lines, shared by its threads. */
 struct scan_shared {
-    struct scan *scan;
+    struct table_scan *scan;
     struct line_plan *plan;
     struct scan_field *fields; /* as the plan's */
     size_t field_count, output_count;
@@ -72,7 +72,7 @@ static void bind_lines(duckdb_bind_info info)
 {
     struct scan_registry *r = duckdb_bind_get_extra_info(info);
     duckdb_value argument = duckdb_bind_get_parameter(info, 0);
-    struct scan *s = scan_find(r, duckdb_get_uint64(argument));
+    struct table_scan *s = table_scan_find(r, duckdb_get_uint64(argument));
     duckdb_destroy_value(&argument);
     if (!s) {
         duckdb_bind_set_error(info, "weir_lines: no such table is open");
@@ -136,7 +136,7 @@ static enum err_code make_plan(struct scan_shared *sh, struct err *e)
 
 static void init_lines(duckdb_init_info info)
 {
-    struct scan *s = duckdb_init_get_bind_data(info);
+    struct table_scan *s = duckdb_init_get_bind_data(info);
     struct scan_shared *sh = calloc(1, sizeof *sh);
     struct err e = {0};
     if (!sh || !(sh->fields = calloc(duckdb_init_get_column_count(info) + 1, sizeof *sh->fields))) {
@@ -200,7 +200,7 @@ static bool take_unit(struct scan_shared *sh, const struct unit_file **f, uint64
                       uint64_t *end)
 {
     LOCK_SCOPE(&sh->unit_lock);
-    const struct scan *s = sh->scan;
+    const struct table_scan *s = sh->scan;
     while (sh->next_file < s->file_count && sh->next_offset >= s->files[sh->next_file].size_bytes) {
         sh->next_file++;
         sh->next_offset = 0;

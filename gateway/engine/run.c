@@ -16,7 +16,7 @@ struct run {
     const struct run_request *request;
     duckdb_connection con;
     struct watch_entry watch;
-    struct scan *scans[RUN_TABLES_MAX];
+    struct table_scan *scans[RUN_TABLES_MAX];
     size_t scan_count;
     struct buf sql;
     struct encoder encoder;
@@ -70,9 +70,10 @@ static void add_range(struct buf *sql, const struct run_table *t)
         buf_printf(sql, " AND _timestamp < %lld", (long long)t->end_us);
 }
 
-static void add_lines(struct buf *sql, const struct scan *s)
+static void add_lines(struct buf *sql, const struct table_scan *s)
 {
-    buf_printf(sql, "SELECT * FROM weir_lines(%llu::UBIGINT)", (unsigned long long)scan_id(s));
+    buf_printf(sql, "SELECT * FROM weir_lines(%llu::UBIGINT)",
+               (unsigned long long)table_scan_id(s));
 }
 
 /* Parquet files know only the fields that they have, in the types of their time: an empty branch
@@ -92,7 +93,7 @@ static void add_parquet(struct buf *sql, const struct run_table *t)
     add_range(sql, t);
 }
 
-static enum err_code make_view(struct run *r, const struct run_table *t, const struct scan *s,
+static enum err_code make_view(struct run *r, const struct run_table *t, const struct table_scan *s,
                                struct err *e)
 {
     buf_clear(&r->sql);
@@ -114,9 +115,9 @@ static enum err_code open_tables(struct run *r, struct err *e)
 {
     for (size_t i = 0; i < r->request->table_count; i++) {
         const struct run_table *t = &r->request->tables[i];
-        struct scan *s = NULL;
-        enum err_code rc = scan_open(r->ctx->db->scans, t, r->ctx->db->config->mount_dir,
-                                     &r->watch.cancelled, &s, e);
+        struct table_scan *s = NULL;
+        enum err_code rc = table_scan_open(r->ctx->db->scans, t, r->ctx->db->config->mount_dir,
+                                           &r->watch.cancelled, &s, e);
         if (rc != ERR_OK)
             return rc;
         r->scans[r->scan_count++] = s;
@@ -232,7 +233,7 @@ static enum err_code send_end(struct run *r, uint64_t started_ns, struct err *e)
 {
     uint64_t scan_rows = 0, scan_bytes = 0;
     for (size_t i = 0; i < r->scan_count; i++)
-        scan_counts(r->scans[i], &scan_rows, &scan_bytes);
+        table_scan_counts(r->scans[i], &scan_rows, &scan_bytes);
     char body[160];
     int n = snprintf(body, sizeof body,
                      "{\"rows\":%llu,\"took_us\":%llu,\"scan_rows\":%llu,\"scan_bytes\":%llu}",
@@ -305,7 +306,7 @@ enum err_code run_answer(const struct run_context *ctx, const struct run_request
         rc = explain_failure(&r, rc, e);
     duckdb_disconnect(&r.con);
     for (size_t i = 0; i < r.scan_count; i++)
-        scan_close(r.scans[i]);
+        table_scan_close(r.scans[i]);
     buf_done(&r.sql);
     return rc;
 }

@@ -1,19 +1,20 @@
-/* gateway/engine/scan_state.h - what scan.c keeps and lines_table.c reads.  For these two alone. */
-#ifndef WEIR_GATEWAY_ENGINE_SCAN_STATE_H
-#define WEIR_GATEWAY_ENGINE_SCAN_STATE_H
+/* gateway/engine/table_scan_state.h - what table_scan.c keeps and lines_table.c reads.  For these
+ * two alone. */
+#ifndef WEIR_GATEWAY_ENGINE_TABLE_SCAN_STATE_H
+#define WEIR_GATEWAY_ENGINE_TABLE_SCAN_STATE_H
 
 #include <pthread.h>
 
 #include "base/hash.h"
-#include "gateway/engine/scan.h"
+#include "gateway/engine/table_scan.h"
 #include "gateway/engine/unit_reader.h"
 
 struct scan_registry {
     pthread_mutex_t lock;
-    struct map scans; /* guarded by lock: id -> struct scan */
+    struct map scans; /* guarded by lock: id -> struct table_scan */
 };
 
-struct scan {
+struct table_scan {
     struct scan_registry *registry;
     uint64_t id;
     const struct run_table *table; /* of the run's arena */
@@ -26,8 +27,8 @@ struct scan {
     struct err error; /* guarded by error_lock */
 };
 
-struct scan *scan_find(struct scan_registry *r, uint64_t id); /* NULL: none is open */
-void table_scan_fail(struct scan *s, const struct err *e);          /* the first error stays */
+struct table_scan *table_scan_find(struct scan_registry *r, uint64_t id); /* NULL: none is open */
+void table_scan_fail(struct table_scan *s, const struct err *e); /* the first error stays */
 
 /* Make weir_lines known to the database. */
 enum err_code lines_table_register(duckdb_connection con, struct scan_registry *r, struct err *e);

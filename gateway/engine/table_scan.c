@@ -1,4 +1,4 @@
-/* gateway/engine/scan.c - the open scans of all queries. */
+/* gateway/engine/table_scan.c - the open scans of all queries. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -6,7 +6,7 @@
 
 #include "base/cleanup.h"
 #include "base/sys.h"
-#include "gateway/engine/scan_state.h"
+#include "gateway/engine/table_scan_state.h"
 
 #define PATH_TEXT_MAX 4096
 
@@ -38,7 +38,7 @@ static enum err_code file_open(struct unit_file *f, struct str path, const char 
     return ERR_OK;
 }
 
-static enum err_code files_open(struct scan *s, const char *dir, struct err *e)
+static enum err_code files_open(struct table_scan *s, const char *dir, struct err *e)
 {
     const struct run_table *t = s->table;
     s->files = calloc(t->line_count + 1, sizeof *s->files);
@@ -54,7 +54,7 @@ static enum err_code files_open(struct scan *s, const char *dir, struct err *e)
     return ERR_OK;
 }
 
-static enum err_code registry_add(struct scan_registry *r, struct scan *s, struct err *e)
+static enum err_code registry_add(struct scan_registry *r, struct table_scan *s, struct err *e)
 {
     LOCK_SCOPE(&r->lock);
     do {
@@ -66,16 +66,16 @@ static enum err_code registry_add(struct scan_registry *r, struct scan *s, struc
     return ERR_OK;
 }
 
-struct scan *scan_find(struct scan_registry *r, uint64_t id)
+struct table_scan *table_scan_find(struct scan_registry *r, uint64_t id)
 {
     LOCK_SCOPE(&r->lock);
     return map_find(&r->scans, id_key(&id));
 }
 
-enum err_code scan_open(struct scan_registry *r, const struct run_table *t, const char *dir,
-                        const atomic_bool *cancelled, struct scan **out, struct err *e)
+enum err_code table_scan_open(struct scan_registry *r, const struct run_table *t, const char *dir,
+                              const atomic_bool *cancelled, struct table_scan **out, struct err *e)
 {
-    struct scan *s = calloc(1, sizeof *s);
+    struct table_scan *s = calloc(1, sizeof *s);
     if (!s)
         return err_set(e, ERR_NOMEM, "no memory for a scan");
     s->registry = r;
@@ -86,14 +86,14 @@ enum err_code scan_open(struct scan_registry *r, const struct run_table *t, cons
     if (rc == ERR_OK)
         rc = registry_add(r, s, e);
     if (rc != ERR_OK) {
-        scan_close(s);
+        table_scan_close(s);
         return rc;
     }
     *out = s;
     return ERR_OK;
 }
 
-void scan_close(struct scan *s)
+void table_scan_close(struct table_scan *s)
 {
     if (!s)
         return;
@@ -108,18 +108,18 @@ void scan_close(struct scan *s)
     free(s);
 }
 
-uint64_t scan_id(const struct scan *s)
+uint64_t table_scan_id(const struct table_scan *s)
 {
     return s->id;
 }
 
-void scan_counts(const struct scan *s, uint64_t *rows, uint64_t *bytes)
+void table_scan_counts(const struct table_scan *s, uint64_t *rows, uint64_t *bytes)
 {
     *rows += atomic_load(&s->rows);
     *bytes += atomic_load(&s->bytes);
 }
 
-enum err_code table_scan_error(struct scan *s, struct err *e)
+enum err_code table_scan_error(struct table_scan *s, struct err *e)
 {
     LOCK_SCOPE(&s->error_lock);
     if (s->error.code != ERR_OK && e)
@@ -127,7 +127,7 @@ enum err_code table_scan_error(struct scan *s, struct err *e)
     return s->error.code;
 }
 
-void table_scan_fail(struct scan *s, const struct err *e)
+void table_scan_fail(struct table_scan *s, const struct err *e)
 {
     LOCK_SCOPE(&s->error_lock);
     if (s->error.code == ERR_OK)
