@@ -92,6 +92,9 @@ static enum err_code configure(duckdb_config config, const struct engine_config 
         {"allocator_background_threads", "true"},
         {"preserve_insertion_order", "true"},
         {"errors_as_json", "true"},
+        /* As the reference's engine does: 5/2 is 2, and nulls come last ascending, first descending. */
+        {"integer_division", "true"},
+        {"default_null_order", "nulls_last_on_asc_first_on_desc"},
         {"autoinstall_known_extensions", "false"},
         {"autoload_known_extensions", "false"},
         {"allow_community_extensions", "false"},
