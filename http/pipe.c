@@ -1,13 +1,19 @@
 /* http/pipe.c - back pressure between a query and a slow client. */
 #include "http/pipe.h"
 
+#include <time.h>
+
 #include "base/cleanup.h"
 
-void pipe_init(struct pipe *p, void (*park)(void *), void (*wake)(void *), void *ctx)
+void pipe_init(struct pipe *p)
 {
-    *p = (struct pipe){.park = park, .wake = wake, .ctx = ctx};
+    pthread_condattr_t monotonic;
+    *p = (struct pipe){0};
     pthread_mutex_init(&p->lock, NULL);
-    pthread_cond_init(&p->drained, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&p->drained, &monotonic);
+    pthread_condattr_destroy(&monotonic);
     buf_init(&p->queue, PIPE_QUEUE_MAX);
 }
 
@@ -42,24 +48,38 @@ static size_t enqueue_locked(struct pipe *p, struct str bytes)
     return n;
 }
 
+static void wait_for_reader_locked(struct pipe *p)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += PIPE_LOOK_MS * 1000000L;
+    until.tv_sec += until.tv_nsec / 1000000000L;
+    until.tv_nsec %= 1000000000L;
+    pthread_cond_timedwait(&p->drained, &p->lock, &until);
+    if (p->given_up(p->ctx))
+        p->state = PIPE_CLOSED;
+}
+
 bool pipe_write(struct pipe *p, struct str bytes)
 {
     LOCK_SCOPE(&p->lock);
-    while (bytes.len > 0 && p->state == PIPE_OPEN && buf_ok(&p->queue)) {
+    while (bytes.len > 0 && p->state == PIPE_OPEN) {
         size_t n = enqueue_locked(p, bytes);
         bytes.ptr += n;
         bytes.len -= n;
-        if (bytes.len > 0)
-            pthread_cond_wait(&p->drained, &p->lock);
+        if (!buf_ok(&p->queue))
+            p->state = PIPE_CLOSED;
+        else if (bytes.len > 0)
+            wait_for_reader_locked(p);
     }
-    return p->state == PIPE_OPEN && buf_ok(&p->queue);
+    return p->state == PIPE_OPEN;
 }
 
 void pipe_finish(struct pipe *p)
 {
     LOCK_SCOPE(&p->lock);
     if (p->state == PIPE_OPEN)
-        p->state = buf_ok(&p->queue) ? PIPE_FINISHED : PIPE_CLOSED;
+        p->state = PIPE_FINISHED;
     wake_locked(p);
 }
 

@@ -16,12 +16,14 @@
 #include "base/bytes.h"
 
 #define PIPE_QUEUE_MAX ((size_t)1 << 20)
+#define PIPE_LOOK_MS 100
 
 enum pipe_state { PIPE_OPEN, PIPE_FINISHED, PIPE_CLOSED };
 
 struct pipe {
     void (*park)(void *ctx); /* the reader will not come again before wake */
     void (*wake)(void *ctx);
+    bool (*given_up)(void *ctx); /* asked every PIPE_LOOK_MS while the writer waits */
     void *ctx;
     pthread_mutex_t lock; /* guards the rest */
     pthread_cond_t drained;
@@ -31,9 +33,10 @@ struct pipe {
     bool parked;
 };
 
-void pipe_init(struct pipe *p, void (*park)(void *), void (*wake)(void *), void *ctx);
+void pipe_init(struct pipe *p); /* the caller sets the functions */
 void pipe_done(struct pipe *p);
-bool pipe_write(struct pipe *p, struct str bytes); /* false: closed, or no memory */
+/* False: closed, given up, or no memory; the reader then gets PIPE_BROKEN. */
+bool pipe_write(struct pipe *p, struct str bytes);
 void pipe_finish(struct pipe *p); /* the reader gets what is queued, then the end */
 /* Bytes copied; 0: parked; PIPE_END; PIPE_BROKEN: closed, or the writer ran out of memory. */
 enum { PIPE_END = -1, PIPE_BROKEN = -2 };

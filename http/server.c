@@ -201,10 +201,19 @@ static void wake_reader(void *ctx)
     MHD_resume_connection(((struct request *)ctx)->conn);
 }
 
+static bool server_gives_up(void *ctx)
+{
+    return atomic_load(&((struct request *)ctx)->server->cancelling);
+}
+
 bool call_stream_start(struct http_call *c)
 {
     struct request *r = request_of_call(c);
-    pipe_init(&r->pipe, park_reader, wake_reader, r);
+    pipe_init(&r->pipe);
+    r->pipe.park = park_reader;
+    r->pipe.wake = wake_reader;
+    r->pipe.given_up = server_gives_up;
+    r->pipe.ctx = r;
     bool ok = pipe_write(&r->pipe, buf_str(&r->reply.body));
     buf_clear(&r->reply.body);
     r->streaming = true;

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "http/pipe.h"
 
@@ -18,6 +19,7 @@ struct fake {
     pthread_mutex_t lock; /* guards awake */
     pthread_cond_t changed;
     bool awake;
+    atomic_bool given_up;
     size_t total; /* bytes that the writer shall write */
     bool written;
 };
@@ -39,13 +41,23 @@ static void wake(void *ctx)
     pthread_mutex_unlock(&f->lock);
 }
 
+static bool given_up(void *ctx)
+{
+    struct fake *f = ctx;
+    return atomic_load(&f->given_up);
+}
+
 static int open_fake(void **state)
 {
     struct fake *f = calloc(1, sizeof *f);
     pthread_mutex_init(&f->lock, NULL);
     pthread_cond_init(&f->changed, NULL);
     f->awake = true;
-    pipe_init(&f->pipe, park, wake, f);
+    pipe_init(&f->pipe);
+    f->pipe.park = park;
+    f->pipe.wake = wake;
+    f->pipe.given_up = given_up;
+    f->pipe.ctx = f;
     *state = f;
     return 0;
 }
@@ -133,6 +145,15 @@ static void a_writer_that_waits_is_freed_by_close(void **state)
     assert_int_equal(pipe_read(&f->pipe, got, sizeof got), PIPE_BROKEN);
 }
 
+static void a_writer_without_a_reader_can_give_up(void **state)
+{
+    struct fake *f = *state;
+    atomic_store(&f->given_up, true);
+    f->total = 2 * PIPE_QUEUE_MAX;
+    write_all(f);
+    assert_false(f->written);
+}
+
 static void an_empty_queue_parks_the_reader_until_a_byte_comes(void **state)
 {
     struct fake *f = *state;
@@ -156,6 +177,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(bytes_come_out_in_order_and_then_the_end),
         CASE(a_writer_that_waits_is_freed_by_close),
+        CASE(a_writer_without_a_reader_can_give_up),
         CASE(an_empty_queue_parks_the_reader_until_a_byte_comes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
