@@ -334,20 +334,6 @@ enum err_code registry_add(struct registry *r, const struct journal_file *f, str
     return rc;
 }
 
-enum err_code registry_add_stream(struct registry *r, struct str org, enum stream_type type,
-                                  struct str name, uint64_t number, int64_t created_us,
-                                  struct err *e)
-{
-    struct registry_stream *s;
-
-    pthread_rwlock_wrlock(&r->lock);
-    s = make_stream_locked(r, org, type, name);
-    if (s && take_number_locked(r, s, number))
-        touch_locked(r, s, created_us);
-    pthread_rwlock_unlock(&r->lock);
-    return s ? ERR_OK : err_set(e, ERR_FULL, "no room for another stream in the tree");
-}
-
 /* ---- finding ---- */
 
 struct registry_org *registry_find_org(struct registry *r, struct str name)

@@ -52,10 +52,6 @@ void registry_free(struct registry *r); /* NULL is fine */
 bool registry_knows(struct registry *r, const struct ulid *id);
 /* A file that is known already, or of an older number of its stream, changes nothing. */
 enum err_code registry_add(struct registry *r, const struct journal_file *f, struct err *e);
-/* A stream that has no file yet. */
-enum err_code registry_add_stream(struct registry *r, struct str org, enum stream_type type,
-                                  struct str name, uint64_t number, int64_t created_us,
-                                  struct err *e);
 
 /* By the names in paths; NULL when there is none. */
 struct registry_org *registry_find_org(struct registry *r, struct str name);

@@ -87,39 +87,42 @@ static void write_stream(struct buf *out, const struct meta_stream *m)
     buf_add_char(out, '\n');
 }
 
+/* The stream's record, in `arena`. */
+static enum err_code find_stream(struct schema *s, struct str org, enum stream_type type,
+                                 struct str name, struct arena *arena, struct meta_stream **out,
+                                 struct err *e)
+{
+    struct meta *meta = NULL;
+    enum err_code rc = get_meta(s, &meta, e);
+
+    return rc ? rc : meta_stream_find(meta, org, type, name, arena, out, e);
+}
+
+bool schema_exists(struct schema *s, struct str org, enum stream_type type, struct str name)
+{
+    struct meta_stream *m;
+    struct arena arena;
+    bool exists;
+
+    arena_init(&arena, RECORD_MEMORY_MAX);
+    exists = find_stream(s, org, type, name, &arena, &m, NULL) == ERR_OK;
+    arena_done(&arena);
+    return exists;
+}
+
 enum err_code schema_text(struct schema *s, struct str org, enum stream_type type, struct str name,
                           struct buf *out, struct err *e)
 {
-    struct meta *meta;
-    struct meta_stream *m;
+    struct meta_stream *m = NULL;
     struct arena arena;
-    enum err_code rc = get_meta(s, &meta, e);
+    enum err_code rc;
 
-    if (rc)
-        return rc;
     arena_init(&arena, RECORD_MEMORY_MAX);
-    rc = meta_stream_find(meta, org, type, name, &arena, &m, e);
+    rc = find_stream(s, org, type, name, &arena, &m, e);
     if (!rc)
         write_stream(out, m);
     arena_done(&arena);
     if (!rc && !buf_ok(out))
         return err_set(e, ERR_TOOBIG, "the schema is longer than %zu bytes", out->max);
-    return rc;
-}
-
-enum err_code schema_list(struct schema *s, uint64_t *revision, meta_stream_visit fn, void *ctx,
-                          struct err *e)
-{
-    struct meta *meta;
-    uint64_t now;
-    enum err_code rc = get_meta(s, &meta, e);
-
-    if (!rc)
-        rc = meta_revision(meta, &now, e);
-    if (rc || now == *revision)
-        return rc;
-    rc = meta_stream_list(meta, STR(""), false, fn, ctx, e);
-    if (!rc)
-        *revision = now;
     return rc;
 }

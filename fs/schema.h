@@ -13,11 +13,10 @@ struct schema;
 enum err_code schema_new(const char *meta_dir, struct schema **out, struct err *e);
 void schema_free(struct schema *s); /* NULL is fine */
 
+/* Is the stream known there? */
+bool schema_exists(struct schema *s, struct str org, enum stream_type type, struct str name);
 /* One JSON object and a newline, appended to `out`. */
 enum err_code schema_text(struct schema *s, struct str org, enum stream_type type, struct str name,
                           struct buf *out, struct err *e);
-/* All streams that exist, if anything changed since *revision (which is moved on). */
-enum err_code schema_list(struct schema *s, uint64_t *revision, meta_stream_visit fn, void *ctx,
-                          struct err *e);
 
 #endif

@@ -1,10 +1,11 @@
 /* fs/session.c - the fs process: opens the journal, serves the mount, ends in order.
  *
  *   start:  journal (replayed) -> registry -> tree, queues -> fs.sock -> FUSE workers -> ready
- *   stop:   FUSE workers -> fs.sock -> fsync queue -> journal (answers what waits) -> the rest
+ *   stop:   fs.sock -> notifier -> FUSE workers -> fsync queue -> journal (answers what waits) ->
+ * the rest
  *
  * Threads: `threads` FUSE workers, each reading a request at a time from the device; the fsync
- * thread; the control server's; the watcher of `meta`; the journal's own.  The main thread waits
+ * thread; the control server's; the notifier; the journal's own.  The main thread waits
  * for signals. SIGTERM and SIGINT end the session; a mount that is taken away ends it too.
  */
 #include "fs/session.h"
@@ -33,6 +34,7 @@
 struct process {
     struct session session;
     char *journal_dir, *lost_found_dir, *meta_dir, *socket_path;
+    struct notifier *notifier;
     struct snapshots *snapshots;
     struct control_server *control;
     pthread_t workers[WORKERS_MAX];
@@ -162,6 +164,29 @@ static enum err_code open_tree(struct session *s, struct err *e)
     return tree_new(&tc, &s->tree, e);
 }
 
+/* A name of `.weir/at` that nobody reads any more. */
+static void drop_snapshot_name(const struct notifier_name *name, void *ctx)
+{
+    struct session *s = ctx;
+    struct tree_ref dir = {.kind = TREE_SNAPSHOTS};
+    char text[NAME_SNAPSHOT_MAX];
+    size_t len = name_format_snapshot(&name->id, name->bytes, text);
+
+    /* Fails when the kernel does not hold it: as well. */
+    fuse_lowlevel_notify_inval_entry(s->fuse, tree_ino(&dir, 0), text, len);
+}
+
+static enum err_code open_snapshots(struct process *p, struct err *e)
+{
+    struct session *s = &p->session;
+    struct snapshots_config sc = {
+        .journal = s->journal, .registry = s->registry, .status = s->status};
+    enum err_code rc = notifier_start(s->status, drop_snapshot_name, s, &p->notifier, e);
+
+    sc.notifier = p->notifier;
+    return rc ? rc : snapshots_new(&sc, &p->snapshots, e);
+}
+
 static enum err_code open_control(struct process *p, struct err *e)
 {
     struct session *s = &p->session;
@@ -201,11 +226,11 @@ static enum err_code open_parts(struct process *p, struct err *e)
     if (!rc)
         rc = sync_queue_start(s->journal, &s->syncs, e);
     if (!rc)
-        rc = snapshots_new(s->journal, s->registry, s->status, &p->snapshots, e);
+        rc = open_snapshots(p, e);
     if (rc)
         return rc;
     journal_file_list(s->journal, add_replayed, s);
-    return open_control(p, e);
+    return ERR_OK;
 }
 
 static void library_log(enum fuse_log_level level, const char *fmt, va_list args)
@@ -339,6 +364,8 @@ static enum err_code serve(struct process *p, const sigset_t *waited, struct err
     if (!rc)
         rc = open_fuse(&p->session, e);
     if (!rc)
+        rc = open_control(p, e);
+    if (!rc)
         rc = start_workers(p, count, e);
     if (rc)
         return rc;
@@ -353,8 +380,9 @@ static void close_all(struct process *p)
 {
     struct session *s = &p->session;
 
-    stop_workers(p);
     control_server_stop(p->control);
+    notifier_stop(p->notifier);
+    stop_workers(p);
     sync_queue_stop(s->syncs);
     journal_close(s->journal); /* the last deferred replies go out through the session */
     if (s->fuse)

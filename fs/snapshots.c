@@ -10,12 +10,12 @@
 
 struct live {
     uint64_t id, epoch;
+    size_t count;
+    struct notifier_name files[]; /* under which names the kernel may hold them */
 };
 
 struct snapshots {
-    struct journal *journal;
-    struct registry *registry;
-    struct status *status;
+    struct snapshots_config cfg; /* immutable */
     pthread_mutex_t lock;
     struct map live;  /* (lock) id -> struct live */
     uint64_t last_id; /* (lock) starts at the time, so that ids of earlier processes differ */
@@ -26,16 +26,14 @@ static struct str key_of(const uint64_t *id)
     return (struct str){(const char *)id, sizeof *id};
 }
 
-enum err_code snapshots_new(struct journal *j, struct registry *r, struct status *st,
-                            struct snapshots **out, struct err *e)
+enum err_code snapshots_new(const struct snapshots_config *cfg, struct snapshots **out,
+                            struct err *e)
 {
     struct snapshots *s = calloc(1, sizeof *s);
 
     if (!s)
         return err_set(e, ERR_NOMEM, "no memory for snapshots");
-    s->journal = j;
-    s->registry = r;
-    s->status = st;
+    s->cfg = *cfg;
     s->last_id = (uint64_t)clock_wall_us();
     pthread_mutex_init(&s->lock, NULL);
     map_init(&s->live, SNAPSHOTS_MAX);
@@ -45,9 +43,14 @@ enum err_code snapshots_new(struct journal *j, struct registry *r, struct status
 
 void snapshots_free(struct snapshots *s)
 {
+    size_t pos = 0;
+    struct str key;
+    void *value;
+
     if (!s)
         return;
-    snapshots_end_before(s, UINT64_MAX);
+    while (map_next(&s->live, &pos, &key, &value))
+        free(value);
     map_done(&s->live);
     pthread_mutex_destroy(&s->lock);
     free(s);
@@ -93,7 +96,7 @@ static void collect_wish(struct snapshots *s, const struct snapshot_wish *w, str
     int32_t last = w->end_us != 0 ? hour_within(w->end_us) : INT32_MAX;
 
     for (size_t i = 0; i < w->stream_count; i++)
-        registry_each_file_of(s->registry, w->streams[i], first, last, collect, ids);
+        registry_each_file_of(s->cfg.registry, w->streams[i], first, last, collect, ids);
 }
 
 static bool is_wanted(const struct journal_file *f, const struct snapshot_wish *w)
@@ -114,7 +117,7 @@ static enum err_code look_up(struct snapshots *s, const struct snapshot_wish *w,
         return err_set(e, ERR_NOMEM, "no memory for a snapshot");
     }
     for (size_t i = 0; i < ids->count; i++) {
-        if (journal_file_get(s->journal, &ids->list[i], &list[n], NULL) == ERR_OK &&
+        if (journal_file_get(s->cfg.journal, &ids->list[i], &list[n], NULL) == ERR_OK &&
             is_wanted(&list[n], w))
             n++;
     }
@@ -125,24 +128,33 @@ static enum err_code look_up(struct snapshots *s, const struct snapshot_wish *w,
 
 /* ---- what lives ---- */
 
-static enum err_code remember(struct snapshots *s, uint64_t epoch, uint64_t *id, struct err *e)
+static struct live *new_live(uint64_t epoch, const struct journal_file *files, size_t count)
 {
-    struct live *live = malloc(sizeof *live);
-    bool ok;
+    struct live *live = malloc(sizeof *live + count * sizeof live->files[0]);
 
     if (!live)
-        return err_set(e, ERR_NOMEM, "no memory for a snapshot");
+        return NULL;
+    live->epoch = epoch;
+    live->count = count;
+    for (size_t i = 0; i < count; i++)
+        live->files[i] = (struct notifier_name){.id = files[i].id, .bytes = files[i].size};
+    return live;
+}
+
+static enum err_code remember(struct snapshots *s, struct live *live, uint64_t *id, struct err *e)
+{
+    bool ok;
+
     pthread_mutex_lock(&s->lock);
-    *live = (struct live){.id = ++s->last_id, .epoch = epoch};
-    *id = live->id;
+    *id = live->id = ++s->last_id;
     ok = map_put(&s->live, key_of(id), live);
     pthread_mutex_unlock(&s->lock);
     if (!ok) {
         free(live);
         return err_set(e, ERR_AGAIN, "%d snapshots live already", SNAPSHOTS_MAX);
     }
-    status_count(s->status, COUNT_SNAPSHOTS_TAKEN, 1);
-    status_count(s->status, GAUGE_SNAPSHOTS, 1);
+    status_count(s->cfg.status, COUNT_SNAPSHOTS_TAKEN, 1);
+    status_count(s->cfg.status, GAUGE_SNAPSHOTS, 1);
     return ERR_OK;
 }
 
@@ -151,6 +163,7 @@ enum err_code snapshots_take(struct snapshots *s, uint64_t epoch, const struct s
                              struct err *e)
 {
     struct ids ids = {0};
+    struct live *live;
     enum err_code rc;
 
     collect_wish(s, wish, &ids);
@@ -158,16 +171,19 @@ enum err_code snapshots_take(struct snapshots *s, uint64_t epoch, const struct s
     free(ids.list);
     if (rc)
         return rc;
-    rc = remember(s, epoch, id, e);
+    live = new_live(epoch, *files, *count);
+    rc = live ? remember(s, live, id, e) : err_set(e, ERR_NOMEM, "no memory for a snapshot");
     if (rc)
         free(*files);
     return rc;
 }
 
-static void forget(struct snapshots *s, struct live *live)
+static void end_locked(struct snapshots *s, struct live *live)
 {
+    map_remove(&s->live, key_of(&live->id));
+    notifier_add(s->cfg.notifier, live->files, live->count);
+    status_count(s->cfg.status, GAUGE_SNAPSHOTS, -1);
     free(live);
-    status_count(s->status, GAUGE_SNAPSHOTS, -1);
 }
 
 void snapshots_release(struct snapshots *s, uint64_t epoch, uint64_t id)
@@ -176,10 +192,8 @@ void snapshots_release(struct snapshots *s, uint64_t epoch, uint64_t id)
 
     LOCK_SCOPE(&s->lock);
     live = map_find(&s->live, key_of(&id));
-    if (!live || live->epoch != epoch)
-        return;
-    map_remove(&s->live, key_of(&id));
-    forget(s, live);
+    if (live && live->epoch == epoch)
+        end_locked(s, live);
 }
 
 static struct live *find_before_locked(struct snapshots *s, uint64_t epoch)
@@ -201,8 +215,6 @@ void snapshots_end_before(struct snapshots *s, uint64_t epoch)
     struct live *live;
 
     LOCK_SCOPE(&s->lock);
-    while ((live = find_before_locked(s, epoch))) {
-        map_remove(&s->live, key_of(&live->id));
-        forget(s, live);
-    }
+    while ((live = find_before_locked(s, epoch)))
+        end_locked(s, live);
 }

@@ -8,16 +8,22 @@
 #define WEIR_FS_SNAPSHOTS_H
 
 #include "fs/journal.h"
+#include "fs/notifier.h"
 #include "fs/registry.h"
 #include "fs/status.h"
 
 #define SNAPSHOTS_MAX 65536
 
 struct snapshots;
-/* Counts what lives in the status' GAUGE_SNAPSHOTS. */
-enum err_code snapshots_new(struct journal *j, struct registry *r, struct status *st,
-                            struct snapshots **out, struct err *e);
-void snapshots_free(struct snapshots *s); /* NULL is fine */
+struct snapshots_config {
+    struct journal *journal;
+    struct registry *registry;
+    struct status *status;     /* GAUGE_SNAPSHOTS counts what lives */
+    struct notifier *notifier; /* is told of the files of a snapshot that ended */
+};
+enum err_code snapshots_new(const struct snapshots_config *cfg, struct snapshots **out,
+                            struct err *e);
+void snapshots_free(struct snapshots *s); /* NULL is fine; tells the notifier nothing more */
 
 struct snapshot_wish {
     const uint64_t *streams;

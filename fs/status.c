@@ -30,6 +30,7 @@ static const char *const COUNTER_NAMES[STATUS_COUNTER_COUNT] = {
     [COUNT_ERRORS_REPORTED] = "errors_reported",
     [COUNT_FILES_UNLISTED] = "files_unlisted",
     [COUNT_SNAPSHOTS_TAKEN] = "snapshots_taken",
+    [COUNT_NOTIFICATIONS_DROPPED] = "notifications_dropped",
     [GAUGE_NODES] = "nodes",
     [GAUGE_HANDLES] = "handles",
     [GAUGE_SNAPSHOTS] = "snapshots",

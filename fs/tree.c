@@ -245,6 +245,11 @@ static bool lookup_span(struct tree *t, const struct tree_ref *parent, struct st
            registry_has_span(t->cfg.registry, parent->stream, &out->span);
 }
 
+bool tree_has_schema(struct tree *t, const struct registry_stream *s)
+{
+    return schema_exists(t->cfg.schema, s->org->raw, s->type, s->raw);
+}
+
 static bool lookup_stream(struct tree *t, const struct tree_ref *stream, struct str name,
                           struct tree_ref *out)
 {
@@ -252,7 +257,7 @@ static bool lookup_stream(struct tree *t, const struct tree_ref *stream, struct 
 
     if (str_eq(name, STR(SCHEMA_NAME))) {
         *out = tree_child(stream, TREE_SCHEMA);
-        return true;
+        return tree_has_schema(t, stream->stream);
     }
     if (str_eq(name, STR(CURRENT_NAME))) {
         if (!registry_current(t->cfg.registry, stream->stream, &id))

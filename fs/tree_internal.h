@@ -19,4 +19,7 @@ struct tree_ref tree_child(const struct tree_ref *parent, enum tree_kind kind);
 /* A data file, the same whether it was found below its hour or as current.ndjson. */
 struct tree_ref tree_data_child(const struct tree_ref *stream_or_hour, const struct ulid *id);
 
+/* Does the stream have a schema.json?  It stands in `meta`, which the gateway makes. */
+bool tree_has_schema(struct tree *t, const struct registry_stream *s);
+
 #endif

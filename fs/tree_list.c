@@ -88,7 +88,8 @@ static void list_stream(struct tree *t, struct list_ctx *c)
 {
     struct ulid id;
 
-    add_fixed(c, SCHEMA_NAME, COOKIE_SCHEMA, TREE_SCHEMA);
+    if (tree_has_schema(t, c->dir->stream))
+        add_fixed(c, SCHEMA_NAME, COOKIE_SCHEMA, TREE_SCHEMA);
     if (registry_current(t->cfg.registry, c->dir->stream, &id)) {
         struct tree_ref current = tree_data_child(c->dir, &id);
         add_child(c->listing, STR(CURRENT_NAME), COOKIE_CURRENT, &current);

@@ -2,6 +2,7 @@
  * a child, mounts again when it dies.
  *
  * usage: weir_fsdriver MOUNT DATADIR [--read-only]
+ * A new data directory gets a `meta` that knows one stream, default/logs/app, number 1.
  * Prints `ready PID` whenever a child answers.  SIGTERM ends child and mount.
  */
 #include <signal.h>
@@ -14,6 +15,7 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "fs/fs.h"
+#include "index/meta.h"
 
 #define COMMIT_FILES 8
 #define WORKERS 4
@@ -110,6 +112,30 @@ static enum err_code make_dirs(const struct driver *d, struct err *e)
     return rc;
 }
 
+static enum err_code make_meta(const struct driver *d, struct err *e)
+{
+    static const struct meta_new_field field = {.name = {"level", 5}, .type = FIELD_UTF8};
+    struct meta_stream *s;
+    struct arena arena;
+    struct meta *meta;
+    char path[4096];
+    enum err_code rc;
+
+    snprintf(path, sizeof path, "%s/meta", d->data_dir);
+    if (d->read_only || access(path, F_OK) == 0)
+        return ERR_OK;
+    rc = meta_open(path, false, &meta, e);
+    if (rc)
+        return rc;
+    arena_init(&arena, 1u << 20);
+    rc = meta_stream_make(meta, STR("default"), STREAM_LOGS, STR("app"), &arena, &s, e);
+    if (!rc)
+        rc = meta_stream_merge_fields(meta, s->number, &field, 1, &arena, &s, e);
+    arena_done(&arena);
+    meta_close(meta);
+    return rc;
+}
+
 /* Until told to stop: a child that dies is replaced. */
 static enum err_code keep_running(struct driver *d, struct err *e)
 {
@@ -160,6 +186,8 @@ int main(int argc, char **argv)
     d.read_only = argc > 3 && strcmp(argv[3], "--read-only") == 0;
     sigaction(SIGTERM, &term, NULL);
     rc = make_dirs(&d, &e);
+    if (!rc)
+        rc = make_meta(&d, &e);
     if (!rc)
         rc = keep_running(&d, &e);
     code = stop(&d);
