@@ -1,4 +1,4 @@
-/* fs/ops_file.c - opening, reading, committing and syncing files.
+/* fs/ops_file.c - opening, reading and syncing files.
  *
  * All files of this version are opened with direct I/O: what a reader gets is what the journal
  * shows at that moment, cut at a line end.  Pages of a growing file would let a reader that races
@@ -9,10 +9,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-
-#define RUNS_ON_STACK 16
-#define RUN_COUNT_AT 36 /* in the header of a batch (fs/batch.h) */
-#define RUN_BYTES_MIN BATCH_RUN_LEN
 
 /* ---- open and release ---- */
 
@@ -145,105 +141,6 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse
         read_data(req, &ref, size, off);
     else
         fuse_reply_buf(req, NULL, 0); /* a commit file shows nothing */
-}
-
-/* ---- write: one part of a batch ---- */
-
-struct pending_write {
-    fuse_req_t req;
-    size_t size;
-};
-
-static void refuse_write(fuse_req_t req, enum err_code rc, const struct err *e)
-{
-    struct session *s = session_of(req);
-
-    status_count(s->status, COUNT_WRITES_REFUSED, 1);
-    if (e && rc != ERR_AGAIN)
-        status_report(s->status, STR("commit"), str_from(e->msg));
-    fuse_reply_err(req, err_errno(rc));
-}
-
-/* From the journal: perhaps at once, perhaps from its syncer when the batch is durable. */
-static void finish_write(enum err_code rc, const struct err *e, void *ctx)
-{
-    struct pending_write *p = ctx;
-
-    if (rc)
-        refuse_write(p->req, rc, e);
-    else
-        fuse_reply_write(p->req, p->size);
-    free(p);
-}
-
-static enum err_code check_part(const struct batch_part *part, uint64_t file, struct err *e)
-{
-    if (part->id.worker != file)
-        return err_set(e, ERR_INVALID, "commit file %llu got a batch of worker %u",
-                       (unsigned long long)file, part->id.worker);
-    for (size_t i = 0; i < part->run_count; i++) {
-        if (!hour_has_place(part->runs[i].hour))
-            return err_set(e, ERR_INVALID, "hour %d lies outside the years 0000 to 9999",
-                           part->runs[i].hour);
-    }
-    return ERR_OK;
-}
-
-static enum err_code append_part(fuse_req_t req, uint64_t file, struct str message,
-                                 struct batch_run *runs, size_t run_max, struct err *e)
-{
-    struct pending_write *pending;
-    struct batch_part part;
-    enum err_code rc = batch_decode(message, runs, run_max, &part, e);
-
-    if (!rc)
-        rc = check_part(&part, file, e);
-    if (rc)
-        return rc;
-    pending = malloc(sizeof *pending);
-    if (!pending)
-        return err_set(e, ERR_NOMEM, "no memory for a batch");
-    *pending = (struct pending_write){.req = req, .size = message.len};
-    journal_append(session_of(req)->journal, &part, finish_write, pending);
-    return ERR_OK;
-}
-
-/* What the header claims, but no more than can stand in the message; decoding checks the rest. */
-static size_t claimed_runs(struct str message)
-{
-    size_t possible = message.len / RUN_BYTES_MIN;
-    size_t claimed = message.len >= BATCH_HEADER_LEN ? get_u32(message.ptr + RUN_COUNT_AT) : 0;
-
-    return claimed < possible ? claimed : possible;
-}
-
-void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t off,
-              struct fuse_file_info *fi)
-{
-    struct session *s = session_of(req);
-    struct batch_run few[RUNS_ON_STACK], *runs = few;
-    struct str message = {data, size};
-    size_t run_max = claimed_runs(message);
-    enum err_code rc = ERR_READONLY;
-    struct tree_ref ref;
-    struct err e = {0};
-
-    (void)off; /* commit files have no content: every write is a part of its own */
-    (void)fi;
-    status_count(s->status, COUNT_WRITES, 1);
-    status_count(s->status, COUNT_WRITE_BYTES, (int64_t)size);
-    if (!session_ref(req, ino, &ref))
-        return;
-    if (run_max > RUNS_ON_STACK)
-        runs = calloc(run_max, sizeof *runs);
-    if (!runs)
-        rc = err_set(&e, ERR_NOMEM, "no memory for the runs of a batch");
-    else if (ref.kind == TREE_COMMIT)
-        rc = append_part(req, ref.number, message, runs, run_max, &e);
-    if (rc)
-        refuse_write(req, rc, &e);
-    if (runs != few)
-        free(runs);
 }
 
 /* ---- fsync ---- */

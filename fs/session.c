@@ -276,10 +276,20 @@ static void announce(struct session *s)
     }
 }
 
+static _Thread_local struct fuse_buf request;
+
+/* The next request is read into memory of its own (the library allocates it). */
+void *session_take_request(void)
+{
+    void *memory = request.mem;
+
+    request.mem = NULL;
+    return memory;
+}
+
 static void *work(void *arg)
 {
     struct session *s = arg;
-    struct fuse_buf request = {0};
     sigset_t nudge;
 
     sigemptyset(&nudge);
@@ -394,6 +404,7 @@ static void close_all(struct process *p)
     schema_free(s->schema);
     status_free(s->status);
     registry_free(s->registry);
+    commits_done(&s->commits);
     cleanup_fd(&s->data_dir_fd);
     free(p->journal_dir);
     free(p->lost_found_dir);
@@ -423,6 +434,7 @@ int fs_run(const struct fs_config *cfg)
     p->session.cfg = cfg;
     p->session.data_dir_fd = -1;
     p->worker_count = clamp_workers(cfg->threads);
+    commits_init(&p->session.commits, p->worker_count);
     prepare_signals(&waited);
     if (chdir("/") != 0) /* never stand on the mount */
         log_write(LOG_WARN, "cannot leave the working directory", (char *)0);

@@ -5,8 +5,10 @@
 #ifndef WEIR_FS_SESSION_H
 #define WEIR_FS_SESSION_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 
+#include "base/cleanup.h"
 #include "fs/fs.h"
 #include "fs/handles.h"
 #include "fs/nodes.h"
@@ -15,8 +17,22 @@
 #define FUSE_USE_VERSION 34
 #include <fuse3/fuse_lowlevel.h>
 
+/* How many workers never append, so that readers are answered while the journal is slow. */
+#define WORKERS_FOR_READERS 2
+
+struct waiting_commit;
+struct commits {
+    unsigned append_max; /* immutable */
+    pthread_mutex_t lock;
+    unsigned appending;                  /* (lock) workers inside the journal */
+    struct waiting_commit *first, *last; /* (lock) */
+};
+void commits_init(struct commits *c, unsigned workers);
+void commits_done(struct commits *c);
+
 struct session {
     const struct fs_config *cfg;
+    struct commits commits;
     struct journal *journal;
     struct registry *registry;
     struct schema *schema;
@@ -70,5 +86,7 @@ bool session_entry(struct session *s, const struct tree_ref *ref, struct fuse_en
 /* A buffer of this thread, kept until session_thread_done; NULL: no memory. */
 char *session_thread_buffer(size_t size);
 void session_thread_done(void);
+/* The memory that holds the request being handled: the caller's from now on, by free. */
+void *session_take_request(void);
 
 #endif

@@ -470,7 +470,11 @@ void tree_timeouts(const struct tree_ref *ref, double *entry_seconds, double *at
                     ref->kind == TREE_COMMIT;
     bool is_listed_dir = tree_is_dir(ref) && !is_fixed;
 
-    /* A name of a data file may mean another file at any moment, and its size grows. */
+    bool is_hour = ref->kind == TREE_SPAN && ref->span.level == SPAN_HOUR;
+
+    /* A name of a data file may mean another file at any moment, and its size grows.  Directories
+     * change their time only; it is asked again after a moment, or the check of permissions on a
+     * long path would ask for each part of it. */
     *entry_seconds = is_fixed ? FOR_EVER_SECONDS : is_listed_dir ? DIR_SECONDS : 0;
-    *attr_seconds = is_fixed ? FOR_EVER_SECONDS : 0;
+    *attr_seconds = is_fixed ? FOR_EVER_SECONDS : is_listed_dir && !is_hour ? DIR_SECONDS : 0;
 }
