@@ -17,37 +17,40 @@
 #include "fs/batch.h"
 
 struct journal_config {
-    const char *dir;            /* <data>/journal */
-    const char *lost_found_dir; /* <data>/lost+found */
-    uint64_t max_bytes;         /* WEIR_JOURNAL_MAX */
-    uint64_t disk_reserve_bytes;/* refuse appends (FULL) when the disk has less free */
-    uint32_t segment_bytes;     /* 64 MiB; tests use less */
-    bool fsync_disabled;        /* ZO_WAL_FSYNC_DISABLED */
-    bool node_died;             /* true: power cut or supervisor died: whole lines of torn batches are
-                                   kept; false: only the fs process died: torn batches are dropped */
-    bool read_only;             /* replay in memory, change nothing (weir mount --read-only) */
-    /* Called (from any thread, no journal lock held) when a file's shown size grew or a file began. */
+    const char *dir;             /* <data>/journal */
+    const char *lost_found_dir;  /* <data>/lost+found */
+    uint64_t max_bytes;          /* WEIR_JOURNAL_MAX */
+    uint64_t disk_reserve_bytes; /* refuse appends (FULL) when the disk has less free */
+    uint32_t segment_bytes;      /* 64 MiB; tests use less */
+    bool fsync_disabled;         /* ZO_WAL_FSYNC_DISABLED */
+    bool node_died; /* true: power cut or supervisor died: whole lines of torn batches are
+                       kept; false: only the fs process died: torn batches are dropped */
+    bool read_only; /* replay in memory, change nothing (weir mount --read-only) */
+    /* Called (from any thread, no journal lock held) when a file's shown size grew or a file began.
+     */
     void (*on_grow)(const struct ulid *id, void *ctx);
     void *ctx;
 };
 
-struct journal_file {       /* a copy; strings live in the journal for ever */
+struct journal_file { /* a copy; strings live in the journal for ever */
     struct ulid id;
     uint64_t stream;
     struct str org, name;
     enum stream_type type;
     int32_t hour;
-    uint64_t size;          /* shown bytes: always at a line end */
+    uint64_t size; /* shown bytes: always at a line end */
     uint64_t rows;
     int64_t min_ts_us, max_ts_us;
     int64_t first_append_us, last_append_us; /* wall clock */
-    bool open;              /* still taking lines */
+    bool open;                               /* still taking lines */
 };
 
-struct journal_recovery {   /* what start found */
+struct journal_recovery { /* what start found */
     uint64_t segments, frames, files, rows;
     uint64_t torn_bytes, torn_batches, corrupt_frames, corrupt_bytes;
     uint64_t took_us;
+    struct err mend; /* code OK, or what could not be set aside, zeroed or kept: the disk is full or
+                        failing; the journal is open and can be read */
 };
 
 struct journal;

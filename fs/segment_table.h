@@ -1,0 +1,50 @@
+/* fs/segment_table.h - what one segment holds, collected while it is written.
+ *
+ * Good for: the table frame at a segment's end, so that a start need not read its frames.
+ * Owner: the holder of the journal's append lock.  Format: segment_table.c.
+ */
+#ifndef WEIR_FS_SEGMENT_TABLE_H
+#define WEIR_FS_SEGMENT_TABLE_H
+
+#include "fs/journal_batches.h"
+
+struct table_entry { /* a file that is declared in the segment */
+    struct jfile *file;
+    struct shown_facts facts; /* of what was shown while the segment was current */
+};
+
+struct segment_table {
+    uint32_t seq;
+    bool is_broken; /* does not tell all: the segment must be scanned */
+    const struct jstream **streams;
+    size_t stream_count, stream_cap;
+    struct table_entry *entries;
+    size_t entry_count, entry_cap;
+    struct buf extents;
+    size_t bytes; /* of the encoded table so far, without open batches */
+};
+
+void table_init(struct segment_table *t);
+void table_done(struct segment_table *t);
+void table_reset(struct segment_table *t, uint32_t seq);
+/* What each extent and each declaration adds to `bytes`. */
+#define TABLE_EXTENT_LEN 24
+#define TABLE_FILE_LEN (FILE_DECL_LEN + 40)
+
+/* Mark as declared in this segment. */
+void table_add_stream(struct segment_table *t, struct jstream *s);
+void table_add_file(struct segment_table *t, struct jfile *f);
+/* The file has been added. */
+void table_add_extent(struct segment_table *t, const struct jfile *f, uint32_t seq, uint32_t at,
+                      uint32_t len, uint64_t offset);
+void table_add_facts(struct segment_table *t, const struct jfile *f,
+                     const struct shown_facts *facts);
+
+/* The body of the TABLE frame; fails (buf_ok) when it is larger than out->max. */
+void table_encode(const struct segment_table *t, const struct batches *b, uint64_t synced,
+                  struct buf *out);
+/* Apply a body, whose checksum was good, to what has been recovered so far; false: no memory, or of
+ * another version. */
+bool table_apply(struct str body, struct files *files, struct batches *b);
+
+#endif

@@ -1,0 +1,47 @@
+/* fs/segpool.h - segment files prepared ahead by a thread of their own.
+ *
+ * Good for: having the next segment on disk before it is needed.  Zero-filled space is synced two
+ * to three times faster than allocated but unwritten space; so a file is zero-filled while there
+ * is time, and the rest of it only allocated once somebody waits, or when segments are used up so
+ * fast that writing each byte twice would halve the speed of the disk.
+ * Owner: the journal.  Threads: segpool_take and segpool_add from any one thread at a time;
+ * segpool_stats from any.
+ * A file is published under its final name and durable in its directory, without a header.
+ * Errors: FULL (max_bytes, or less than reserve_bytes free on the disk), IO.
+ */
+#ifndef WEIR_FS_SEGPOOL_H
+#define WEIR_FS_SEGPOOL_H
+
+#include "fs/segment.h"
+
+struct segpool_config {
+    const char *dir; /* must outlive the pool */
+    uint32_t segment_bytes;
+    uint64_t max_bytes;     /* of all segment files together */
+    uint64_t reserve_bytes; /* stays free on the disk */
+    uint32_t first_seq;     /* of the first file to make */
+    uint64_t used_bytes;    /* of the files that are there already */
+};
+struct segpool_stats {
+    uint64_t files_bytes;            /* of all segment files, prepared ones too */
+    uint64_t zero_filled, allocated; /* files prepared so far, by how */
+};
+
+struct segpool;
+struct segpool *segpool_new(const struct segpool_config *cfg); /* NULL: no memory */
+void segpool_stop(struct segpool *p); /* prepared files stay on disk; NULL is fine */
+/* A prepared file that was found or not needed after all; it is counted already, and taken first.
+ */
+void segpool_add(struct segpool *p, uint32_t seq, int fd);
+enum err_code segpool_start(struct segpool *p, struct err *e); /* once, before the first take */
+/* The next file, in order of seq; the caller owns fd.  Waits for one being made, never long.
+ * `beyond_max`: recovery may pass max_bytes to save what it found. */
+enum err_code segpool_take(struct segpool *p, bool beyond_max, uint32_t *seq, int *fd,
+                           struct err *e);
+/* A file that was taken, or found at start, has been removed. */
+void segpool_drop(struct segpool *p, uint64_t bytes);
+/* FULL when the disk has less free than the reserve; asks the disk at most every 100 ms. */
+enum err_code segpool_check_disk(struct segpool *p, struct err *e);
+void segpool_stats(struct segpool *p, struct segpool_stats *out);
+
+#endif
