@@ -114,7 +114,7 @@ static enum err_code holds_frames(const struct candidate *c, bool *answer, struc
 {
     struct scan scan;
     struct scan_item item;
-    scan_init(&scan, c->fd, c->seq, c->limit, false);
+    segment_scan_init(&scan, c->fd, c->seq, c->limit, false);
     enum err_code rc = scan_next(&scan, &item, e);
     *answer = !rc && item.kind != SCAN_END;
     scan_done(&scan);
@@ -179,7 +179,7 @@ static enum err_code find_synced(struct recovery *r, const struct candidate *c, 
     struct scan_item item;
     enum err_code rc;
     uint64_t synced = frame_position(c->seq, SEGMENT_HEADER_LEN);
-    scan_init(&scan, c->segment->fd, c->seq, c->limit, false);
+    segment_scan_init(&scan, c->segment->fd, c->seq, c->limit, false);
     while ((rc = scan_next(&scan, &item, e)) == ERR_OK && item.kind != SCAN_END) {
         if (item.kind == SCAN_FRAME && item.frame.synced_to > synced)
             synced = item.frame.synced_to;
@@ -255,7 +255,7 @@ static enum err_code scan_segment(struct recovery *r, struct candidate *c, bool 
         rc = find_synced(r, c, e);
     table_reset(&r->j->table, c->seq);
     r->good_end = r->torn_end = SEGMENT_HEADER_LEN;
-    scan_init(&scan, c->segment->fd, c->seq, c->limit, true);
+    segment_scan_init(&scan, c->segment->fd, c->seq, c->limit, true);
     while (!rc && (rc = scan_next(&scan, &item, e)) == ERR_OK && item.kind != SCAN_END) {
         bool is_bad = item.kind == SCAN_BAD || item.is_damaged;
         is_torn = is_torn || (is_bad && item.at >= r->synced_end);

@@ -9,7 +9,7 @@
 
 enum { WINDOW_BYTES = 4 << 20 };
 
-void scan_init(struct scan *s, int fd, uint32_t seq, uint32_t limit, bool check_lines)
+void segment_scan_init(struct scan *s, int fd, uint32_t seq, uint32_t limit, bool check_lines)
 {
     *s = (struct scan){.fd = fd,
                        .seq = seq,

@@ -30,7 +30,7 @@ struct scan {
     uint32_t window_at;
 };
 /* Frames in [SEGMENT_HEADER_LEN, limit) of the open segment. */
-void scan_init(struct scan *s, int fd, uint32_t seq, uint32_t limit, bool check_lines);
+void segment_scan_init(struct scan *s, int fd, uint32_t seq, uint32_t limit, bool check_lines);
 void scan_done(struct scan *s);
 enum err_code scan_next(struct scan *s, struct scan_item *out, struct err *e);
 
