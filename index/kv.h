@@ -1,16 +1,19 @@
 /* index/kv.h - a small ordered key-value contract that LMDB serves now and etcd can serve later.
  *
- * Verbs: get, list, put-if-revision, delete, watch, lease (DESIGN §6).  Keys are byte strings of at
- * most KV_KEY_MAX; values at most KV_VALUE_MAX.  Each key carries a revision (u64 > 0, growing over
- * the whole store with each change), so that writers can compare and swap.  Each value is stored
+ * Keys are byte strings of 1 to KV_KEY_MAX bytes that do not begin with NUL; values have at most
+ * KV_VALUE_MAX.  Each key carries a revision (u64 > 0, growing over the whole store with each
+ * transaction that changes something), so that writers can compare and swap.  Each value is stored
  * with a CRC32C of its own; a value that fails it is ERR_CORRUPT, never returned.
  *
- * A transaction is short: no file operation on the mount, no network and no wait inside one.
+ * A transaction is short: no file operation on the mount, no network and no wait inside one.  A
+ * thread has at most one open (a second one would deadlock with growth of the map).
  * Writers are one process (the store's owner) and any number of its threads; readers are any
- * process.  Stale readers (killed processes) are cleared before each write transaction and when the
- * map is full; the map grows by itself.
- * Errors: NOTFOUND, EXISTS (revision moved on), TOOBIG, FULL, CORRUPT, IO.
- * Durability: KV_SYNC_FULL - after a put returns it survives power loss; KV_SYNC_META_LATER
+ * process.  A process opens a store once, after any fork.  Stale readers (killed processes) are
+ * cleared before each write transaction; the map grows by itself up to map_max_bytes.
+ * Leases: a store has one owner, who holds the data directory's lock for as long as it lives.
+ * Errors: INVALID (a bad key), NOTFOUND, EXISTS (revision moved on), TOOBIG, FULL (disk, or the
+ * map's maximum), READONLY, CORRUPT, IO.
+ * Durability: KV_SYNC_FULL - after a commit returns it survives power loss; KV_SYNC_META_LATER
  * (LMDB's NOMETASYNC) - the last commits may be lost, the store stays consistent.
  */
 #ifndef WEIR_INDEX_KV_H
@@ -43,11 +46,11 @@ enum err_code kv_begin(struct kv *kv, bool write, struct kv_txn **out, struct er
 enum err_code kv_commit(struct kv_txn *t, struct err *e); /* frees t in any case */
 void kv_abort(struct kv_txn *t);                          /* NULL is fine */
 
-/* Runs fn in a write transaction and commits; fn is run again, from the start, after the map had to
- * grow, so it must not change anything but through `t` before it succeeds. */
-enum err_code kv_update(struct kv *kv,
-                        enum err_code (*fn)(struct kv_txn *t, void *ctx, struct err *e), void *ctx,
-                        struct err *e);
+/* Runs fn in a write transaction and commits; an error of fn aborts and is returned.  fn is run
+ * again, from the start, after the map had to grow, so it must not change anything but through `t`
+ * before it succeeds. */
+typedef enum err_code (*kv_change)(struct kv_txn *t, void *ctx, struct err *e);
+enum err_code kv_update(struct kv *kv, kv_change fn, void *ctx, struct err *e);
 
 /* *value points into the map: valid until the transaction ends or writes. */
 enum err_code kv_get(struct kv_txn *t, struct str key, struct str *value, uint64_t *revision,
@@ -61,9 +64,13 @@ enum err_code kv_delete(struct kv_txn *t, struct str key, uint64_t if_revision, 
 typedef bool (*kv_visit)(struct str key, struct str value, uint64_t revision, void *ctx);
 enum err_code kv_list(struct kv_txn *t, struct str prefix, struct str from, kv_visit fn, void *ctx,
                       struct err *e);
-/* The store's revision now; changes after it are found by kv_changed_since (watch by polling:
- * LMDB has no notification; a writer in the same process may also be told by kv_on_commit). */
+/* Watching is polling, because LMDB does not tell: kv_revision is the store's revision now, and
+ * kv_changed_since walks the keys of `prefix` and calls fn for those put after `revision`.  A
+ * deletion leaves nothing to find; who must see one leaves a mark.  Threads of the owner may also
+ * be told by kv_on_commit (set before they start; called after the commit, outside of it). */
 uint64_t kv_revision(struct kv_txn *t);
+enum err_code kv_changed_since(struct kv_txn *t, struct str prefix, uint64_t revision, kv_visit fn,
+                               void *ctx, struct err *e);
 void kv_on_commit(struct kv *kv, void (*fn)(uint64_t revision, void *ctx), void *ctx);
 /* Force the disk (NOMETASYNC stores). */
 enum err_code kv_sync_now(struct kv *kv, struct err *e);

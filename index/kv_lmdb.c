@@ -2,12 +2,17 @@
  *
  * One unnamed database.  A value is stored as
  *   0 u64 revision   8 u32 crc32c(key, revision, value)   12 value
- * and the store's revision under the key "\0rev" (u64), which no caller sees.
+ * The store's own revision is the one of the key "\0rev", whose value is empty; no caller sees it.
  *
  * The map grows only while no transaction of this process is open: transactions hold `growth`
- * shared, growth holds it exclusively.  A write that meets a full map fails with ERR_FULL and
- * marks the store; the next kv_begin of a writer doubles the map, so that a caller which replays
- * its closure succeeds (kv_update does that).
+ * shared, growth holds it exclusively (writers are preferred, or a stream of readers would keep it
+ * out for ever).  A write that meets a full map fails with ERR_FULL and marks the store:
+ *
+ *   write meets a full map -> map_is_full -> next writer begins -> killed readers were cleared: on
+ *                                                               -> else the map doubles: on
+ *                                                               -> at map_max_bytes: ERR_FULL
+ *
+ * The mark goes with each of the three, so a store at its maximum still takes deletions.
  */
 #include "index/kv.h"
 
@@ -25,7 +30,10 @@
 #define MAP_INITIAL_DEFAULT ((size_t)64 << 20)
 #define MAP_MAX_DEFAULT ((size_t)64 << 30)
 #define READERS_DEFAULT 256
+#define CRC_AT 8
 #define VALUE_HEADER 12
+#define UPDATE_TRIES_MAX 64 /* each on a map twice as large, or beside a writer that doubled it */
+#define ADOPT_TRIES_MAX 16  /* times that other processes grow the map while we take it over */
 
 static const struct str revision_key = {"\0rev", 4};
 
@@ -34,9 +42,9 @@ struct kv {
     MDB_dbi dbi;
     bool read_only;
     size_t map_max_bytes;
-    pthread_rwlock_t growth; /* shared by transactions, exclusive to grow */
-    atomic_bool map_is_full;
-    atomic_uint stale_cleared;
+    pthread_rwlock_t growth;   /* shared by transactions, exclusive to grow */
+    atomic_bool map_is_full;   /* a writer met a full map, and nothing was done about it yet */
+    atomic_uint stale_cleared; /* readers */
     void (*on_commit)(uint64_t revision, void *ctx); /* set before threads */
     void *on_commit_ctx;
 };
@@ -44,10 +52,9 @@ struct kv {
 struct kv_txn {
     struct kv *kv;
     MDB_txn *txn;
-    bool write;
-    uint64_t
-        revision; /* of the store; grows by one in a write transaction that changes something */
     bool changed;
+    bool met_full_map;
+    uint64_t revision; /* of the store; one more than before once `changed` */
 };
 
 static enum err_code lmdb_err(struct err *e, int rc, const char *what)
@@ -99,6 +106,16 @@ static enum err_code open_env(const struct kv_options *o, struct kv *kv, struct 
     return rc ? lmdb_err(e, rc, o->path) : ERR_OK;
 }
 
+static void init_growth_lock(struct kv *kv)
+{
+    pthread_rwlockattr_t attr;
+
+    pthread_rwlockattr_init(&attr);
+    pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(&kv->growth, &attr);
+    pthread_rwlockattr_destroy(&attr);
+}
+
 enum err_code kv_open(const struct kv_options *o, struct kv **out, struct err *e)
 {
     struct kv *kv = calloc(1, sizeof *kv);
@@ -108,7 +125,7 @@ enum err_code kv_open(const struct kv_options *o, struct kv **out, struct err *e
         return err_set(e, ERR_NOMEM, "open %s", o->path);
     kv->read_only = o->read_only;
     kv->map_max_bytes = o->map_max_bytes ? o->map_max_bytes : MAP_MAX_DEFAULT;
-    pthread_rwlock_init(&kv->growth, NULL);
+    init_growth_lock(kv);
     if (!o->read_only)
         rc = sys_mkdirs(o->path, 0700, e);
     if (!rc)
@@ -131,79 +148,182 @@ void kv_close(struct kv *kv)
     free(kv);
 }
 
-/* Doubles the map, or takes over what another process made of it (size 0). */
-static enum err_code grow_map(struct kv *kv, bool adopt, struct err *e)
+/* Another process made the map larger: take its size over. */
+static enum err_code adopt_map(struct kv *kv, struct err *e)
+{
+    int rc;
+
+    pthread_rwlock_wrlock(&kv->growth);
+    rc = mdb_env_set_mapsize(kv->env, 0);
+    pthread_rwlock_unlock(&kv->growth);
+    return rc ? lmdb_err(e, rc, "take over the LMDB map") : ERR_OK;
+}
+
+static enum err_code double_map_locked(struct kv *kv, struct err *e)
 {
     MDB_envinfo info;
     size_t wanted;
     int rc;
 
-    pthread_rwlock_wrlock(&kv->growth);
     mdb_env_info(kv->env, &info);
-    wanted = adopt ? 0 : info.me_mapsize * 2;
-    if (wanted > kv->map_max_bytes) {
-        pthread_rwlock_unlock(&kv->growth);
+    if (info.me_mapsize >= kv->map_max_bytes)
         return err_set(e, ERR_FULL, "the LMDB map is at its maximum of %zu bytes",
                        kv->map_max_bytes);
-    }
-    rc = mdb_env_set_mapsize(kv->env, wanted);
-    if (!rc)
-        atomic_store(&kv->map_is_full, false);
-    pthread_rwlock_unlock(&kv->growth);
+    wanted = info.me_mapsize * 2;
+    rc = mdb_env_set_mapsize(kv->env, wanted < kv->map_max_bytes ? wanted : kv->map_max_bytes);
     return rc ? lmdb_err(e, rc, "grow the LMDB map") : ERR_OK;
 }
 
-/* A killed reader pins every page that was freed since; LMDB never looks for itself. */
-static void clear_stale_readers(struct kv *kv)
+static enum err_code grow_map(struct kv *kv, struct err *e)
+{
+    enum err_code rc = ERR_OK;
+
+    pthread_rwlock_wrlock(&kv->growth);
+    if (atomic_exchange(&kv->map_is_full, false)) /* else another writer was here first */
+        rc = double_map_locked(kv, e);
+    pthread_rwlock_unlock(&kv->growth);
+    return rc;
+}
+
+/* A killed reader pins every page that was freed since; LMDB never looks for itself.  Tells whether
+ * there was one. */
+static bool clear_stale_readers(struct kv *kv)
 {
     int dead = 0;
 
-    if (mdb_reader_check(kv->env, &dead) == 0 && dead > 0)
-        atomic_fetch_add(&kv->stale_cleared, (unsigned)dead);
+    if (mdb_reader_check(kv->env, &dead) != 0 || dead <= 0)
+        return false;
+    atomic_fetch_add(&kv->stale_cleared, (unsigned)dead);
+    return true;
 }
 
-static void read_revision(struct kv_txn *t)
+static enum err_code prepare_write(struct kv *kv, struct err *e)
 {
-    MDB_val key = {revision_key.len, (void *)(uintptr_t)revision_key.ptr}, value;
+    bool cleared;
 
-    t->revision = 0;
-    if (mdb_get(t->txn, t->kv->dbi, &key, &value) == 0 && value.mv_size == 8)
-        t->revision = get_u64(value.mv_data);
+    if (kv->read_only)
+        return err_set(e, ERR_READONLY, "the store is open read-only");
+    cleared = clear_stale_readers(kv);
+    if (!atomic_load(&kv->map_is_full))
+        return ERR_OK;
+    if (!cleared)
+        return grow_map(kv, e);
+    atomic_store(&kv->map_is_full, false); /* what they held may be enough */
+    return ERR_OK;
+}
+
+/* Leaves `growth` held shared when it succeeds. */
+static enum err_code begin_txn(struct kv *kv, bool write, MDB_txn **txn, struct err *e)
+{
+    enum err_code adopted;
+    int rc;
+
+    for (int i = 0; i < ADOPT_TRIES_MAX; i++) {
+        pthread_rwlock_rdlock(&kv->growth);
+        rc = mdb_txn_begin(kv->env, NULL, write ? 0 : MDB_RDONLY, txn);
+        if (rc == 0)
+            return ERR_OK;
+        pthread_rwlock_unlock(&kv->growth);
+        if (rc != MDB_MAP_RESIZED)
+            return lmdb_err(e, rc, "begin a transaction");
+        adopted = adopt_map(kv, e);
+        if (adopted)
+            return adopted;
+    }
+    return err_set(e, ERR_AGAIN, "begin a transaction: the LMDB map grows all the time");
+}
+
+static struct str str_of(const MDB_val *v)
+{
+    return (struct str){v->mv_data, v->mv_size};
+}
+
+static MDB_val val_of(struct str s)
+{
+    return (MDB_val){s.len, (void *)(uintptr_t)s.ptr};
+}
+
+/* Over the key and all of the stored bytes but the checksum itself. */
+static uint32_t value_crc(struct str key, const char *stored, size_t len)
+{
+    uint32_t crc = crc32c(0, key.ptr, key.len);
+
+    crc = crc32c(crc, stored, CRC_AT);
+    return crc32c(crc, stored + VALUE_HEADER, len - VALUE_HEADER);
+}
+
+static enum err_code decode_value(struct str key, struct str stored, struct str *value,
+                                  uint64_t *revision, struct err *e)
+{
+    if (stored.len < VALUE_HEADER)
+        return err_set(e, ERR_CORRUPT, "a stored value is too short");
+    if (get_u32(stored.ptr + CRC_AT) != value_crc(key, stored.ptr, stored.len))
+        return err_set(e, ERR_CORRUPT, "a stored value fails its checksum");
+    if (value)
+        *value = (struct str){stored.ptr + VALUE_HEADER, stored.len - VALUE_HEADER};
+    if (revision)
+        *revision = get_u64(stored.ptr);
+    return ERR_OK;
+}
+
+static void note_full(struct kv_txn *t, int rc)
+{
+    if (rc != MDB_MAP_FULL)
+        return;
+    t->met_full_map = true;
+    atomic_store(&t->kv->map_is_full, true);
+}
+
+/* Looks a key up, whatever it is. */
+static enum err_code get_any(struct kv_txn *t, struct str key, struct str *value,
+                             uint64_t *revision, struct err *e)
+{
+    MDB_val k = val_of(key), v;
+    int rc = mdb_get(t->txn, t->kv->dbi, &k, &v);
+
+    return rc ? lmdb_err(e, rc, "get") : decode_value(key, str_of(&v), value, revision, e);
+}
+
+/* Stores a key, whatever it is, with the transaction's revision. */
+static enum err_code put_any(struct kv_txn *t, struct str key, struct str value, struct err *e)
+{
+    MDB_val k = val_of(key), v = {value.len + VALUE_HEADER, NULL};
+    int rc = mdb_put(t->txn, t->kv->dbi, &k, &v, MDB_RESERVE);
+    char *p;
+
+    if (rc) {
+        note_full(t, rc);
+        return lmdb_err(e, rc, "put");
+    }
+    p = v.mv_data;
+    put_u64(p, t->revision);
+    if (value.len)
+        memcpy(p + VALUE_HEADER, value.ptr, value.len);
+    put_u32(p + CRC_AT, value_crc(key, p, v.mv_size));
+    return ERR_OK;
 }
 
 enum err_code kv_begin(struct kv *kv, bool write, struct kv_txn **out, struct err *e)
 {
+    enum err_code rc = write ? prepare_write(kv, e) : ERR_OK;
     struct kv_txn *t;
-    enum err_code grown;
-    int rc;
 
-    if (write && kv->read_only)
-        return err_set(e, ERR_READONLY, "the store is open read-only");
-    if (write && atomic_load(&kv->map_is_full) && (grown = grow_map(kv, false, e)))
-        return grown;
+    if (rc)
+        return rc;
     t = calloc(1, sizeof *t);
     if (!t)
         return err_set(e, ERR_NOMEM, "begin a transaction");
-    *t = (struct kv_txn){.kv = kv, .write = write};
-    if (write)
-        clear_stale_readers(kv);
-    for (;;) {
-        pthread_rwlock_rdlock(&kv->growth);
-        rc = mdb_txn_begin(kv->env, NULL, write ? 0 : MDB_RDONLY, &t->txn);
-        if (rc != MDB_MAP_RESIZED)
-            break;
-        pthread_rwlock_unlock(&kv->growth);
-        if ((grown = grow_map(kv, true, e))) {
-            free(t);
-            return grown;
-        }
-    }
+    t->kv = kv;
+    rc = begin_txn(kv, write, &t->txn, e);
     if (rc) {
-        pthread_rwlock_unlock(&kv->growth);
         free(t);
-        return lmdb_err(e, rc, "begin a transaction");
+        return rc;
     }
-    read_revision(t);
+    rc = get_any(t, revision_key, NULL, &t->revision, e);
+    if (rc && rc != ERR_NOTFOUND) { /* numbering from 1 again would let old revisions match */
+        kv_abort(t);
+        return err_wrap(e, "the store's revision");
+    }
     *out = t;
     return ERR_OK;
 }
@@ -214,35 +334,33 @@ static void end_txn(struct kv_txn *t)
     free(t);
 }
 
-static void note_full(struct kv *kv, int rc)
-{
-    if (rc == MDB_MAP_FULL)
-        atomic_store(&kv->map_is_full, true);
-}
-
-enum err_code kv_commit(struct kv_txn *t, struct err *e)
+/* Ends the transaction in any case; *met_full_map tells whether growth would have helped. */
+static enum err_code commit(struct kv_txn *t, bool *met_full_map, struct err *e)
 {
     struct kv *kv = t->kv;
     uint64_t revision = t->revision;
     bool changed = t->changed;
-    int rc = 0;
+    enum err_code rc = changed ? put_any(t, revision_key, STR(""), e) : ERR_OK;
+    int committed;
 
-    if (changed) {
-        MDB_val key = {revision_key.len, (void *)(uintptr_t)revision_key.ptr};
-        MDB_val value = {sizeof revision, &revision};
-        rc = mdb_put(t->txn, kv->dbi, &key, &value, 0);
-    }
-    if (rc)
+    if (rc) {
         mdb_txn_abort(t->txn);
-    else
-        rc = mdb_txn_commit(t->txn);
-    note_full(kv, rc);
+    } else if ((committed = mdb_txn_commit(t->txn))) {
+        note_full(t, committed);
+        rc = lmdb_err(e, committed, "commit");
+    }
+    *met_full_map = t->met_full_map;
     end_txn(t);
-    if (rc)
-        return lmdb_err(e, rc, "commit");
-    if (changed && kv->on_commit)
+    if (!rc && changed && kv->on_commit)
         kv->on_commit(revision, kv->on_commit_ctx);
-    return ERR_OK;
+    return rc;
+}
+
+enum err_code kv_commit(struct kv_txn *t, struct err *e)
+{
+    bool met_full_map;
+
+    return commit(t, &met_full_map, e);
 }
 
 void kv_abort(struct kv_txn *t)
@@ -251,34 +369,6 @@ void kv_abort(struct kv_txn *t)
         return;
     mdb_txn_abort(t->txn);
     end_txn(t);
-}
-
-static uint32_t value_crc(struct str key, uint64_t revision, struct str value)
-{
-    uint32_t crc = crc32c(0, key.ptr, key.len);
-
-    crc = crc32c(crc, &revision, sizeof revision);
-    return crc32c(crc, value.ptr, value.len);
-}
-
-static enum err_code decode_value(struct str key, const MDB_val *raw, struct str *value,
-                                  uint64_t *revision, struct err *e)
-{
-    const char *p = raw->mv_data;
-    uint64_t rev;
-    struct str v;
-
-    if (raw->mv_size < VALUE_HEADER)
-        return err_set(e, ERR_CORRUPT, "a stored value is too short");
-    rev = get_u64(p);
-    v = (struct str){p + VALUE_HEADER, raw->mv_size - VALUE_HEADER};
-    if (get_u32(p + 8) != value_crc(key, rev, v))
-        return err_set(e, ERR_CORRUPT, "a stored value fails its checksum");
-    if (value)
-        *value = v;
-    if (revision)
-        *revision = rev;
-    return ERR_OK;
 }
 
 static enum err_code check_key(struct str key, struct err *e)
@@ -291,14 +381,9 @@ static enum err_code check_key(struct str key, struct err *e)
 enum err_code kv_get(struct kv_txn *t, struct str key, struct str *value, uint64_t *revision,
                      struct err *e)
 {
-    MDB_val k = {key.len, (void *)(uintptr_t)key.ptr}, v;
     enum err_code rc = check_key(key, e);
-    int found;
 
-    if (rc)
-        return rc;
-    found = mdb_get(t->txn, t->kv->dbi, &k, &v);
-    return found ? lmdb_err(e, found, "get") : decode_value(key, &v, value, revision, e);
+    return rc ? rc : get_any(t, key, value, revision, e);
 }
 
 /* ERR_EXISTS when the key's revision is another than the caller believes. */
@@ -328,48 +413,42 @@ static void touch(struct kv_txn *t)
 enum err_code kv_put(struct kv_txn *t, struct str key, struct str value, uint64_t if_revision,
                      struct err *e)
 {
-    MDB_val k = {key.len, (void *)(uintptr_t)key.ptr};
-    MDB_val v = {value.len + VALUE_HEADER, NULL};
     enum err_code rc = check_key(key, e);
-    char *p;
-    int put;
 
-    if (rc || (rc = check_revision(t, key, if_revision, e)))
+    if (!rc && value.len > KV_VALUE_MAX)
+        rc = err_set(e, ERR_TOOBIG, "a value of %zu bytes", value.len);
+    if (!rc)
+        rc = check_revision(t, key, if_revision, e);
+    if (rc)
         return rc;
-    if (value.len > KV_VALUE_MAX)
-        return err_set(e, ERR_TOOBIG, "a value of %zu bytes", value.len);
     touch(t);
-    put = mdb_put(t->txn, t->kv->dbi, &k, &v, MDB_RESERVE);
-    note_full(t->kv, put);
-    if (put)
-        return lmdb_err(e, put, "put");
-    p = v.mv_data;
-    put_u64(p, t->revision);
-    put_u32(p + 8, value_crc(key, t->revision, value));
-    if (value.len)
-        memcpy(p + VALUE_HEADER, value.ptr, value.len);
-    return ERR_OK;
+    return put_any(t, key, value, e);
 }
 
 enum err_code kv_delete(struct kv_txn *t, struct str key, uint64_t if_revision, struct err *e)
 {
-    MDB_val k = {key.len, (void *)(uintptr_t)key.ptr};
+    MDB_val k = val_of(key);
     enum err_code rc = check_key(key, e);
-    int del;
+    int deleted;
 
-    if (rc || (rc = check_revision(t, key, if_revision, e)))
+    if (!rc)
+        rc = check_revision(t, key, if_revision, e);
+    if (rc)
         return rc;
+    deleted = mdb_del(t->txn, t->kv->dbi, &k, NULL);
+    if (deleted) {
+        note_full(t, deleted);
+        return lmdb_err(e, deleted, "delete");
+    }
     touch(t);
-    del = mdb_del(t->txn, t->kv->dbi, &k, NULL);
-    note_full(t->kv, del);
-    return del ? lmdb_err(e, del, "delete") : ERR_OK;
+    return ERR_OK;
 }
 
 enum err_code kv_list(struct kv_txn *t, struct str prefix, struct str from, kv_visit fn, void *ctx,
                       struct err *e)
 {
     struct str begin = str_cmp(from, prefix) > 0 ? from : prefix;
-    MDB_val k = {begin.len, (void *)(uintptr_t)begin.ptr}, v;
+    MDB_val k = val_of(begin), v;
     enum err_code code = ERR_OK;
     MDB_cursor *cursor;
     int rc = mdb_cursor_open(t->txn, t->kv->dbi, &cursor);
@@ -378,13 +457,13 @@ enum err_code kv_list(struct kv_txn *t, struct str prefix, struct str from, kv_v
         return lmdb_err(e, rc, "list");
     rc = mdb_cursor_get(cursor, &k, &v, begin.len ? MDB_SET_RANGE : MDB_FIRST);
     for (; rc == 0; rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) {
-        struct str key = {k.mv_data, k.mv_size}, value;
+        struct str key = str_of(&k), value;
         uint64_t revision;
         if (!str_starts(key, prefix))
             break;
         if (str_eq(key, revision_key))
             continue;
-        code = decode_value(key, &v, &value, &revision, e);
+        code = decode_value(key, str_of(&v), &value, &revision, e);
         if (code || !fn(key, value, revision, ctx))
             break;
     }
@@ -392,6 +471,27 @@ enum err_code kv_list(struct kv_txn *t, struct str prefix, struct str from, kv_v
     if (!code && rc && rc != MDB_NOTFOUND)
         return lmdb_err(e, rc, "list");
     return code;
+}
+
+struct since {
+    uint64_t revision;
+    kv_visit fn;
+    void *ctx;
+};
+
+static bool visit_since(struct str key, struct str value, uint64_t revision, void *ctx)
+{
+    const struct since *s = ctx;
+
+    return revision <= s->revision || s->fn(key, value, revision, s->ctx);
+}
+
+enum err_code kv_changed_since(struct kv_txn *t, struct str prefix, uint64_t revision, kv_visit fn,
+                               void *ctx, struct err *e)
+{
+    struct since s = {revision, fn, ctx};
+
+    return kv_list(t, prefix, prefix, visit_since, &s, e);
 }
 
 uint64_t kv_revision(struct kv_txn *t)
@@ -405,24 +505,30 @@ void kv_on_commit(struct kv *kv, void (*fn)(uint64_t revision, void *ctx), void 
     kv->on_commit_ctx = ctx;
 }
 
-enum err_code kv_update(struct kv *kv,
-                        enum err_code (*fn)(struct kv_txn *t, void *ctx, struct err *e), void *ctx,
-                        struct err *e)
+static enum err_code update_once(struct kv *kv, kv_change fn, void *ctx, bool *met_full_map,
+                                 struct err *e)
 {
     struct kv_txn *t;
-    enum err_code rc;
+    enum err_code rc = kv_begin(kv, true, &t, e);
 
-    /* Each further try runs on a map twice as large; the map's maximum ends it. */
-    do {
-        rc = kv_begin(kv, true, &t, e);
-        if (rc)
-            return rc;
-        rc = fn(t, ctx, e);
-        if (rc)
-            kv_abort(t);
-        else
-            rc = kv_commit(t, e);
-    } while (rc == ERR_FULL && atomic_load(&kv->map_is_full));
+    *met_full_map = false;
+    if (rc)
+        return rc;
+    rc = fn(t, ctx, e);
+    if (!rc)
+        return commit(t, met_full_map, e);
+    *met_full_map = t->met_full_map;
+    kv_abort(t);
+    return rc;
+}
+
+enum err_code kv_update(struct kv *kv, kv_change fn, void *ctx, struct err *e)
+{
+    bool met_full_map = true;
+    enum err_code rc = ERR_OK;
+
+    for (int i = 0; met_full_map && i < UPDATE_TRIES_MAX; i++)
+        rc = update_once(kv, fn, ctx, &met_full_map, e);
     return rc;
 }
 
@@ -445,7 +551,7 @@ enum err_code kv_stats(struct kv *kv, struct kv_stats *out, struct err *e)
         return lmdb_err(e, rc, "stat");
     *out = (struct kv_stats){.map_bytes = info.me_mapsize,
                              .used_bytes = (uint64_t)(info.me_last_pgno + 1) * stat.ms_psize,
-                             .entries = stat.ms_entries,
+                             .entries = stat.ms_entries - (stat.ms_entries > 0),
                              .readers = info.me_numreaders,
                              .stale_readers_cleared = atomic_load(&kv->stale_cleared)};
     return ERR_OK;
