@@ -2,14 +2,15 @@
  *
  * Format, little-endian, at an offset that is a multiple of 8:
  *    0  u32 magic "WFRM"            4  u32 length of the whole frame, a multiple of 8
- *    8  u32 checksum: CRC32C, seeded with (segment, offset), of bytes [12, 112), the line table
- *       and the tail.  The payload is covered by the line table, so its bytes are read once.
+ *    8  u32 checksum: CRC32C, seeded with (segment, offset), of bytes [12, 112) and the line table.
+ *       The payload is covered by the line table, so its bytes are read once, and a torn one still
+ *       tells which of its lines are whole.
  *   12  u8 kind    13  u8 flags    14  u8 encoding (0 = NDJSON)    15  u8 zero
  *   16  u64 epoch  24  u64 number  32  u32 worker   36  u32 part        (the batch)
  *   40  u64 serial 48  u32 run     52  i32 hour     56  u64 stream number
  *   64  u64 synced_to              72  i64 appended_us
  *   80  i64 min_ts_us              88  i64 max_ts_us
- *   96  u32 line_count            100  u32 payload_len   104  u32 tail_len   108  u32 zero
+ *   96  u32 line_count            100  u32 payload_len   104  u32 tail_len   108  u32 tail_crc
  *  112  line table: per line u32 length with its '\n', u32 CRC32C
  *       payload, zeros to a multiple of 8
  *       tail, zeros to a multiple of 8: places, declarations, a table; by kind
@@ -43,7 +44,8 @@ enum {
     AT_MAX_TS = 88,
     AT_LINE_COUNT = 96,
     AT_PAYLOAD_LEN = 100,
-    AT_TAIL_LEN = 104
+    AT_TAIL_LEN = 104,
+    AT_TAIL_CRC = 108
 };
 
 static size_t padded(size_t n)
@@ -148,19 +150,23 @@ void frame_drop_tail(char *frame)
 static uint32_t checksum(const char *frame, uint32_t seq, uint32_t offset)
 {
     char salt[8];
-    uint32_t line_count = get_u32(frame + AT_LINE_COUNT);
-    size_t payload_len = get_u32(frame + AT_PAYLOAD_LEN);
     put_u32(salt, seq);
     put_u32(salt + 4, offset);
-    uint32_t crc = crc32c(0, salt, sizeof salt);
-    crc = crc32c(crc, frame + AT_KIND, frame_payload_at(line_count) - AT_KIND);
-    return crc32c(crc, frame + frame_payload_at(line_count) + padded(payload_len),
-                  padded(get_u32(frame + AT_TAIL_LEN)));
+    return crc32c(crc32c(0, salt, sizeof salt), frame + AT_KIND,
+                  frame_payload_at(get_u32(frame + AT_LINE_COUNT)) - AT_KIND);
+}
+
+static uint32_t tail_crc(const char *frame)
+{
+    size_t payload_len = get_u32(frame + AT_PAYLOAD_LEN);
+    const char *payload = frame + frame_payload_at(get_u32(frame + AT_LINE_COUNT));
+    return crc32c(0, payload + padded(payload_len), padded(get_u32(frame + AT_TAIL_LEN)));
 }
 
 void frame_finish(char *frame, uint64_t synced_to, uint32_t seq, uint32_t offset)
 {
     put_u64(frame + AT_SYNCED_TO, synced_to);
+    put_u32(frame + AT_TAIL_CRC, tail_crc(frame));
     put_u32(frame + AT_CHECKSUM, checksum(frame, seq, offset));
 }
 
@@ -191,8 +197,13 @@ bool frame_decode(struct str bytes, uint32_t seq, uint32_t offset, struct frame 
 {
     if (bytes.len < FRAME_HEADER_LEN || frame_peek(bytes.ptr, bytes.len) == 0)
         return false;
-    return get_u32(bytes.ptr + AT_CHECKSUM) == checksum(bytes.ptr, seq, offset) &&
-           frame_view(bytes, out);
+    if (get_u32(bytes.ptr + AT_CHECKSUM) != checksum(bytes.ptr, seq, offset) ||
+        !frame_view(bytes, out))
+        return false;
+    out->has_tail = get_u32(bytes.ptr + AT_TAIL_CRC) == tail_crc(bytes.ptr);
+    if (!out->has_tail)
+        out->tail_len = 0;
+    return out->has_tail || out->kind == FRAME_DATA;
 }
 
 bool frame_view(struct str bytes, struct frame *out)
@@ -220,6 +231,7 @@ bool frame_view(struct str bytes, struct frame *out)
         .lines = p + FRAME_HEADER_LEN};
     f.payload = p + frame_payload_at(f.line_count);
     f.tail = f.payload + padded(f.payload_len);
+    f.has_tail = true;
     if (!table_adds_up(&f))
         return false;
     *out = f;
@@ -256,6 +268,8 @@ bool frame_next_stretch(const struct frame *f, struct frame_stretch *s)
 bool frame_is_whole(const struct frame *f)
 {
     struct frame_stretch s = {0};
+    if (!f->has_tail)
+        return false;
     return f->line_count == 0 || (frame_next_stretch(f, &s) && s.lines == f->line_count);
 }
 

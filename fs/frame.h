@@ -19,7 +19,7 @@
 enum frame_kind {
     FRAME_DATA = 1, /* a run of lines of one stream and hour */
     FRAME_STREAM,   /* declares a stream; tail: struct stream_decl */
-    FRAME_FILE,     /* declares a file; tail: struct file_decl */
+    FRAME_FILE,     /* declares a file; tail: struct file_decl, then its stream's declaration */
     FRAME_WORKERS,  /* tail: last numbers and answers of the workers */
     FRAME_EPOCH,    /* `batch.epoch` was given out */
     FRAME_CLOSE,    /* tail: u32 numbers of files that take no more lines */
@@ -44,6 +44,7 @@ struct frame {
     int64_t appended_us, min_ts_us, max_ts_us;
     uint32_t line_count, payload_len, tail_len;
     const char *lines, *payload, *tail; /* views, set by frame_decode */
+    bool has_tail; /* the tail passes its checksum; else it is hidden: tail_len is 0 */
 };
 
 /* Positions in the journal: segment in the upper half, offset in the lower. */
@@ -73,7 +74,8 @@ void frame_finish(char *frame, uint64_t synced_to, uint32_t seq, uint32_t offset
 /* Length of the frame whose header stands at `p`, if it could be one of at most `room` bytes;
  * else 0.  Nothing is verified yet. */
 size_t frame_peek(const char *header, size_t room);
-/* Checks shape and checksum of bytes.ptr[0, length); lines are not checked. */
+/* Checks shape and checksum of bytes.ptr[0, length); lines are not checked.  A DATA frame passes
+ * with a bad tail, other kinds do not. */
 bool frame_decode(struct str bytes, uint32_t seq, uint32_t offset, struct frame *out);
 /* The same without the checksum, for frames that this process encoded and has not finished yet. */
 bool frame_view(struct str bytes, struct frame *out);
@@ -85,7 +87,7 @@ struct frame_stretch {
     uint32_t next_line, next_at; /* where the search goes on; zero to begin */
 };
 bool frame_next_stretch(const struct frame *f, struct frame_stretch *s);
-bool frame_is_whole(const struct frame *f); /* every line passes */
+bool frame_is_whole(const struct frame *f); /* every line passes, and the tail */
 
 /* ---- bodies ---- */
 

@@ -38,11 +38,22 @@ static enum err_code copy_range(const struct segment *s, uint32_t from, uint32_t
     return ERR_OK;
 }
 
-static bool is_there(const char *path, uint32_t size)
+/* Is this very range in that file already? */
+static bool is_same(const char *path, const struct segment *s, uint32_t from, uint32_t size)
 {
+    char ours[STEP_BYTES], theirs[STEP_BYTES];
     struct stat st;
     AUTO_FD int fd = sys_open(path, O_RDONLY | O_NOFOLLOW, 0);
-    return fd >= 0 && sys_fstat(fd, &st) == 0 && st.st_size == size;
+    if (fd < 0 || sys_fstat(fd, &st) < 0 || st.st_size != size)
+        return false;
+    for (uint32_t at = 0; at < size;) {
+        size_t n = size - at < STEP_BYTES ? size - at : STEP_BYTES;
+        if (sys_read_full(s->fd, ours, n, from + at, NULL) ||
+            sys_read_full(fd, theirs, n, at, NULL) || memcmp(ours, theirs, n) != 0)
+            return false;
+        at += (uint32_t)n;
+    }
+    return true;
 }
 
 /* A name that is free; *fd stays -1 when the very bytes were set aside before. */
@@ -61,7 +72,7 @@ static enum err_code open_aside(const struct journal *j, const struct segment *s
             return ERR_OK;
         if (errno != EEXIST)
             return err_sys(e, errno, "%s", path);
-        if (is_there(path, size))
+        if (is_same(path, s, from, size))
             return ERR_OK;
     }
     return err_set(e, ERR_FULL, "%s: %d copies are there already", path, NAMES_MAX);

@@ -7,9 +7,8 @@
 
 #include "fs/journal_replay.h"
 
-/* Copy bytes [from, to) of a segment to lost_found_dir/<seq>-<from>.<kind>; one that is there with
- * the same size is left (corrupt bytes are found again at each start), else the name gets a
- * number. */
+/* Copy bytes [from, to) of a segment to lost_found_dir/<seq>-<from>.<kind>; a copy that is there is
+ * enough (corrupt bytes are found again at each start), else the name gets a number. */
 enum err_code mend_set_aside(const struct journal *j, const struct segment *s, uint32_t from,
                              uint32_t to, const char *kind, struct err *e);
 /* Overwrite with zeros what is not zero in [from, to). */

@@ -194,11 +194,11 @@ static enum err_code replay_data(struct replay *r, const struct scan_item *item,
 
 /* ---- the other kinds ---- */
 
-static enum err_code replay_stream(struct replay *r, const struct frame *f, struct err *e)
+static enum err_code learn_stream(struct replay *r, struct str body, struct err *e)
 {
     struct stream_decl d;
     size_t used;
-    if (!stream_decl_decode((struct str){f->tail, f->tail_len}, &d, &used))
+    if (!stream_decl_decode(body, &d, &used))
         return ERR_OK;
     struct jstream *s = files_stream(&r->j->files, &d);
     if (!s)
@@ -207,12 +207,21 @@ static enum err_code replay_stream(struct replay *r, const struct frame *f, stru
     return ERR_OK;
 }
 
+static enum err_code replay_stream(struct replay *r, const struct frame *f, struct err *e)
+{
+    return learn_stream(r, (struct str){f->tail, f->tail_len}, e);
+}
+
 static enum err_code replay_file(struct replay *r, const struct frame *f, struct err *e)
 {
     struct file_decl d;
-    if (!file_decl_decode((struct str){f->tail, f->tail_len}, &d) ||
-        !files_stream_find(&r->j->files, d.stream))
-        return ERR_OK; /* its stream's declaration is lost: so are its places */
+    struct str body = {f->tail, f->tail_len};
+    if (!file_decl_decode(body, &d))
+        return ERR_OK;
+    enum err_code rc =
+        learn_stream(r, (struct str){body.ptr + FILE_DECL_LEN, body.len - FILE_DECL_LEN}, e);
+    if (rc || !files_stream_find(&r->j->files, d.stream))
+        return rc;
     struct jfile *file = files_declare(&r->j->files, &d);
     if (!file)
         return no_memory(e);

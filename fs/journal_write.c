@@ -136,6 +136,11 @@ static bool add_frame(struct image *img, const struct frame *f, struct str tail)
     return true;
 }
 
+static size_t encode_stream(char dst[STREAM_DECL_MAX], const struct jstream *s)
+{
+    return stream_decl_encode(dst, &(struct stream_decl){s->number, s->type, s->org, s->name});
+}
+
 static bool declare_stream(struct journal *j, struct image *out, uint64_t number)
 {
     char decl[STREAM_DECL_MAX];
@@ -144,25 +149,27 @@ static bool declare_stream(struct journal *j, struct image *out, uint64_t number
     if (s->declared_in == j->current->seq || s->mark == j->mark)
         return true;
     s->mark = j->mark;
-    size_t n = stream_decl_encode(decl, &(struct stream_decl){s->number, s->type, s->org, s->name});
     struct frame f = {.kind = FRAME_STREAM, .stream = number};
-    return add_frame(out, &f, (struct str){decl, n});
+    return add_frame(out, &f, (struct str){decl, encode_stream(decl, s)});
 }
 
+/* Tells its stream once more, so that one damaged frame does not hide a stream. */
 static bool declare_file(struct journal *j, struct image *out, uint32_t number)
 {
-    char decl[FILE_DECL_LEN];
+    char decl[FILE_DECL_LEN + STREAM_DECL_MAX];
     struct jfile *file = files_by_number(&j->files, number);
     assert(file);
     if (file->declared_in == j->current->seq || file->mark == j->mark)
         return true;
     file->mark = j->mark;
-    if (!declare_stream(j, out, file->stream->number))
+    uint64_t stream = file->stream->number;
+    if (!declare_stream(j, out, stream))
         return false;
-    file_decl_encode(decl, &(struct file_decl){file->number, file->id, file->stream->number,
-                                               file->hour, !file->is_open});
-    struct frame f = {.kind = FRAME_FILE, .stream = file->stream->number, .hour = file->hour};
-    return add_frame(out, &f, (struct str){decl, sizeof decl});
+    file_decl_encode(
+        decl, &(struct file_decl){file->number, file->id, stream, file->hour, !file->is_open});
+    size_t len = FILE_DECL_LEN + encode_stream(decl + FILE_DECL_LEN, file->stream);
+    struct frame f = {.kind = FRAME_FILE, .stream = stream, .hour = file->hour};
+    return add_frame(out, &f, (struct str){decl, len});
 }
 
 static bool declare_for_frame(struct journal *j, const char *p, size_t len, struct image *out)

@@ -9,7 +9,7 @@
 #include "fs/frame.h"
 
 enum scan_kind {
-    SCAN_FRAME, /* header, line table and tail are good */
+    SCAN_FRAME, /* header and line table are good */
     SCAN_BAD,   /* [at, end) holds no good frame, though not only zeros, or a good one follows */
     SCAN_END    /* zeros from `at` on */
 };
@@ -18,7 +18,7 @@ struct scan_item {
     uint32_t at, end;
     struct frame frame; /* valid until the next call */
     struct str bytes;   /* of the whole frame, likewise */
-    bool is_damaged;    /* a frame with lines that fail their checksum */
+    bool is_damaged;    /* a frame with lines, or a tail, that fail their checksum */
 };
 
 struct scan {

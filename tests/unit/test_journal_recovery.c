@@ -1,0 +1,713 @@
+// links: weir_fs weir_index
+/* tests/unit/test_journal_recovery.c - what a journal is after power cuts, rot, failing calls and
+ * kill -9. */
+#include "tests/support/journal_fixture.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "base/clock.h"
+#include "base/sys.h"
+#include "fs/segment.h"
+#include "fs/segment_scan.h"
+
+enum { HOUR = 100, FRAMES_MAX = 256 };
+
+/* ---- a segment as bytes ---- */
+
+struct image_of {
+    char path[PATH_MAX];
+    struct buf bytes;
+    struct {
+        uint32_t at, end;
+        struct frame frame; /* views into bytes */
+    } frames[FRAMES_MAX];
+    size_t count;
+};
+
+static void load_segment(struct fixture *f, uint32_t seq, struct image_of *img)
+{
+    struct err e = {0};
+    segment_path(f->dir, seq, img->path);
+    buf_init(&img->bytes, FIXTURE_TEXT_MAX);
+    assert_int_equal(sys_read_file(img->path, &img->bytes, &e), ERR_OK);
+    img->count = 0;
+    for (uint32_t at = SEGMENT_HEADER_LEN; img->count < FRAMES_MAX;) {
+        struct str rest = {img->bytes.data + at, img->bytes.len - at};
+        if (!frame_decode(rest, seq, at, &img->frames[img->count].frame))
+            break;
+        img->frames[img->count].at = at;
+        at += (uint32_t)frame_peek(rest.ptr, rest.len);
+        img->frames[img->count++].end = at;
+    }
+}
+
+static void store(const struct image_of *img, const char *bytes)
+{
+    struct err e = {0};
+    AUTO_FD int fd = sys_open(img->path, O_WRONLY, 0);
+    assert_true(fd >= 0);
+    assert_int_equal(sys_write_full(fd, bytes, img->bytes.len, 0, &e), ERR_OK);
+}
+
+static size_t files_in(const char *path)
+{
+    size_t n = 0;
+    DIR *d = opendir(path);
+    assert_non_null(d);
+    for (struct dirent *ent; (ent = readdir(d)) != NULL;)
+        n += ent->d_name[0] != '.';
+    closedir(d);
+    return n;
+}
+
+static void empty_lost_found(struct fixture *f)
+{
+    fixture_remove_tree(f->lost);
+}
+
+static char *copy_of(const struct image_of *img)
+{
+    char *bytes = malloc(img->bytes.len);
+    memcpy(bytes, img->bytes.data, img->bytes.len);
+    return bytes;
+}
+
+/* ---- torn tails ---- */
+
+/* What recovery may keep of the last frame when it is cut there. */
+static void add_whole_lines(const struct image_of *img, const char *bytes, struct buf *want)
+{
+    size_t last = img->count - 1;
+    struct frame f;
+    struct frame_stretch s = {0};
+    struct str at = {bytes + img->frames[last].at, img->bytes.len - img->frames[last].at};
+    if (!frame_decode(at, 1, img->frames[last].at, &f))
+        return;
+    while (frame_next_stretch(&f, &s))
+        buf_add(want, f.payload + s.at, s.len);
+}
+
+static bool any_byte(const char *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (p[i])
+            return true;
+    }
+    return false;
+}
+
+static void check_torn_at(struct fixture *f, const struct image_of *img, uint32_t cut)
+{
+    uint32_t at = img->frames[img->count - 1].at, end = img->frames[img->count - 1].end;
+    AUTO_FREE char *bytes = copy_of(img);
+    struct buf want;
+    memset(bytes + cut, 0, end - cut);
+    bool is_whole = memcmp(bytes, img->bytes.data, img->bytes.len) == 0;
+    bool is_empty = !any_byte(bytes + at, end - at);
+    store(img, bytes);
+    empty_lost_found(f);
+    fixture_open(f);
+    buf_init(&want, 4096);
+    buf_add_cstr(&want, "a1\na2\nb1\n");
+    if (is_whole || f->cfg.node_died)
+        add_whole_lines(img, bytes, &want);
+    assert_shown(f, 1, HOUR, want.data);
+    assert_int_equal(f->found.torn_bytes > 0, !is_whole && !is_empty);
+    assert_int_equal(files_in(f->lost), !is_whole && !is_empty);
+    assert_int_equal(f->found.corrupt_frames, 0);
+    /* The batch is sent again and goes in, unless it was whole. */
+    assert_int_equal(append_text(f, 0, 3, 1, HOUR, "again\n"), ERR_OK);
+    if (!is_whole)
+        buf_add_cstr(&want, "again\n");
+    fixture_reopen(f);
+    assert_shown(f, 1, HOUR, want.data);
+    assert_int_equal(f->found.torn_bytes, 0);
+    journal_close(f->j);
+    f->j = NULL;
+    buf_done(&want);
+}
+
+static void check_every_cut(struct fixture *f)
+{
+    struct image_of img;
+    f->cfg.segment_bytes = 64 << 10;
+    fixture_open(f);
+    fixture_epoch(f);
+    assert_int_equal(append_text(f, 0, 1, 1, HOUR, "a1\na2\n"), ERR_OK);
+    assert_int_equal(append_text(f, 0, 2, 1, HOUR, "b1\n"), ERR_OK);
+    assert_int_equal(append_text(f, 0, 3, 1, HOUR, "c1\nc22\n\nc333\n"), ERR_OK);
+    journal_close(f->j);
+    f->j = NULL;
+    load_segment(f, 1, &img);
+    for (uint32_t cut = img.frames[img.count - 1].at; cut < img.frames[img.count - 1].end; cut++)
+        check_torn_at(f, &img, cut);
+    buf_done(&img.bytes);
+}
+
+static void a_torn_last_frame_is_dropped_when_only_the_process_died(void **state)
+{
+    check_every_cut(*state);
+}
+
+static void a_torn_last_frame_keeps_its_whole_lines_when_the_node_died(void **state)
+{
+    struct fixture *f = *state;
+    f->cfg.node_died = true;
+    check_every_cut(f);
+}
+
+static void a_torn_end_of_garbage_is_set_aside_and_zeroed(void **state)
+{
+    struct fixture *f = *state;
+    struct image_of img;
+    fixture_open(f);
+    fixture_epoch(f);
+    assert_int_equal(append_text(f, 0, 1, 1, HOUR, "a\n"), ERR_OK);
+    journal_close(f->j);
+    load_segment(f, 1, &img);
+    uint32_t end = img.frames[img.count - 1].end;
+    memset(img.bytes.data + end, 0x5a, 1000);
+    memset(img.bytes.data + end + 20000, 0x5a, 8);
+    store(&img, img.bytes.data);
+    fixture_open(f);
+    assert_int_equal(f->found.torn_bytes, 20008);
+    assert_int_equal(files_in(f->lost), 1);
+    assert_int_equal(append_text(f, 0, 2, 1, HOUR, "b\n"), ERR_OK);
+    fixture_reopen(f);
+    assert_int_equal(f->found.torn_bytes, 0);
+    assert_shown(f, 1, HOUR, "a\nb\n");
+    buf_done(&img.bytes);
+}
+
+static void incomplete_batches_are_dropped_or_kept_by_who_died(void **state)
+{
+    struct fixture *f = *state;
+    for (int died = 0; died < 2; died++) {
+        struct buf want;
+        buf_init(&want, 4096);
+        buf_add_cstr(&want, "whole\n");
+        f->cfg.node_died = died;
+        fixture_open(f);
+        fixture_epoch(f);
+        assert_int_equal(append_text(f, 1, 1, 1, HOUR + died, "whole\n"), ERR_OK);
+        struct batch_run r = run_of(1, HOUR + died, "part one\nof two\n");
+        struct batch_part p = {{f->epoch, 0, 1}, 0, 0, 0, &r, 1};
+        assert_int_equal(append_part(f->j, &p, NULL), ERR_OK);
+        if (died)
+            buf_add_cstr(&want, "part one\nof two\n");
+        for (int again = 0; again < 3; again++) {
+            fixture_reopen(f);
+            assert_shown(f, 1, HOUR + died, want.data);
+            assert_int_equal(f->found.torn_batches, again == 0);
+        }
+        f->cfg.node_died = true; /* what was dropped stays so */
+        fixture_reopen(f);
+        assert_shown(f, 1, HOUR + died, want.data);
+        journal_close(f->j);
+        f->j = NULL;
+        buf_done(&want);
+    }
+}
+
+/* ---- rot ---- */
+
+enum { ROT_BATCHES = 8 };
+
+/* Batches of three lines, "<n>a <n>b <n>c". */
+static void build_rot(struct fixture *f, struct image_of *img)
+{
+    fixture_open(f);
+    fixture_epoch(f);
+    for (unsigned i = 1; i <= ROT_BATCHES; i++) {
+        char text[64];
+        snprintf(text, sizeof text, "%ua\n%ub\n%uc\n", i, i, i);
+        assert_int_equal(append_text(f, 0, i, 1, HOUR, text), ERR_OK);
+    }
+    journal_close(f->j);
+    f->j = NULL;
+    load_segment(f, 1, img);
+}
+
+/* Which of the lines are shown: a bit per line; each at most once. */
+static uint32_t shown_lines(struct fixture *f)
+{
+    struct shown s = shown_of(f, 1, HOUR);
+    uint32_t bits = 0;
+    for (char *p = s.text.data; p && *p; p = strchr(p, '\n') + 1) {
+        unsigned n;
+        char c;
+        assert_int_equal(sscanf(p, "%u%c", &n, &c), 2);
+        uint32_t bit = 1u << ((n - 1) * 3 + (unsigned)(c - 'a'));
+        assert_int_equal(bits & bit, 0);
+        bits |= bit;
+    }
+    buf_done(&s.text);
+    return bits;
+}
+
+/* Lines that may be missing when this byte of this frame is damaged. */
+static uint32_t may_lose(const struct image_of *img, size_t i, uint32_t at)
+{
+    const struct frame *f = &img->frames[i].frame;
+    uint32_t payload_at = img->frames[i].at + (uint32_t)frame_payload_at(f->line_count);
+    if (f->kind != FRAME_DATA)
+        return 0;
+    unsigned n = (unsigned)f->batch.number - 1;
+    if (at < payload_at)
+        return 7u << (n * 3);
+    if (at < payload_at + f->payload_len)
+        return 1u << (n * 3 + (at - payload_at) / 3);
+    return 0;
+}
+
+static void check_rot_at(struct fixture *f, const struct image_of *img, size_t i, uint32_t at)
+{
+    AUTO_FREE char *bytes = copy_of(img);
+    uint32_t all = (1u << ROT_BATCHES * 3) - 1, lost = may_lose(img, i, at);
+    bytes[at] ^= 0x10;
+    store(img, bytes);
+    empty_lost_found(f);
+    for (int again = 0; again < 2; again++) {
+        fixture_open(f);
+        if (shown_lines(f) != (all & ~lost))
+            fail_msg("frame %zu kind %d byte %u: %x instead of %x", i,
+                     (int)img->frames[i].frame.kind, at - img->frames[i].at, shown_lines(f),
+                     all & ~lost);
+        assert_int_equal(f->found.torn_bytes, 0);
+        if (lost) {
+            assert_int_equal(f->found.corrupt_frames, 1);
+            assert_int_equal(files_in(f->lost), 1);
+        }
+        assert_int_equal(append_text(f, 0, ROT_BATCHES, 1, HOUR, "again\n"), ERR_OK);
+        journal_close(f->j);
+        f->j = NULL;
+    }
+}
+
+static void a_rotten_byte_costs_its_line_or_its_frame_and_nothing_else(void **state)
+{
+    struct fixture *f = *state;
+    struct image_of img;
+    f->cfg.segment_bytes = 64 << 10;
+    build_rot(f, &img);
+    /* The last frames were not known durable when the last of them was written. */
+    for (size_t i = 0; i + 2 < img.count; i++) {
+        for (uint32_t at = img.frames[i].at; at < img.frames[i].end; at += 5)
+            check_rot_at(f, &img, i, at);
+    }
+    buf_done(&img.bytes);
+}
+
+static void a_rotten_header_page_costs_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct image_of img;
+    build_rot(f, &img);
+    img.bytes.data[20] ^= 1;
+    store(&img, img.bytes.data);
+    for (int again = 0; again < 2; again++) {
+        fixture_open(f);
+        assert_int_equal(shown_lines(f), (1u << ROT_BATCHES * 3) - 1);
+        assert_int_equal(append_text(f, 0, ROT_BATCHES, 1, HOUR, "again\n"), ERR_OK);
+        journal_close(f->j);
+        f->j = NULL;
+    }
+    fixture_open(f);
+    assert_int_equal(append_text(f, 0, ROT_BATCHES + 1, 2, HOUR, "more\n"), ERR_OK);
+    fixture_reopen(f);
+    assert_shown(f, 2, HOUR, "more\n");
+    assert_int_equal(shown_lines(f), (1u << ROT_BATCHES * 3) - 1);
+    buf_done(&img.bytes);
+}
+
+static void a_rotten_table_is_replaced_by_a_scan(void **state)
+{
+    struct fixture *f = *state;
+    struct image_of img;
+    struct buf want;
+    char text[1000];
+    f->cfg.segment_bytes = 64 << 10;
+    buf_init(&want, FIXTURE_TEXT_MAX);
+    fixture_open(f);
+    fixture_epoch(f);
+    memset(text, 'x', sizeof text);
+    memcpy(text + sizeof text - 2, "\n", 2);
+    for (uint64_t i = 1; i <= 200; i++) {
+        assert_int_equal(append_text(f, 0, i, 1, HOUR, text), ERR_OK);
+        buf_add_cstr(&want, text);
+    }
+    journal_close(f->j);
+    load_segment(f, 2, &img);
+    assert_int_equal(img.frames[img.count - 1].frame.kind, FRAME_TABLE);
+    img.bytes.data[img.frames[img.count - 1].at + FRAME_HEADER_LEN + 50] ^= 1;
+    store(&img, img.bytes.data);
+    fixture_open(f);
+    assert_int_equal(f->found.corrupt_frames, 1);
+    assert_shown(f, 1, HOUR, want.data);
+    buf_done(&img.bytes);
+    buf_done(&want);
+}
+
+/* ---- failing calls ---- */
+
+struct plan {
+    uint64_t fail_at;
+    int sys;
+    size_t short_bytes;
+    bool is_hit, repeats; /* repeats: all calls of that name fail from then on */
+    const char *call;
+};
+
+static int fail_planned(struct sys_fault *f, void *ctx)
+{
+    struct plan *p = ctx;
+    bool hit = f->number == p->fail_at ||
+               (p->repeats && p->is_hit && p->call && strcmp(p->call, f->call) == 0);
+    if (!hit)
+        return 0;
+    p->call = f->call;
+    p->is_hit = true;
+    f->short_bytes = p->short_bytes;
+    return p->sys;
+}
+
+enum { SWEEP_BATCHES = 14, SWEEP_TEXT = 9000, SWEEP_MAX = 2000 };
+
+struct sweep {
+    bool acked[SWEEP_BATCHES + 1];
+    bool is_open;
+};
+
+static void sweep_text(char text[SWEEP_TEXT], unsigned number)
+{
+    memset(text, 'a' + (int)number, SWEEP_TEXT - 2);
+    snprintf(text, 16, "%04u", number);
+    text[4] = ' ';
+    memcpy(text + SWEEP_TEXT - 2, "\n", 2);
+}
+
+static void run_scenario(struct fixture *f, struct sweep *s)
+{
+    char text[SWEEP_TEXT];
+    struct err e = {0};
+    if (journal_open(&f->cfg, &f->j, &f->found, &e))
+        return;
+    s->is_open = true;
+    if (journal_epoch(f->j, 0, &f->epoch, &e) == ERR_OK) {
+        for (unsigned i = 1; i <= SWEEP_BATCHES; i++) {
+            sweep_text(text, i);
+            enum err_code code = append_text(f, 0, i, 1, HOUR, text);
+            if (code) /* sent again, as the gateway does */
+                code = append_text(f, 0, i, 1, HOUR, text);
+            s->acked[i] = code == ERR_OK;
+            if (i == SWEEP_BATCHES / 2)
+                (void)journal_roll(f->j, 1, HOUR, &e);
+        }
+    }
+    journal_close(f->j);
+    f->j = NULL;
+}
+
+/* Every answered batch is there once, in order; the others at most once. */
+static void check_scenario(struct fixture *f, const struct sweep *s, const struct plan *p)
+{
+    char want[SWEEP_TEXT];
+    bool seen[SWEEP_BATCHES + 1] = {false};
+    struct shown shown = shown_of(f, 1, HOUR);
+    unsigned before = 0;
+    for (char *at = shown.text.data; at && *at; at += SWEEP_TEXT - 1) {
+        unsigned number = (unsigned)strtoul(at, NULL, 10);
+        assert_in_range(number, before + 1, SWEEP_BATCHES);
+        sweep_text(want, number);
+        assert_memory_equal(at, want, SWEEP_TEXT - 1);
+        seen[number] = true;
+        before = number;
+    }
+    for (unsigned i = 1; i <= SWEEP_BATCHES; i++) {
+        if (s->acked[i] && !seen[i])
+            fail_msg("batch %u was answered and is lost: call %llu, %s, failed", i,
+                     (unsigned long long)p->fail_at, p->call);
+    }
+    buf_done(&shown.text);
+}
+
+static bool sweep_once(struct fixture *f, struct plan *p)
+{
+    struct sweep s = {0};
+    struct err e = {0};
+    fixture_remove_tree(f->dir);
+    fixture_remove_tree(f->lost);
+    sys_fault_set(fail_planned, p);
+    run_scenario(f, &s);
+    sys_fault_set(NULL, NULL);
+    fixture_open(f);
+    assert_int_equal(f->found.mend.code, ERR_OK);
+    check_scenario(f, &s, p);
+    assert_int_equal(journal_epoch(f->j, 0, &f->epoch, &e), ERR_OK);
+    assert_int_equal(append_text(f, 0, 1, 2, HOUR, "well again\n"), ERR_OK);
+    fixture_reopen(f);
+    check_scenario(f, &s, p);
+    assert_shown(f, 2, HOUR, "well again\n");
+    journal_close(f->j);
+    f->j = NULL;
+    return p->is_hit;
+}
+
+static void sweep(struct fixture *f, int sys, size_t short_bytes, bool repeats)
+{
+    f->cfg.segment_bytes = 64 << 10;
+    for (uint64_t n = 0; n < SWEEP_MAX; n++) {
+        struct plan p = {.fail_at = n, .sys = sys, .short_bytes = short_bytes, .repeats = repeats};
+        if (!sweep_once(f, &p))
+            return;
+    }
+    fail_msg("%d calls failed one by one and it never passed", SWEEP_MAX);
+}
+
+static void any_one_call_may_fail(void **state)
+{
+    sweep(*state, EIO, 0, false);
+}
+
+static void any_one_write_may_be_cut_by_a_full_disk(void **state)
+{
+    sweep(*state, ENOSPC, 100, false);
+}
+
+static void any_call_may_begin_to_fail_for_good(void **state)
+{
+    sweep(*state, EIO, 2000, true);
+}
+
+static int fail_syncs(struct sys_fault *f, void *ctx)
+{
+    int *left = ctx;
+    if (strcmp(f->call, "fdatasync") != 0 || *left == 0)
+        return 0;
+    (*left)--;
+    return EIO;
+}
+
+static void a_failed_sync_is_made_good_elsewhere(void **state)
+{
+    struct fixture *f = *state;
+    struct journal_stats stats;
+    int failures = 0;
+    f->cfg.segment_bytes = 64 << 10;
+    sys_fault_set(fail_syncs, &failures);
+    fixture_open(f);
+    fixture_epoch(f);
+    assert_int_equal(append_text(f, 0, 1, 1, HOUR, "before\n"), ERR_OK);
+    assert_int_equal(append_one_part(f, 1, 1, 0, false, "open\n"), ERR_OK);
+    failures = 1;
+    assert_int_equal(append_text(f, 0, 2, 1, HOUR, "moved\n"), ERR_OK);
+    assert_int_equal(append_text(f, 0, 3, 1, HOUR, "after\n"), ERR_OK);
+    assert_int_equal(append_one_part(f, 1, 1, 1, true, "closed\n"), ERR_OK);
+    journal_stats(f->j, &stats);
+    assert_int_equal(failures, 0);
+    assert_in_range(stats.poisoned_segments, 0, 1); /* the preparer may have met the failure */
+    assert_shown(f, 1, HOUR, "before\nmoved\nafter\nopen\nclosed\n");
+    fixture_reopen(f);
+    assert_shown(f, 1, HOUR, "before\nmoved\nafter\nopen\nclosed\n");
+    assert_int_equal(f->found.corrupt_frames, 0);
+    journal_close(f->j);
+    f->j = NULL;
+    sys_fault_set(NULL, NULL);
+}
+
+static void a_disk_that_fails_for_good_refuses_and_recovers(void **state)
+{
+    struct fixture *f = *state;
+    int failures = 0;
+    enum err_code code;
+    sys_fault_set(fail_syncs, &failures);
+    fixture_open(f);
+    fixture_epoch(f);
+    assert_int_equal(append_text(f, 0, 1, 1, HOUR, "kept\n"), ERR_OK);
+    failures = 1 << 20;
+    assert_int_equal(append_text(f, 0, 2, 1, HOUR, "failed\n"), ERR_IO);
+    assert_int_equal(append_text(f, 0, 2, 1, HOUR, "failed\n"), ERR_IO); /* as before */
+    assert_int_equal(append_text(f, 0, 3, 2, HOUR, "refused\n"), ERR_AGAIN);
+    failures = 0;
+    uint64_t deadline = clock_mono_ms() + 20000;
+    while ((code = append_text(f, 0, 4, 2, HOUR, "well again\n")) != ERR_OK)
+        assert_true(clock_mono_ms() < deadline);
+    fixture_reopen(f);
+    assert_shown(f, 2, HOUR, "well again\n");
+    struct shown s = shown_of(f, 1, HOUR);
+    assert_memory_equal(s.text.data, "kept\n", 5);
+    buf_done(&s.text);
+    journal_close(f->j);
+    f->j = NULL;
+    sys_fault_set(NULL, NULL);
+}
+
+/* ---- kill -9 ---- */
+
+enum { KILLS = 100, KILL_WORKERS = 4, ACKS_MAX = 1 << 20 };
+
+struct ack {
+    uint32_t worker;
+    uint32_t number;
+};
+
+struct killed_writer {
+    struct fixture *f;
+    uint32_t worker, next;
+    int fd;
+};
+
+static void kill_text(char dst[256], uint32_t worker, uint32_t number)
+{
+    snprintf(dst, 256, "{\"w\":%u,\"n\":%u,\"pad\":\"%0*d\"}\n", worker, number,
+             (int)(number * 31 % 150) + 1, 0);
+}
+
+/* One part, or two. */
+static enum err_code append_numbered(struct fixture *f, uint32_t worker, uint32_t number)
+{
+    char text[256];
+    kill_text(text, worker, number);
+    struct batch_run r = run_of(1 + worker % 2, HOUR, text);
+    struct batch_part p = {{f->epoch, worker, number}, 0, 1, BATCH_LAST, &r, 1};
+    if (number % 3)
+        return append_part(f->j, &p, NULL);
+    p.flags = 0;
+    p.parts = 0;
+    enum err_code code = append_part(f->j, &p, NULL);
+    if (code)
+        return code;
+    r = run_of(1 + worker % 2, HOUR, "second part\n");
+    p.part = 1;
+    p.parts = 2;
+    p.flags = BATCH_LAST;
+    return append_part(f->j, &p, NULL);
+}
+
+static void *write_until_killed(void *arg)
+{
+    struct killed_writer *w = arg;
+    for (;; w->next++) {
+        struct ack a = {w->worker, w->next};
+        if (append_numbered(w->f, w->worker, w->next) ||
+            write(w->fd, &a, sizeof a) != (ssize_t)sizeof a)
+            _exit(3);
+    }
+}
+
+static void be_killed(struct fixture *f, const uint32_t acked[KILL_WORKERS], int fd)
+{
+    struct killed_writer w[KILL_WORKERS];
+    pthread_t threads[KILL_WORKERS];
+    struct err e = {0};
+    if (journal_open(&f->cfg, &f->j, &f->found, &e) || f->found.corrupt_frames)
+        _exit(4);
+    for (uint32_t i = 0; i < KILL_WORKERS; i++) {
+        w[i] = (struct killed_writer){f, i, acked[i] + 1, fd};
+        pthread_create(&threads[i], NULL, write_until_killed, &w[i]);
+    }
+    pthread_join(threads[0], NULL);
+    _exit(5);
+}
+
+static void read_acks(int fd, uint32_t acked[KILL_WORKERS])
+{
+    struct ack a;
+    while (read(fd, &a, sizeof a) == (ssize_t)sizeof a) {
+        assert_int_equal(a.number, acked[a.worker] + 1);
+        acked[a.worker] = a.number;
+    }
+}
+
+static void kill_a_writer(struct fixture *f, uint32_t acked[KILL_WORKERS], int after_ms)
+{
+    int pipe_fds[2], status;
+    assert_int_equal(pipe(pipe_fds), 0);
+    pid_t pid = fork();
+    if (pid == 0) {
+        close(pipe_fds[0]);
+        be_killed(f, acked, pipe_fds[1]);
+    }
+    close(pipe_fds[1]);
+    poll(NULL, 0, after_ms); /* the moment is meant to be any */
+    kill(pid, SIGKILL);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status));
+    read_acks(pipe_fds[0], acked);
+    close(pipe_fds[0]);
+}
+
+/* Each worker's lines are 1, 2, 3 … without a gap or a repeat, up to what was answered or one
+ * more. */
+static void check_after_kill(struct fixture *f, const uint32_t acked[KILL_WORKERS])
+{
+    uint32_t next[KILL_WORKERS] = {0};
+    char want[256];
+    for (uint64_t stream = 1; stream <= 2; stream++) {
+        struct shown s = shown_of(f, stream, HOUR);
+        for (char *p = s.text.data; p && *p; p = strchr(p, '\n') + 1) {
+            unsigned worker, number;
+            if (strncmp(p, "second part\n", 12) == 0)
+                continue;
+            assert_int_equal(sscanf(p, "{\"w\":%u,\"n\":%u", &worker, &number), 2);
+            assert_int_equal(number, ++next[worker]);
+            kill_text(want, worker, number);
+            assert_memory_equal(p, want, strlen(want));
+            if (number % 3 == 0)
+                assert_memory_equal(strchr(p, '\n') + 1, "second part\n", 12);
+        }
+        buf_done(&s.text);
+    }
+    for (unsigned i = 0; i < KILL_WORKERS; i++)
+        assert_in_range(next[i], acked[i], acked[i] + 1);
+}
+
+static void kill_9_loses_and_doubles_nothing(void **state)
+{
+    struct fixture *f = *state;
+    uint32_t acked[KILL_WORKERS] = {0};
+    f->cfg.segment_bytes = 128 << 10;
+    f->cfg.max_bytes = 1u << 30;
+    fixture_open(f);
+    fixture_epoch(f);
+    journal_close(f->j);
+    f->j = NULL;
+    srand(1);
+    for (int i = 0; i < KILLS; i++) {
+        kill_a_writer(f, acked, 1 + rand() % 25);
+        fixture_open(f);
+        assert_int_equal(f->found.corrupt_frames, 0);
+        check_after_kill(f, acked);
+        journal_close(f->j);
+        f->j = NULL;
+    }
+    assert_true(acked[0] > KILLS / 2);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_make, fixture_remove)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_torn_last_frame_is_dropped_when_only_the_process_died),
+        TEST(a_torn_last_frame_keeps_its_whole_lines_when_the_node_died),
+        TEST(a_torn_end_of_garbage_is_set_aside_and_zeroed),
+        TEST(incomplete_batches_are_dropped_or_kept_by_who_died),
+        TEST(a_rotten_byte_costs_its_line_or_its_frame_and_nothing_else),
+        TEST(a_rotten_header_page_costs_nothing),
+        TEST(a_rotten_table_is_replaced_by_a_scan),
+        TEST(any_one_call_may_fail),
+        TEST(any_one_write_may_be_cut_by_a_full_disk),
+        TEST(any_call_may_begin_to_fail_for_good),
+        TEST(a_failed_sync_is_made_good_elsewhere),
+        TEST(a_disk_that_fails_for_good_refuses_and_recovers),
+        TEST(kill_9_loses_and_doubles_nothing),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
