@@ -214,11 +214,12 @@ bool call_stream_start(struct http_call *c)
     r->pipe.wake = wake_reader;
     r->pipe.given_up = server_gives_up;
     r->pipe.ctx = r;
-    bool ok = pipe_write(&r->pipe, buf_str(&r->reply.body));
-    buf_clear(&r->reply.body);
     r->streaming = true;
     atomic_fetch_add(&r->refs, 1); /* the handler's */
+    /* Before the write: what has been gathered may be more than the pipe holds. */
     MHD_resume_connection(r->conn);
+    bool ok = pipe_write(&r->pipe, buf_str(&r->reply.body));
+    buf_clear(&r->reply.body);
     return ok;
 }
 
