@@ -8,7 +8,7 @@ import threading
 import time
 import zlib
 
-from weirlib import EMAIL, PASSWORD, SANITIZED, NodeCase, main, wait_for
+from weirlib import EMAIL, PASSWORD, SANITIZED, NodeCase, TestNode, main, wait_for
 
 AUTH = "Basic " + base64.b64encode(f"{EMAIL}:{PASSWORD}".encode()).decode()
 PATH = "/api/default/web/_json"
@@ -350,8 +350,13 @@ class LongReplies(HttpCase):
             self.check(wire.reply())
 
 
-class Node(HttpCase):
-    settings = {"ZO_BASE_URI": "/weir"}
+class BaseUri(HttpCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.node = TestNode(ZO_BASE_URI="/weir")
+        cls.addClassCleanup(cls.node.destroy)
+        cls.node.url += "/weir"
+        cls.node.start()
 
     def test_everything_stands_below_the_base_uri(self):
         self.assertEqual(self.node.raw("GET", "/weir/healthz", auth=None)[0], 200)
