@@ -1,12 +1,15 @@
 /* index/meta.c - organisations, users and values of the installation.
  *
- * Keys of <data>/meta:
- *   o/<org>                        u64 created_us
- *   s/<org>\0<type><name>          a stream record (meta_codec.h); type is one byte, 'a' +
- * stream_type n/<number, big-endian u64>     the s/ key of that stream d/<number, big-endian u64>
- * deletion mark: the s/ key the stream had, then u64 deleted_us c/stream                       u64
- * the last stream number given out u/<email>                      a user's JSON v/<key> a value of
- * the installation
+ * Keys of <data>/meta, and what stands under them; numbers in keys are big-endian, in values
+ * little-endian:
+ *
+ *   o/<org>                   u64 created_us
+ *   s/<org>\0<type><name>     a stream record (meta_codec.h); the type is one byte, 'a' + number
+ *   n/<u64 number>            the s/ key of that stream
+ *   d/<u64 number>            deletion mark: the s/ key the stream had, then u64 deleted_us
+ *   c/stream                  u64 the last stream number given out
+ *   u/<email>                 a user's JSON
+ *   v/<key>                   a value of the installation
  */
 #include "index/meta.h"
 
@@ -74,22 +77,22 @@ enum err_code meta_key_check(const struct meta_key *k, struct err *e)
     return k->too_long ? err_set(e, ERR_TOOBIG, "a name is too long") : ERR_OK;
 }
 
-static void key_add(struct meta_key *k, const void *p, size_t n)
+void meta_key_add(struct meta_key *k, struct str part)
 {
-    if (n > sizeof k->bytes - k->len) {
+    if (part.len > sizeof k->bytes - k->len) {
         k->too_long = true;
         return;
     }
-    if (n)
-        memcpy(k->bytes + k->len, p, n);
-    k->len += n;
+    if (part.len)
+        memcpy(k->bytes + k->len, part.ptr, part.len);
+    k->len += part.len;
 }
 
 struct meta_key meta_key_of(char family, struct str text)
 {
     struct meta_key k = {.bytes = {family, '/'}, .len = 2};
 
-    key_add(&k, text.ptr, text.len);
+    meta_key_add(&k, text);
     return k;
 }
 
@@ -106,8 +109,8 @@ struct meta_key meta_key_stream(struct str org, enum stream_type type, struct st
     struct meta_key k = meta_key_of('s', org);
     char mark[2] = {'\0', (char)('a' + (int)type)};
 
-    key_add(&k, mark, sizeof mark);
-    key_add(&k, name.ptr, name.len);
+    meta_key_add(&k, (struct str){mark, sizeof mark});
+    meta_key_add(&k, name);
     return k;
 }
 
@@ -178,7 +181,7 @@ enum err_code meta_org_find(struct meta *m, struct str org, bool *found, struct 
 enum err_code meta_org_put(struct kv_txn *t, struct str org, struct err *e)
 {
     struct meta_key key = meta_key_of('o', org);
-    int64_t now = clock_wall_us();
+    char created[8];
     enum err_code rc = meta_key_check(&key, e);
 
     if (rc)
@@ -186,7 +189,8 @@ enum err_code meta_org_put(struct kv_txn *t, struct str org, struct err *e)
     rc = kv_get(t, meta_key_str(&key), NULL, NULL, e);
     if (rc != ERR_NOTFOUND)
         return rc;
-    return kv_put(t, meta_key_str(&key), (struct str){(const char *)&now, sizeof now}, 0, e);
+    put_u64(created, (uint64_t)clock_wall_us());
+    return kv_put(t, meta_key_str(&key), (struct str){created, sizeof created}, 0, e);
 }
 
 static enum err_code make_org(struct kv_txn *t, void *ctx, struct err *e)

@@ -41,8 +41,10 @@ bool field_type_parse(struct str s, enum field_type *out);
  * integer+Float64 -> Float64, anything+Utf8 -> Utf8. */
 enum field_type field_type_widen(enum field_type a, enum field_type b);
 
-#define NAME_MAX_BYTES 255 /* org and stream names, after normalisation */
-#define FIELDS_MAX 50000   /* fields of one stream */
+#define NAME_MAX_BYTES 255  /* org and stream names, after normalisation */
+#define NAMES_MAX_BYTES 455 /* org and name of one stream together: they make one key */
+#define FIELDS_MAX 50000    /* fields of one stream */
+#define FIELD_NAME_MAX_BYTES 65535
 
 struct meta_field {
     struct str name;
@@ -79,13 +81,14 @@ enum err_code meta_stream_find(struct meta *m, struct str org, enum stream_type 
                                struct err *e); /* NOTFOUND */
 enum err_code meta_stream_by_number(struct meta *m, uint64_t number, struct arena *a,
                                     struct meta_stream **out, struct err *e);
-/* Makes the organisation too; there already: returns it. Field 1, `_timestamp` Int64, always
- * exists. */
+/* Makes the organisation too; there already: returns it.  Field 1, `_timestamp` Int64, always
+ * exists.  INVALID: an empty name, or names of more than NAMES_MAX_BYTES. */
 enum err_code meta_stream_make(struct meta *m, struct str org, enum stream_type type,
                                struct str name, struct arena *a, struct meta_stream **out,
                                struct err *e);
 /* Merge fields: unknown ones are added, known ones widened (field_type_widen).  One durable commit
- * for the whole list; returns the stream as it is afterwards. TOOBIG past FIELDS_MAX. */
+ * for the whole list, none when nothing changes; returns the stream as it is afterwards.  TOOBIG
+ * past FIELDS_MAX or FIELD_NAME_MAX_BYTES: nothing of the list is taken.  NOTFOUND: deleted. */
 struct meta_new_field {
     struct str name;
     enum field_type type;
@@ -94,7 +97,7 @@ enum err_code meta_stream_merge_fields(struct meta *m, uint64_t number,
                                        const struct meta_new_field *fields, size_t count,
                                        struct arena *a, struct meta_stream **out, struct err *e);
 /* All streams of an org (empty org: of all orgs), in key order; without fields when !with_fields.
- */
+ * `fn` runs inside the transaction: it must not call meta, and what it is shown ends with it. */
 typedef bool (*meta_stream_visit)(const struct meta_stream *s, void *ctx);
 enum err_code meta_stream_list(struct meta *m, struct str org, bool with_fields,
                                meta_stream_visit fn, void *ctx, struct err *e);

@@ -4,14 +4,28 @@
 #define HEADER_LEN 33
 #define FIELD_HEADER_LEN 7
 
+static void add_u16(struct buf *out, uint16_t v)
+{
+    char bytes[2];
+
+    put_u16(bytes, v);
+    buf_add(out, bytes, sizeof bytes);
+}
+
 static void add_u32(struct buf *out, uint32_t v)
 {
-    buf_add(out, &v, sizeof v);
+    char bytes[4];
+
+    put_u32(bytes, v);
+    buf_add(out, bytes, sizeof bytes);
 }
 
 static void add_u64(struct buf *out, uint64_t v)
 {
-    buf_add(out, &v, sizeof v);
+    char bytes[8];
+
+    put_u64(bytes, v);
+    buf_add(out, bytes, sizeof bytes);
 }
 
 void stream_record_encode(const struct meta_stream *s, struct buf *out)
@@ -25,10 +39,9 @@ void stream_record_encode(const struct meta_stream *s, struct buf *out)
     add_u32(out, (uint32_t)s->settings_json.len);
     for (size_t i = 0; i < s->field_count; i++) {
         const struct meta_field *f = &s->fields[i];
-        uint16_t len = (uint16_t)f->name.len;
         add_u32(out, f->number);
         buf_add_char(out, (char)f->type);
-        buf_add(out, &len, sizeof len);
+        add_u16(out, (uint16_t)f->name.len);
         buf_add_str(out, f->name);
     }
     buf_add_str(out, s->settings_json);

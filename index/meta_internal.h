@@ -18,6 +18,7 @@ struct meta_key {
     bool too_long;
 };
 struct str meta_key_str(const struct meta_key *k);
+void meta_key_add(struct meta_key *k, struct str part);
 enum err_code meta_key_check(const struct meta_key *k, struct err *e);
 struct meta_key meta_key_of(char family, struct str text);     /* "<family>/<text>" */
 struct meta_key meta_key_number(char family, uint64_t number); /* big-endian */

@@ -114,17 +114,19 @@ static enum err_code next_number(struct kv_txn *t, uint64_t *number, struct err 
 {
     struct meta_key key = meta_key_of('c', STR("stream"));
     uint64_t last = 0;
+    char stored[8];
     struct str value;
     enum err_code rc = kv_get(t, meta_key_str(&key), &value, NULL, e);
 
     if (rc && rc != ERR_NOTFOUND)
         return rc;
-    if (!rc && value.len == sizeof last)
+    if (!rc && value.len != sizeof stored)
+        return err_set(e, ERR_CORRUPT, "the counter of streams is broken");
+    if (!rc)
         last = get_u64(value.ptr);
-    last++;
-    *number = last;
-    return kv_put(t, meta_key_str(&key), (struct str){(const char *)&last, sizeof last},
-                  KV_ANY_REVISION, e);
+    *number = last + 1;
+    put_u64(stored, *number);
+    return kv_put(t, meta_key_str(&key), (struct str){stored, sizeof stored}, KV_ANY_REVISION, e);
 }
 
 struct make_args {
@@ -161,16 +163,25 @@ static enum err_code make_stream(struct kv_txn *t, void *ctx, struct err *e)
     return kv_put(t, meta_key_str(&by_number), meta_key_str(&key), 0, e);
 }
 
+static enum err_code check_names(struct str org, struct str name, struct err *e)
+{
+    if (org.len == 0 || name.len == 0)
+        return err_set(e, ERR_INVALID, "an empty name");
+    if (org.len > NAME_MAX_BYTES || name.len > NAME_MAX_BYTES)
+        return err_set(e, ERR_INVALID, "a name of more than %d bytes", NAME_MAX_BYTES);
+    if (org.len + name.len > NAMES_MAX_BYTES)
+        return err_set(e, ERR_INVALID, "organisation and stream have more than %d bytes together",
+                       NAMES_MAX_BYTES);
+    return ERR_OK;
+}
+
 enum err_code meta_stream_make(struct meta *m, struct str org, enum stream_type type,
                                struct str name, struct arena *a, struct meta_stream **out,
                                struct err *e)
 {
     struct make_args args = {org, name, type};
-    struct meta_key key = meta_key_stream(org, type, name);
-    enum err_code rc = meta_key_check(&key, e);
+    enum err_code rc = check_names(org, name, e);
 
-    if (!rc && (org.len == 0 || name.len == 0))
-        rc = err_set(e, ERR_INVALID, "an empty name");
     if (!rc)
         rc = kv_update(m->kv, make_stream, &args, e);
     if (rc)
@@ -186,44 +197,84 @@ struct merge_args {
     struct meta_stream *result;
 };
 
+/* A schema that grows in memory. */
+struct merging {
+    struct meta_stream *stream;
+    struct meta_field *fields; /* room for all old and all new ones */
+    size_t count;
+    struct map by_name; /* -> in fields */
+    bool changed;
+};
+
+static enum err_code add_field(struct merging *g, const struct meta_new_field *n, struct arena *a,
+                               struct err *e)
+{
+    struct meta_field *f = &g->fields[g->count];
+
+    if (g->count >= FIELDS_MAX)
+        return err_set(e, ERR_TOOBIG, "a stream has at most %d fields", FIELDS_MAX);
+    if (n->name.len > FIELD_NAME_MAX_BYTES)
+        return err_set(e, ERR_TOOBIG, "a field name of %zu bytes", n->name.len);
+    *f = (struct meta_field){arena_copy(a, n->name), n->type, g->stream->next_field_number};
+    if (!f->name.ptr || !map_put(&g->by_name, f->name, f))
+        return err_set(e, ERR_NOMEM, "a schema of %zu fields", g->count);
+    g->stream->next_field_number++;
+    g->count++;
+    g->changed = true;
+    return ERR_OK;
+}
+
+static enum err_code merge_field(struct merging *g, const struct meta_new_field *n, struct arena *a,
+                                 struct err *e)
+{
+    struct meta_field *f = map_find(&g->by_name, n->name);
+    enum field_type wide;
+
+    if (!f)
+        return add_field(g, n, a, e);
+    wide = field_type_widen(f->type, n->type);
+    if (wide == f->type)
+        return ERR_OK;
+    f->type = wide;
+    f->number = g->stream->next_field_number++;
+    g->changed = true;
+    return ERR_OK;
+}
+
+/* Takes over the fields that are there already. */
+static enum err_code begin_merging(struct merging *g, size_t more, struct arena *a, struct err *e)
+{
+    const struct meta_stream *s = g->stream;
+
+    g->count = s->field_count;
+    g->fields = arena_alloc(a, (g->count + more + 1) * sizeof *g->fields);
+    if (!g->fields)
+        return err_set(e, ERR_NOMEM, "a schema of %zu fields", g->count);
+    if (g->count)
+        memcpy(g->fields, s->fields, g->count * sizeof *g->fields);
+    for (size_t i = 0; i < g->count; i++) {
+        if (!map_put(&g->by_name, g->fields[i].name, &g->fields[i]))
+            return err_set(e, ERR_NOMEM, "a schema of %zu fields", g->count);
+    }
+    return ERR_OK;
+}
+
 /* Applies the new fields to the record in memory; *changed tells whether anything did change. */
 static enum err_code merge_into(struct meta_stream *s, const struct merge_args *m, bool *changed,
                                 struct err *e)
 {
-    struct meta_field *fields =
-        arena_alloc(m->arena, (s->field_count + m->count + 1) * sizeof *fields);
-    struct map by_name;
-    size_t count = s->field_count;
+    struct merging g = {.stream = s};
+    enum err_code rc;
 
-    if (!fields)
-        return err_set(e, ERR_NOMEM, "a schema of %zu fields", count);
-    if (count)
-        memcpy(fields, s->fields, count * sizeof *fields);
-    map_init(&by_name, (size_t)FIELDS_MAX * 2);
-    for (size_t i = 0; i < count; i++)
-        map_put(&by_name, fields[i].name, &fields[i]);
-    for (size_t i = 0; i < m->count; i++) {
-        const struct meta_new_field *n = &m->fields[i];
-        struct meta_field *f = map_find(&by_name, n->name);
-        if (f && field_type_widen(f->type, n->type) == f->type)
-            continue;
-        *changed = true;
-        if (f) {
-            f->type = field_type_widen(f->type, n->type);
-            f->number = s->next_field_number++;
-            continue;
-        }
-        fields[count] =
-            (struct meta_field){arena_copy(m->arena, n->name), n->type, s->next_field_number++};
-        map_put(&by_name, fields[count].name, &fields[count]);
-        count++;
-    }
-    map_done(&by_name);
-    s->fields = fields;
-    s->field_count = count;
-    if (count > FIELDS_MAX)
-        return err_set(e, ERR_TOOBIG, "a stream has at most %d fields", FIELDS_MAX);
-    return m->arena->failed ? err_set(e, ERR_NOMEM, "a schema of %zu fields", count) : ERR_OK;
+    map_init(&g.by_name, FIELDS_MAX);
+    rc = begin_merging(&g, m->count, m->arena, e);
+    for (size_t i = 0; !rc && i < m->count; i++)
+        rc = merge_field(&g, &m->fields[i], m->arena, e);
+    map_done(&g.by_name);
+    s->fields = g.fields;
+    s->field_count = g.count;
+    *changed = g.changed;
+    return rc;
 }
 
 static enum err_code merge_fields(struct kv_txn *t, void *ctx, struct err *e)
@@ -295,12 +346,15 @@ enum err_code meta_stream_list(struct meta *m, struct str org, bool with_fields,
     struct list_args l = {.fn = fn, .ctx = ctx, .with_fields = with_fields, .e = e};
     struct meta_key prefix = meta_key_of('s', org);
     struct kv_txn *t;
-    enum err_code rc = meta_key_check(&prefix, e);
+    enum err_code rc;
 
-    if (rc || (rc = kv_begin(m->kv, false, &t, e)))
-        return rc;
     if (org.len)
-        prefix.bytes[prefix.len++] = '\0'; /* "ab" is no prefix of "abc" then */
+        meta_key_add(&prefix, (struct str){"", 1}); /* "ab" is no prefix of "abc" then */
+    rc = meta_key_check(&prefix, e);
+    if (!rc)
+        rc = kv_begin(m->kv, false, &t, e);
+    if (rc)
+        return rc;
     arena_init(&l.arena, LIST_ARENA_MAX);
     rc = kv_list(t, meta_key_str(&prefix), STR(""), visit_stream, &l, e);
     arena_done(&l.arena);
@@ -313,21 +367,20 @@ static enum err_code delete_stream(struct kv_txn *t, void *ctx, struct err *e)
     uint64_t number = *(const uint64_t *)ctx;
     struct meta_key by_number = meta_key_number('n', number);
     struct meta_key mark = meta_key_number('d', number);
-    int64_t now = clock_wall_us();
     struct meta_key key = {.len = 0};
-    struct buf value;
+    char value[META_KEY_MAX + 8];
     struct str found;
     enum err_code rc = key_of_number(t, number, &found, e);
 
     if (rc)
         return rc;
-    memcpy(key.bytes, found.ptr, found.len); /* the view ends with the next write */
-    key.len = found.len;
-    buf_init(&value, META_KEY_MAX + sizeof now);
-    buf_add(&value, key.bytes, key.len);
-    buf_add(&value, &now, sizeof now);
-    rc = kv_put(t, meta_key_str(&mark), buf_str(&value), KV_ANY_REVISION, e);
-    buf_done(&value);
+    meta_key_add(&key, found); /* the view ends with the next write */
+    rc = meta_key_check(&key, e);
+    if (rc)
+        return rc;
+    memcpy(value, key.bytes, key.len);
+    put_u64(value + key.len, (uint64_t)clock_wall_us());
+    rc = kv_put(t, meta_key_str(&mark), (struct str){value, key.len + 8}, KV_ANY_REVISION, e);
     if (!rc)
         rc = kv_delete(t, meta_key_str(&by_number), KV_ANY_REVISION, e);
     if (!rc)
