@@ -1,4 +1,5 @@
-/* fs/handles.h - what an open directory or status file holds: a listing or a text made at open.
+/* fs/handles.h - what an open directory or status file holds: a listing taken at the first
+ * read, or a text made at open.
  *
  * A handle is a number, never a pointer: a number of an earlier process is simply not found, and
  * the caller makes the content anew.  Numbers start at a different place in each process.
@@ -16,7 +17,7 @@
 struct handle {
     struct listing listing;
     struct buf text;
-    bool is_read; /* a directory's listing was read from; a rewind takes a new one */
+    bool is_listed; /* the listing was taken: at the first read, anew at a rewind */
 };
 
 struct handles;

@@ -1,4 +1,7 @@
-/* fs/ops_dir.c - listings: a snapshot of the names at opendir, read on by cookie. */
+/* fs/ops_dir.c - listings: a snapshot of the names, read on by cookie.
+ *
+ * The snapshot is taken by the first read, not by opendir: walkers open a directory many times only
+ * to stand in it. */
 #include "fs/session.h"
 
 #include <errno.h>
@@ -36,12 +39,9 @@ void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
         fuse_reply_err(req, err_errno(rc));
         return;
     }
-    rc = tree_list(s->tree, &ref, &handle->listing, NULL);
     handles_put(handle);
-    if (rc || fuse_reply_open(req, fi) != 0)
+    if (fuse_reply_open(req, fi) != 0)
         handles_close(s->handles, fi->fh);
-    if (rc)
-        fuse_reply_err(req, err_errno(rc));
 }
 
 void op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -138,17 +138,17 @@ static void send_page(struct page *p)
 /* ---- reading ---- */
 
 /* Reading from the start again is a rewind: it shows what is there now. */
-static enum err_code refresh(struct session *s, const struct tree_ref *dir, struct handle *handle,
-                             off_t off)
+static enum err_code take_listing(struct session *s, const struct tree_ref *dir,
+                                  struct handle *handle, off_t off)
 {
-    enum err_code rc = ERR_OK;
+    enum err_code rc;
 
-    if (off == 0 && handle->is_read) {
-        listing_done(&handle->listing);
-        listing_init(&handle->listing);
-        rc = tree_list(s->tree, dir, &handle->listing, NULL);
-    }
-    handle->is_read = true;
+    if (handle->is_listed && off != 0)
+        return ERR_OK;
+    listing_done(&handle->listing);
+    listing_init(&handle->listing);
+    rc = tree_list(s->tree, dir, &handle->listing, NULL);
+    handle->is_listed = rc == ERR_OK;
     return rc;
 }
 
@@ -160,7 +160,7 @@ static enum err_code read_page(struct page *p, uint64_t fh, off_t off)
     enum err_code rc;
 
     if (handle) {
-        rc = refresh(s, p->dir, handle, off);
+        rc = take_listing(s, p->dir, handle, off);
         if (!rc)
             fill_page(p, &handle->listing, (uint64_t)off);
         handles_put(handle);

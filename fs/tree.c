@@ -77,67 +77,69 @@ bool tree_is_text(const struct tree_ref *ref)
     return ref->kind == TREE_STATUS || ref->kind == TREE_SCHEMA;
 }
 
-static int add_span_path(const struct tree_ref *ref, char *dst, size_t room)
-{
-    size_t len = 0;
+/* A path being written; the parts fit, because names are at most NAME_TEXT_MAX bytes. */
+struct path {
+    char *dst;
+    size_t len;
+};
 
-    for (int level = SPAN_YEAR; level <= (int)ref->span.level; level++) {
+static void add_part(struct path *p, struct str part)
+{
+    assert(p->len + 1 + part.len <= TREE_PATH_MAX);
+    p->dst[p->len++] = '/';
+    memcpy(p->dst + p->len, part.ptr, part.len);
+    p->len += part.len;
+}
+
+static void add_stream_parts(struct path *p, const struct tree_ref *ref)
+{
+    add_part(p, ref->org->name);
+    if (ref->kind == TREE_ORG)
+        return;
+    add_part(p, str_from(stream_type_name(ref->type)));
+    if (ref->kind == TREE_TYPE)
+        return;
+    add_part(p, ref->stream->name);
+    if (ref->kind == TREE_SCHEMA)
+        add_part(p, STR(SCHEMA_NAME));
+    for (int level = SPAN_YEAR; ref->kind == TREE_SPAN && level <= (int)ref->span.level; level++) {
         struct span s = span_around((enum span_level)level, ref->span.first);
         char text[8];
-        span_format(&s, text);
-        len += (size_t)snprintf(dst + len, room - len, "/%s", text);
+        size_t len = span_format(&s, text);
+        add_part(p, (struct str){text, len});
     }
-    return (int)len;
 }
 
-/* The path that the inode number is a hash of. */
-static size_t write_path(const struct tree_ref *ref, char dst[TREE_PATH_MAX])
+static void add_weir_parts(struct path *p, const struct tree_ref *ref)
 {
-    const struct registry_org *org = ref->org;
-    int n = 0;
+    char text[24];
 
-    switch (ref->kind) {
-    case TREE_ORG:
-        n = snprintf(dst, TREE_PATH_MAX, "/" STR_FMT, STR_ARG(org->name));
-        break;
-    case TREE_TYPE:
-        n = snprintf(dst, TREE_PATH_MAX, "/" STR_FMT "/%s", STR_ARG(org->name),
-                     stream_type_name(ref->type));
-        break;
-    case TREE_STREAM:
-    case TREE_SPAN:
-    case TREE_SCHEMA:
-        n = snprintf(dst, TREE_PATH_MAX, "/" STR_FMT "/%s/" STR_FMT "%s", STR_ARG(org->name),
-                     stream_type_name(ref->type), STR_ARG(ref->stream->name),
-                     ref->kind == TREE_SCHEMA ? "/" SCHEMA_NAME : "");
-        if (ref->kind == TREE_SPAN)
-            n += add_span_path(ref, dst + n, TREE_PATH_MAX - (size_t)n);
-        break;
-    case TREE_STATUS:
-        n = snprintf(dst, TREE_PATH_MAX, "/" WEIR_NAME "/" STR_FMT,
-                     STR_ARG(status_name((enum status_file)ref->number)));
-        break;
-    case TREE_COMMIT:
-        n = snprintf(dst, TREE_PATH_MAX, "/" WEIR_NAME "/" COMMITS_NAME "/%llu",
-                     (unsigned long long)ref->number);
-        break;
-    default:
-        n = snprintf(dst, TREE_PATH_MAX, "/" WEIR_NAME "%s",
-                     ref->kind == TREE_COMMITS     ? "/" COMMITS_NAME
-                     : ref->kind == TREE_SNAPSHOTS ? "/" SNAPSHOTS_NAME
-                                                   : "");
-        break;
+    add_part(p, STR(WEIR_NAME));
+    if (ref->kind == TREE_STATUS)
+        add_part(p, status_name((enum status_file)ref->number));
+    if (ref->kind == TREE_SNAPSHOTS)
+        add_part(p, STR(SNAPSHOTS_NAME));
+    if (ref->kind == TREE_COMMITS || ref->kind == TREE_COMMIT)
+        add_part(p, STR(COMMITS_NAME));
+    if (ref->kind == TREE_COMMIT) {
+        int n = snprintf(text, sizeof text, "%llu", (unsigned long long)ref->number);
+        add_part(p, (struct str){text, (size_t)n});
     }
-    return (size_t)n;
 }
 
-/* What the inode number is a hash of. */
+/* What the inode number is a hash of: the path, or the id. */
 static size_t write_identity(const struct tree_ref *ref, char dst[TREE_PATH_MAX])
 {
+    struct path path = {.dst = dst};
     size_t len = sizeof ref->id.b;
 
-    if (ref->kind != TREE_DATA && ref->kind != TREE_SNAPSHOT)
-        return write_path(ref, dst);
+    if (ref->kind != TREE_DATA && ref->kind != TREE_SNAPSHOT) {
+        if (ref->org)
+            add_stream_parts(&path, ref);
+        else
+            add_weir_parts(&path, ref);
+        return path.len;
+    }
     memcpy(dst, ref->id.b, len);
     if (ref->kind == TREE_SNAPSHOT) {
         put_u64(dst + len, ref->number);
