@@ -325,9 +325,12 @@ static enum MHD_Result on_discarded(struct request *r, size_t *size)
 {
     if (*size == 0)
         return send_reply(r);
+    uint64_t most = r->server->cfg.body_max_bytes;
+    if (most < REFUSED_BODY_READ_MAX)
+        most = REFUSED_BODY_READ_MAX;
     r->discarded_bytes += *size;
     *size = 0;
-    return r->discarded_bytes <= r->server->cfg.body_max_bytes ? MHD_YES : MHD_NO;
+    return r->discarded_bytes <= most ? MHD_YES : MHD_NO;
 }
 
 static enum MHD_Result on_access(void *cls, struct MHD_Connection *conn, const char *url,
