@@ -52,7 +52,10 @@ void kv_abort(struct kv_txn *t);                          /* NULL is fine */
 typedef enum err_code (*kv_change)(struct kv_txn *t, void *ctx, struct err *e);
 enum err_code kv_update(struct kv *kv, kv_change fn, void *ctx, struct err *e);
 
-/* *value points into the map: valid until the transaction ends or writes. */
+/* *value points into the map: valid until the transaction ends or writes.  get: a missing key is
+ * NOTFOUND; find: it is OK with *found false. */
+enum err_code kv_find(struct kv_txn *t, struct str key, struct str *value, uint64_t *revision,
+                      bool *found, struct err *e);
 enum err_code kv_get(struct kv_txn *t, struct str key, struct str *value, uint64_t *revision,
                      struct err *e);
 #define KV_ANY_REVISION UINT64_MAX /* put whatever is there; 0 = must not exist yet */

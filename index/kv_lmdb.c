@@ -132,7 +132,8 @@ enum err_code kv_open(const struct kv_options *o, struct kv **out, struct err *e
         rc = open_env(o, kv, e);
     if (rc) {
         kv_close(kv);
-        return err_wrap(e, "open store");
+        err_wrap(e, "open store");
+        return rc;
     }
     *out = kv;
     return ERR_OK;
@@ -275,12 +276,15 @@ static void note_full(struct kv_txn *t, int rc)
 }
 
 /* Looks a key up, whatever it is. */
-static enum err_code get_any(struct kv_txn *t, struct str key, struct str *value,
-                             uint64_t *revision, struct err *e)
+static enum err_code find_any(struct kv_txn *t, struct str key, struct str *value,
+                              uint64_t *revision, bool *found, struct err *e)
 {
     MDB_val k = val_of(key), v;
     int rc = mdb_get(t->txn, t->kv->dbi, &k, &v);
 
+    *found = rc == 0;
+    if (rc == MDB_NOTFOUND)
+        return ERR_OK;
     return rc ? lmdb_err(e, rc, "get") : decode_value(key, str_of(&v), value, revision, e);
 }
 
@@ -307,6 +311,7 @@ enum err_code kv_begin(struct kv *kv, bool write, struct kv_txn **out, struct er
 {
     enum err_code rc = write ? prepare_write(kv, e) : ERR_OK;
     struct kv_txn *t;
+    bool found;
 
     if (rc)
         return rc;
@@ -319,10 +324,11 @@ enum err_code kv_begin(struct kv *kv, bool write, struct kv_txn **out, struct er
         free(t);
         return rc;
     }
-    rc = get_any(t, revision_key, NULL, &t->revision, e);
-    if (rc && rc != ERR_NOTFOUND) { /* numbering from 1 again would let old revisions match */
+    rc = find_any(t, revision_key, NULL, &t->revision, &found, e);
+    if (rc) { /* numbering from 1 again would let old revisions match */
         kv_abort(t);
-        return err_wrap(e, "the store's revision");
+        err_wrap(e, "the store's revision");
+        return rc;
     }
     *out = t;
     return ERR_OK;
@@ -378,12 +384,21 @@ static enum err_code check_key(struct str key, struct err *e)
     return ERR_OK;
 }
 
-enum err_code kv_get(struct kv_txn *t, struct str key, struct str *value, uint64_t *revision,
-                     struct err *e)
+enum err_code kv_find(struct kv_txn *t, struct str key, struct str *value, uint64_t *revision,
+                      bool *found, struct err *e)
 {
     enum err_code rc = check_key(key, e);
 
-    return rc ? rc : get_any(t, key, value, revision, e);
+    return rc ? rc : find_any(t, key, value, revision, found, e);
+}
+
+enum err_code kv_get(struct kv_txn *t, struct str key, struct str *value, uint64_t *revision,
+                     struct err *e)
+{
+    bool found = true;
+    enum err_code rc = kv_find(t, key, value, revision, &found, e);
+
+    return rc || found ? rc : err_set(e, ERR_NOTFOUND, "get: not found");
 }
 
 /* ERR_EXISTS when the key's revision is another than the caller believes. */
@@ -391,12 +406,13 @@ static enum err_code check_revision(struct kv_txn *t, struct str key, uint64_t i
                                     struct err *e)
 {
     uint64_t now = 0;
+    bool found;
     enum err_code rc;
 
     if (if_revision == KV_ANY_REVISION)
         return ERR_OK;
-    rc = kv_get(t, key, NULL, &now, e);
-    if (rc && rc != ERR_NOTFOUND)
+    rc = kv_find(t, key, NULL, &now, &found, e);
+    if (rc)
         return rc;
     if (now != if_revision)
         return err_set(e, ERR_EXISTS, "the value has changed meanwhile");
@@ -526,9 +542,12 @@ enum err_code kv_update(struct kv *kv, kv_change fn, void *ctx, struct err *e)
 {
     bool met_full_map = true;
     enum err_code rc = ERR_OK;
+    struct err last; /* of the last try; an earlier one that was mended is nobody's business */
 
     for (int i = 0; met_full_map && i < UPDATE_TRIES_MAX; i++)
-        rc = update_once(kv, fn, ctx, &met_full_map, e);
+        rc = update_once(kv, fn, ctx, &met_full_map, &last);
+    if (rc && e)
+        *e = last;
     return rc;
 }
 

@@ -143,7 +143,8 @@ enum err_code meta_open(const char *path, bool read_only, struct meta **out, str
     rc = kv_open(&o, &m->kv, e);
     if (rc) {
         free(m);
-        return err_wrap(e, "meta");
+        err_wrap(e, "meta");
+        return rc;
     }
     *out = m;
     return ERR_OK;
@@ -170,24 +171,23 @@ enum err_code meta_org_find(struct meta *m, struct str org, bool *found, struct 
 
     if (rc || (rc = kv_begin(m->kv, false, &t, e)))
         return rc;
-    rc = kv_get(t, meta_key_str(&key), NULL, NULL, e);
+    rc = kv_find(t, meta_key_str(&key), NULL, NULL, found, e);
     kv_abort(t);
-    if (rc && rc != ERR_NOTFOUND)
-        return err_wrap(e, "organisation " STR_FMT, STR_ARG(org));
-    *found = rc == ERR_OK;
-    return ERR_OK;
+    if (rc)
+        err_wrap(e, "organisation " STR_FMT, STR_ARG(org));
+    return rc;
 }
 
 enum err_code meta_org_put(struct kv_txn *t, struct str org, struct err *e)
 {
     struct meta_key key = meta_key_of('o', org);
     char created[8];
+    bool found = false;
     enum err_code rc = meta_key_check(&key, e);
 
-    if (rc)
-        return rc;
-    rc = kv_get(t, meta_key_str(&key), NULL, NULL, e);
-    if (rc != ERR_NOTFOUND)
+    if (!rc)
+        rc = kv_find(t, meta_key_str(&key), NULL, NULL, &found, e);
+    if (rc || found)
         return rc;
     put_u64(created, (uint64_t)clock_wall_us());
     return kv_put(t, meta_key_str(&key), (struct str){created, sizeof created}, 0, e);
@@ -202,7 +202,9 @@ enum err_code meta_org_make(struct meta *m, struct str org, struct err *e)
 {
     enum err_code rc = kv_update(m->kv, make_org, &org, e);
 
-    return rc ? err_wrap(e, "organisation " STR_FMT, STR_ARG(org)) : ERR_OK;
+    if (rc)
+        err_wrap(e, "organisation " STR_FMT, STR_ARG(org));
+    return rc;
 }
 
 struct org_visit {

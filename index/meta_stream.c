@@ -75,7 +75,9 @@ enum err_code meta_stream_find(struct meta *m, struct str org, enum stream_type 
 
     if (!rc)
         rc = find_in(m, meta_key_str(&key), a, out, e);
-    return rc ? err_wrap(e, "stream " STR_FMT "/" STR_FMT, STR_ARG(org), STR_ARG(name)) : ERR_OK;
+    if (rc)
+        err_wrap(e, "stream " STR_FMT "/" STR_FMT, STR_ARG(org), STR_ARG(name));
+    return rc;
 }
 
 /* The s/ key of a number, as a view into the map. */
@@ -104,8 +106,10 @@ enum err_code meta_stream_by_number(struct meta *m, uint64_t number, struct aren
     if (!rc)
         rc = read_stream(t, key, true, a, s, e);
     kv_abort(t);
-    if (rc)
-        return err_wrap(e, "stream number %llu", (unsigned long long)number);
+    if (rc) {
+        err_wrap(e, "stream number %llu", (unsigned long long)number);
+        return rc;
+    }
     *out = s;
     return ERR_OK;
 }
@@ -116,13 +120,14 @@ static enum err_code next_number(struct kv_txn *t, uint64_t *number, struct err 
     uint64_t last = 0;
     char stored[8];
     struct str value;
-    enum err_code rc = kv_get(t, meta_key_str(&key), &value, NULL, e);
+    bool found;
+    enum err_code rc = kv_find(t, meta_key_str(&key), &value, NULL, &found, e);
 
-    if (rc && rc != ERR_NOTFOUND)
+    if (rc)
         return rc;
-    if (!rc && value.len != sizeof stored)
+    if (found && value.len != sizeof stored)
         return err_set(e, ERR_CORRUPT, "the counter of streams is broken");
-    if (!rc)
+    if (found)
         last = get_u64(value.ptr);
     *number = last + 1;
     put_u64(stored, *number);
@@ -148,10 +153,11 @@ static enum err_code make_stream(struct kv_txn *t, void *ctx, struct err *e)
                             .field_count = 1,
                             .next_field_number = TIMESTAMP_FIELD_NUMBER + 1,
                             .settings_json = STR("{}")};
-    enum err_code rc = kv_get(t, meta_key_str(&key), NULL, NULL, e);
+    bool found;
+    enum err_code rc = kv_find(t, meta_key_str(&key), NULL, NULL, &found, e);
 
-    if (rc != ERR_NOTFOUND)
-        return rc; /* there already, or broken */
+    if (rc || found)
+        return rc;
     rc = meta_org_put(t, m->org, e);
     if (!rc)
         rc = next_number(t, &s.number, e);
@@ -184,8 +190,10 @@ enum err_code meta_stream_make(struct meta *m, struct str org, enum stream_type 
 
     if (!rc)
         rc = kv_update(m->kv, make_stream, &args, e);
-    if (rc)
-        return err_wrap(e, "make stream " STR_FMT "/" STR_FMT, STR_ARG(org), STR_ARG(name));
+    if (rc) {
+        err_wrap(e, "make stream " STR_FMT "/" STR_FMT, STR_ARG(org), STR_ARG(name));
+        return rc;
+    }
     return meta_stream_find(m, org, type, name, a, out, e);
 }
 
@@ -308,8 +316,10 @@ enum err_code meta_stream_merge_fields(struct meta *m, uint64_t number,
     if (!args.result)
         return err_set(e, ERR_NOMEM, "a stream record");
     rc = kv_update(m->kv, merge_fields, &args, e);
-    if (rc)
-        return err_wrap(e, "fields of stream number %llu", (unsigned long long)number);
+    if (rc) {
+        err_wrap(e, "fields of stream number %llu", (unsigned long long)number);
+        return rc;
+    }
     *out = args.result;
     return ERR_OK;
 }
@@ -392,5 +402,7 @@ enum err_code meta_stream_delete(struct meta *m, uint64_t number, struct err *e)
 {
     enum err_code rc = kv_update(m->kv, delete_stream, &number, e);
 
-    return rc ? err_wrap(e, "delete stream number %llu", (unsigned long long)number) : ERR_OK;
+    if (rc)
+        err_wrap(e, "delete stream number %llu", (unsigned long long)number);
+    return rc;
 }

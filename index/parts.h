@@ -35,13 +35,15 @@ enum err_code parts_open(const char *path, bool read_only, struct parts **out, s
 void parts_close(struct parts *p);
 struct kv *parts_kv(struct parts *p);
 
-/* Put several in one transaction together with the journal position (segment, offset) covered. */
+/* Put several, or replace them by id, in one transaction together with the journal position
+ * (segment, offset) covered. */
 enum err_code parts_put(struct parts *p, const struct part *list, size_t count, uint64_t segment,
                         uint64_t offset, struct err *e);
 enum err_code parts_delete(struct parts *p, const struct part *list, size_t count, uint64_t segment,
                            uint64_t offset, struct err *e);
 enum err_code parts_position(struct parts *p, uint64_t *segment, uint64_t *offset, struct err *e);
-/* Parts of one stream whose hour lies in [first_hour, last_hour]; fn returns false to stop. */
+/* Parts of one stream whose hour lies in [first_hour, last_hour], by hour and id; fn returns false
+ * to stop.  It runs inside the transaction: what it is shown ends with it. */
 typedef bool (*part_visit)(const struct part *part, void *ctx);
 enum err_code parts_list(struct parts *p, struct str org, enum stream_type type, struct str name,
                          int32_t first_hour, int32_t last_hour, part_visit fn, void *ctx,
