@@ -333,7 +333,8 @@ class Tree(MountCase):
         self.d.commit(Run(1, "app", ["{}"]))
         [path] = self.d.files("app")
         hour = os.path.dirname(path)
-        denied = errno.EROFS if os.geteuid() == 0 or not os.path.exists("/etc/fuse.conf") else None
+        # Root passes the kernel's own checks of modes and owners; others may be stopped there.
+        refused = {errno.EROFS} if os.geteuid() == 0 else {errno.EROFS, errno.EACCES, errno.EPERM}
         for action in (
             lambda: os.open(path, os.O_WRONLY),
             lambda: os.open(path, os.O_RDWR | os.O_APPEND),
@@ -357,8 +358,7 @@ class Tree(MountCase):
         ):
             with self.assertRaises(OSError) as caught:
                 action()
-            if denied:
-                self.assertEqual(caught.exception.errno, denied)
+            self.assertIn(caught.exception.errno, refused)
         self.assertEqual(self.d.read("app"), b"{}\n")
 
     def test_inode_numbers_in_listings_are_those_of_stat(self):
@@ -691,6 +691,53 @@ class Restarts(MountCase):
             self.assertEqual(self.walk(), before)
             self.d.commit(Run(9, "more%d" % round_number, ["{}"]))
             before = self.walk()
+
+    def test_kills_under_load_lose_and_double_nothing(self):
+        epoch = self.d.get_epoch()
+        stop = threading.Event()
+        acked = []
+
+        def write_until_acked(worker, number, line):
+            data = batch(epoch, worker, number, [Run(1 + worker % 2, f"s{worker % 2}", [line])])
+            deadline = time.monotonic() + 30
+            while True:
+                try:
+                    fd = os.open(self.d.path(f".weir/commit/{worker}"), os.O_WRONLY)
+                    try:
+                        if os.write(fd, data) == len(data):
+                            return
+                    finally:
+                        os.close(fd)
+                except OSError as e:
+                    if e.errno in (errno.EINVAL, errno.ESTALE) or time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.002)
+
+        def work(worker):
+            number = 0
+            while not stop.is_set():
+                number += 1
+                line = "%d-%d" % (worker, number)
+                write_until_acked(worker, number, line)
+                acked.append(line)
+
+        writers = [threading.Thread(target=work, args=(w,)) for w in range(4)]
+        for writer in writers:
+            writer.start()
+        try:
+            for _ in range(10):
+                seen = len(acked)
+                wait_for(lambda: len(acked) > seen + 50, what="progress")
+                os.kill(self.d.pid, signal.SIGKILL)
+                line = self.d.process.stdout.readline()
+                self.assertTrue(line.startswith("ready "), self.d.log_text())
+                self.d.pid = int(line.split()[1])
+        finally:
+            stop.set()
+            for writer in writers:
+                writer.join()
+        lines = [line.decode() for s in range(2) for line in self.d.read(f"s{s}").split(b"\n")[:-1]]
+        self.assertEqual(sorted(lines), sorted(acked))
 
     def test_a_dead_node_leaves_a_mount_that_is_replaced(self):
         self.fill()
