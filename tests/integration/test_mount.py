@@ -550,6 +550,26 @@ class Snapshots(MountCase):
                      "01ARZ3NDEKTSV4RRFFQ69G5FAV@1.ndjson"):
             self.assertFalse(os.path.exists(self.d.path(".weir/at", name)), name)
 
+    def test_the_kernel_lets_go_of_files_of_ended_snapshots(self):
+        control = self.d.control()
+        self.addCleanup(control.close)
+        self.d.epoch = control.call(HELLO, epoch=0, pid=1)["epoch"]
+
+        def nodes():
+            return json.loads(slurp(self.d.path(".weir/stats.json")))["fuse"]["nodes"]
+
+        slurp(self.d.path(".weir/stats.json"))
+        self.assertFalse(os.path.exists(self.d.path(".weir/at/x")))
+        before = nodes()
+        for i in range(50):
+            self.d.commit(Run(1, "app", ["line %d" % i]))
+            snapshot = control.call(SNAPSHOT, streams=[1], start_us=0, end_us=0)
+            [file] = snapshot["files"]
+            path = self.d.path(".weir/at", f"{file['id']}@{file['bytes']}.ndjson")
+            self.assertEqual(slurp(path).count(b"\n"), i + 1)
+            control.call(RELEASE, snapshot=snapshot["snapshot"])
+        wait_for(lambda: nodes() <= before + 3, what="released inodes")
+
     def test_a_snapshot_is_cut_by_time(self):
         for h in range(5):
             self.d.commit(Run(1, "app", ["{}"], ts=NOON + h * HOUR_US))
