@@ -2,6 +2,7 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -51,9 +52,12 @@ static bool parse_options(int argc, char **argv, struct child_options *o)
 
 static bool begin(int argc, char **argv, struct child_options *o, struct node *n)
 {
+    char name[16];
     struct err e;
 
     umask(077);
+    snprintf(name, sizeof name, "weir-%s", argv[0]);
+    prctl(PR_SET_NAME, name); /* what ps and top show */
     if (!parse_options(argc, argv, o))
         return false;
     if (node_init(n, argv[0], &e)) {

@@ -23,7 +23,8 @@ class JournalFull(NodeCase):
                 break
             stored += reply["status"][0]["successful"]
         self.assertEqual(status, 503, "the journal never became full")
-        status, headers, _ = self.node.raw("POST", "/api/default/full/_json", b'[{"a":1}]')
+        same = json.dumps([{"i": i, "pad": pad} for i in range(1000)]).encode()
+        status, headers, _ = self.node.raw("POST", "/api/default/full/_json", same)
         self.assertEqual(status, 503)
         self.assertIn("retry-after", headers)
         self.assertEqual(self.node.hits("SELECT count(*) AS n FROM full"), [{"n": stored}])

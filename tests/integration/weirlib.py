@@ -59,6 +59,8 @@ class TestNode(Node):
         self.scratch = tempfile.mkdtemp(prefix="weir-test-")
         super().__init__(BINARY, os.path.join(self.scratch, "weir"), free_port())
         self.port = int(self.url.rsplit(":", 1)[1])
+        for name in ("WEIR_BINARY", "WEIR_SANITIZE"):
+            self.env.pop(name, None)
         self.env["ZO_INGEST_ALLOWED_UPTO"] = "5"
         self.env.update(settings)
 
@@ -147,8 +149,10 @@ class NodeCase(unittest.TestCase):
     def tearDownClass(cls):
         code = cls.node.stop()
         assert code == 0, f"exit code {code}\n{cls.node.log_tail()}"
-        assert " %s " % cls.node.mount not in open("/proc/self/mountinfo").read(), "still mounted"
-        log = open(cls.node.log_path, errors="replace").read()
+        with open("/proc/self/mountinfo") as mounts:
+            assert f" {cls.node.mount} " not in mounts.read(), "still mounted"
+        with open(cls.node.log_path, errors="replace") as file:
+            log = file.read()
         assert "ERROR: AddressSanitizer" not in log and "runtime error:" not in log, log[-8000:]
 
 
