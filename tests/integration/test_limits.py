@@ -18,20 +18,20 @@ class JournalFull(NodeCase):
         stored = 0
         status = 200
         for _ in range(500):
-            status, reply = self.node.post_json("full", [{"i": i, "pad": pad} for i in range(1000)])
+            status, reply = self.node.post_json("filled", [{"i": i, "pad": pad} for i in range(1000)])
             if status != 200:
                 break
             stored += reply["status"][0]["successful"]
         self.assertEqual(status, 503, "the journal never became full")
         same = json.dumps([{"i": i, "pad": pad} for i in range(1000)]).encode()
-        status, headers, _ = self.node.raw("POST", "/api/default/full/_json", same)
+        status, headers, _ = self.node.raw("POST", "/api/default/filled/_json", same)
         self.assertEqual(status, 503)
         self.assertIn("retry-after", headers)
-        self.assertEqual(self.node.hits("SELECT count(*) AS n FROM full"), [{"n": stored}])
-        self.assertEqual(sum(open(p, "rb").read().count(b"\n") for p in self.node.files("full")), stored)
+        self.assertEqual(self.node.hits("SELECT count(*) AS n FROM filled"), [{"n": stored}])
+        self.assertEqual(sum(open(p, "rb").read().count(b"\n") for p in self.node.files("filled")), stored)
         self.node.kill_everything()
         self.node.start()
-        self.assertEqual(self.node.hits("SELECT count(*) AS n FROM full"), [{"n": stored}])
+        self.assertEqual(self.node.hits("SELECT count(*) AS n FROM filled"), [{"n": stored}])
 
 
 class Queries(NodeCase):
