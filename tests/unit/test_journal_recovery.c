@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/wait.h>
 
@@ -360,19 +361,18 @@ struct plan {
     uint64_t fail_at;
     int sys;
     size_t short_bytes;
-    bool is_hit, repeats; /* repeats: all calls of that name fail from then on */
-    const char *call;
+    bool repeats;             /* all calls of that name fail from then on */
+    const char *_Atomic call; /* the name of the first that failed */
 };
 
 static int fail_planned(struct sys_fault *f, void *ctx)
 {
     struct plan *p = ctx;
-    bool hit = f->number == p->fail_at ||
-               (p->repeats && p->is_hit && p->call && strcmp(p->call, f->call) == 0);
-    if (!hit)
+    const char *call = atomic_load(&p->call);
+    if (f->number != p->fail_at && !(p->repeats && call && strcmp(call, f->call) == 0))
         return 0;
-    p->call = f->call;
-    p->is_hit = true;
+    if (!call)
+        atomic_store(&p->call, f->call);
     f->short_bytes = p->short_bytes;
     return p->sys;
 }
@@ -456,7 +456,7 @@ static bool sweep_once(struct fixture *f, struct plan *p)
     assert_shown(f, 2, HOUR, "well again\n");
     journal_close(f->j);
     f->j = NULL;
-    return p->is_hit;
+    return p->call != NULL;
 }
 
 static void sweep(struct fixture *f, int sys, size_t short_bytes, bool repeats)
@@ -487,35 +487,97 @@ static void any_call_may_begin_to_fail_for_good(void **state)
 
 static int fail_syncs(struct sys_fault *f, void *ctx)
 {
-    int *left = ctx;
-    if (strcmp(f->call, "fdatasync") != 0 || *left == 0)
+    atomic_int *left = ctx;
+    if (strcmp(f->call, "fdatasync") != 0 || atomic_load(left) == 0)
         return 0;
-    (*left)--;
+    atomic_fetch_sub(left, 1);
     return EIO;
+}
+
+/* Until the next segment is prepared, so that the next sync is that of frames. */
+static void wait_prepared(struct fixture *f)
+{
+    struct journal_stats stats;
+    uint64_t deadline = clock_mono_ms() + 20000;
+    do {
+        journal_stats(f->j, &stats);
+        assert_true(clock_mono_ms() < deadline);
+    } while (stats.bytes_used != (stats.segments + 1) * f->cfg.segment_bytes);
 }
 
 static void a_failed_sync_is_made_good_elsewhere(void **state)
 {
     struct fixture *f = *state;
     struct journal_stats stats;
-    int failures = 0;
+    atomic_int failures = 0;
     f->cfg.segment_bytes = 64 << 10;
     sys_fault_set(fail_syncs, &failures);
     fixture_open(f);
     fixture_epoch(f);
     assert_int_equal(append_text(f, 0, 1, 1, HOUR, "before\n"), ERR_OK);
+    wait_prepared(f);
     assert_int_equal(append_one_part(f, 1, 1, 0, false, "open\n"), ERR_OK);
-    failures = 1;
+    atomic_store(&failures, 1);
     assert_int_equal(append_text(f, 0, 2, 1, HOUR, "moved\n"), ERR_OK);
+    assert_int_equal(atomic_load(&failures), 0);
     assert_int_equal(append_text(f, 0, 3, 1, HOUR, "after\n"), ERR_OK);
     assert_int_equal(append_one_part(f, 1, 1, 1, true, "closed\n"), ERR_OK);
     journal_stats(f->j, &stats);
-    assert_int_equal(failures, 0);
-    assert_in_range(stats.poisoned_segments, 0, 1); /* the preparer may have met the failure */
-    assert_shown(f, 1, HOUR, "before\nmoved\nafter\nopen\nclosed\n");
-    fixture_reopen(f);
-    assert_shown(f, 1, HOUR, "before\nmoved\nafter\nopen\nclosed\n");
-    assert_int_equal(f->found.corrupt_frames, 0);
+    assert_int_equal(stats.poisoned_segments, 1);
+    assert_int_equal(stats.segments, 2);
+    for (int again = 0; again < 2; again++) {
+        assert_shown(f, 1, HOUR, "before\nmoved\nafter\nopen\nclosed\n");
+        assert_int_equal(append_text(f, 0, 2, 1, HOUR, "moved\n"), ERR_STALE);
+        fixture_reopen(f);
+        assert_int_equal(f->found.corrupt_frames, 0);
+    }
+    journal_close(f->j);
+    f->j = NULL;
+    sys_fault_set(NULL, NULL);
+}
+
+static void check_texts(struct fixture *f, uint64_t stream, const unsigned *numbers, size_t count)
+{
+    char text[SWEEP_TEXT];
+    struct shown s = shown_of(f, stream, HOUR);
+    assert_int_equal(s.text.len, count * (SWEEP_TEXT - 1));
+    for (size_t i = 0; i < count; i++) {
+        sweep_text(text, numbers[i]);
+        assert_memory_equal(s.text.data + i * (SWEEP_TEXT - 1), text, SWEEP_TEXT - 1);
+    }
+    buf_done(&s.text);
+}
+
+/* All that was written between two syncs is moved, over more than one segment. */
+static void many_undurable_frames_are_moved_together(void **state)
+{
+    struct fixture *f = *state;
+    struct journal_stats stats;
+    atomic_int failures = 0;
+    char text[SWEEP_TEXT];
+    struct err e = {0};
+    f->cfg.segment_bytes = 64 << 10;
+    f->cfg.fsync_disabled = true; /* answers do not wait: frames gather */
+    sys_fault_set(fail_syncs, &failures);
+    fixture_open(f);
+    fixture_epoch(f);
+    sweep_text(text, 1);
+    assert_int_equal(append_text(f, 0, 1, 1, HOUR, text), ERR_OK);
+    wait_prepared(f);
+    assert_int_equal(journal_sync(f->j, &e), ERR_OK);
+    atomic_store(&failures, 1);
+    for (unsigned i = 2; i <= 6; i++) {
+        sweep_text(text, i);
+        assert_int_equal(append_text(f, 0, i, 1 + i % 2, HOUR, text), ERR_OK);
+    }
+    assert_int_equal(journal_sync(f->j, &e), ERR_OK);
+    journal_stats(f->j, &stats);
+    assert_int_equal(stats.poisoned_segments, 1);
+    for (int again = 0; again < 2; again++) {
+        check_texts(f, 1, (const unsigned[]){1, 2, 4, 6}, 4);
+        check_texts(f, 2, (const unsigned[]){3, 5}, 2);
+        fixture_reopen(f);
+    }
     journal_close(f->j);
     f->j = NULL;
     sys_fault_set(NULL, NULL);
@@ -524,17 +586,17 @@ static void a_failed_sync_is_made_good_elsewhere(void **state)
 static void a_disk_that_fails_for_good_refuses_and_recovers(void **state)
 {
     struct fixture *f = *state;
-    int failures = 0;
+    atomic_int failures = 0;
     enum err_code code;
     sys_fault_set(fail_syncs, &failures);
     fixture_open(f);
     fixture_epoch(f);
     assert_int_equal(append_text(f, 0, 1, 1, HOUR, "kept\n"), ERR_OK);
-    failures = 1 << 20;
+    atomic_store(&failures, 1 << 20);
     assert_int_equal(append_text(f, 0, 2, 1, HOUR, "failed\n"), ERR_IO);
     assert_int_equal(append_text(f, 0, 2, 1, HOUR, "failed\n"), ERR_IO); /* as before */
     assert_int_equal(append_text(f, 0, 3, 2, HOUR, "refused\n"), ERR_AGAIN);
-    failures = 0;
+    atomic_store(&failures, 0);
     uint64_t deadline = clock_mono_ms() + 20000;
     while ((code = append_text(f, 0, 4, 2, HOUR, "well again\n")) != ERR_OK)
         assert_true(clock_mono_ms() < deadline);
@@ -706,6 +768,7 @@ int main(void)
         TEST(any_one_write_may_be_cut_by_a_full_disk),
         TEST(any_call_may_begin_to_fail_for_good),
         TEST(a_failed_sync_is_made_good_elsewhere),
+        TEST(many_undurable_frames_are_moved_together),
         TEST(a_disk_that_fails_for_good_refuses_and_recovers),
         TEST(kill_9_loses_and_doubles_nothing),
     };
