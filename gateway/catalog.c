@@ -7,34 +7,25 @@
  */
 #include "gateway/catalog.h"
 
+#include <errno.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/random.h>
 
-#include "base/cleanup.h"
 #include "base/hash.h"
+#include "gateway/catalog_entry.h"
 
 #define STREAMS_MAX 10000000
-#define ENTRY_ARENA_MAX ((size_t)64 << 20)
-#define KEY_BYTES_MAX (2 * NAME_MAX_BYTES + 16)
+#define RECORD_ARENA_MAX ((size_t)64 << 20)
+#define KEY_BYTES_MAX (2 * NAME_MAX_BYTES + 2)
+#define LIST_ARENA_MAX ((size_t)1 << 30) /* names of STREAMS_MAX streams */
 
 struct catalog {
-    struct meta *meta;
+    struct meta *meta;                /* immutable */
+    struct catalog_hash_key hash_key; /* of entries; immutable */
     pthread_rwlock_t lock;
-    struct map by_name; /* guarded by lock: key of stream_key() -> struct entry * */
+    struct map by_name; /* guarded by lock: key of stream_key() -> struct catalog_entry * */
 };
-
-struct entry {
-    struct catalog_stream stream; /* first: the two are one address */
-    struct arena arena;
-    struct map fields; /* name -> index + 1 */
-    atomic_int refs;
-};
-
-static struct entry *entry_of(const struct catalog_stream *s)
-{
-    return (struct entry *)(uintptr_t)s;
-}
 
 static struct str stream_key(struct str org, enum stream_type type, struct str name,
                              char key[KEY_BYTES_MAX])
@@ -51,55 +42,17 @@ static struct str stream_key(struct str org, enum stream_type type, struct str n
     return (struct str){key, n + name.len};
 }
 
-static void entry_free(struct entry *en)
-{
-    map_done(&en->fields);
-    arena_done(&en->arena);
-    free(en);
-}
-
-/* An entry whose arena already holds `s`. */
-static enum err_code entry_new(struct entry *en, const struct meta_stream *s, struct err *e)
-{
-    map_init(&en->fields, FIELDS_MAX);
-    atomic_init(&en->refs, 1);
-    en->stream = (struct catalog_stream){.number = s->number,
-                                         .org = s->org,
-                                         .name = s->name,
-                                         .type = s->type,
-                                         .schema_version = s->schema_version,
-                                         .fields = s->fields,
-                                         .field_count = s->field_count};
-    for (size_t i = 0; i < s->field_count; i++) {
-        if (!map_put(&en->fields, s->fields[i].name, (void *)(uintptr_t)(i + 1)))
-            return err_set(e, ERR_NOMEM, "schema of " STR_FMT, STR_ARG(s->name));
-    }
-    return ERR_OK;
-}
-
-const struct catalog_stream *catalog_ref(const struct catalog_stream *s)
-{
-    atomic_fetch_add_explicit(&entry_of(s)->refs, 1, memory_order_relaxed);
-    return s;
-}
-
-void catalog_unref(const struct catalog_stream *s)
-{
-    if (s && atomic_fetch_sub_explicit(&entry_of(s)->refs, 1, memory_order_acq_rel) == 1)
-        entry_free(entry_of(s));
-}
-
-int catalog_field(const struct catalog_stream *s, struct str name)
-{
-    return (int)(uintptr_t)map_find(&entry_of(s)->fields, name) - 1;
-}
-
 enum err_code catalog_open(struct meta *m, struct catalog **out, struct err *e)
 {
     struct catalog *c = calloc(1, sizeof *c);
 
     if (!c)
         return err_set(e, ERR_NOMEM, "catalog");
+    if (getentropy(&c->hash_key, sizeof c->hash_key) != 0) {
+        enum err_code rc = err_sys(e, errno, "catalog: a hash key");
+        free(c);
+        return rc;
+    }
     c->meta = m;
     pthread_rwlock_init(&c->lock, NULL);
     map_init(&c->by_name, STREAMS_MAX);
@@ -116,7 +69,7 @@ void catalog_close(struct catalog *c)
     if (!c)
         return;
     while (map_next(&c->by_name, &pos, &key, &value))
-        catalog_unref(&((struct entry *)value)->stream);
+        catalog_unref(&((struct catalog_entry *)value)->stream);
     map_done(&c->by_name);
     pthread_rwlock_destroy(&c->lock);
     free(c);
@@ -124,7 +77,7 @@ void catalog_close(struct catalog *c)
 
 static const struct catalog_stream *find_cached(struct catalog *c, struct str key)
 {
-    struct entry *en;
+    struct catalog_entry *en;
 
     pthread_rwlock_rdlock(&c->lock);
     en = map_find(&c->by_name, key);
@@ -134,34 +87,57 @@ static const struct catalog_stream *find_cached(struct catalog *c, struct str ke
     return en ? &en->stream : NULL;
 }
 
-/* Makes `en` the one that look-ups find, unless a newer version is there.  Takes the caller's
- * reference; gives one to the newest entry back. */
-static const struct catalog_stream *publish(struct catalog *c, struct str key, struct entry *en)
+/* Whether `old` says at least as much as `en`.  Numbers grow: the higher one was made later. */
+static bool is_newer_or_same(const struct catalog_entry *old, const struct catalog_entry *en)
 {
-    struct entry *old;
+    if (old->stream.number != en->stream.number)
+        return old->stream.number > en->stream.number;
+    return old->stream.schema_version >= en->stream.schema_version;
+}
+
+/* Makes `en` the one that look-ups find, unless that would be a step back.  Takes over the caller's
+ * reference and gives one back: to the newest entry of the stream that `en` is about. */
+static const struct catalog_stream *publish(struct catalog *c, struct str key,
+                                            struct catalog_entry *en)
+{
+    const struct catalog_stream *result = &en->stream, *unused = NULL;
+    struct catalog_entry *old;
 
     pthread_rwlock_wrlock(&c->lock);
     old = map_find(&c->by_name, key);
-    if (old && old->stream.number == en->stream.number &&
-        old->stream.schema_version >= en->stream.schema_version) {
-        catalog_ref(&old->stream);
-        pthread_rwlock_unlock(&c->lock);
-        entry_free(en);
-        return &old->stream;
-    }
-    catalog_ref(&en->stream);
-    if (!map_put(&c->by_name, key, en)) {
-        pthread_rwlock_unlock(&c->lock);
-        catalog_unref(&en->stream); /* not cached: the caller's reference is the only one */
-        return &en->stream;
+    if (!old || !is_newer_or_same(old, en)) {
+        if (map_put(&c->by_name, key, en)) {
+            catalog_ref(&en->stream); /* the map's; a full map only means a miss next time */
+            unused = old ? &old->stream : NULL;
+        }
+    } else if (old->stream.number == en->stream.number) {
+        result = catalog_ref(&old->stream);
+        unused = &en->stream;
     }
     pthread_rwlock_unlock(&c->lock);
-    if (old)
-        catalog_unref(&old->stream);
-    return &en->stream;
+    catalog_unref(unused);
+    return result;
 }
 
-/* What to ask meta for; the answer is copied into the new entry's arena. */
+/* The stream `s` is deleted in meta: the next look-up asks there again. */
+static void forget(struct catalog *c, const struct catalog_stream *s)
+{
+    char key_bytes[KEY_BYTES_MAX];
+    struct str key = stream_key(s->org, s->type, s->name, key_bytes);
+    const struct catalog_entry *cached;
+
+    pthread_rwlock_wrlock(&c->lock);
+    cached = map_find(&c->by_name, key);
+    if (cached && cached->stream.number == s->number)
+        map_remove(&c->by_name, key);
+    else
+        cached = NULL;
+    pthread_rwlock_unlock(&c->lock);
+    if (cached)
+        catalog_unref(&cached->stream);
+}
+
+/* What to ask meta for. */
 struct load {
     struct str org, name;
     enum stream_type type;
@@ -185,23 +161,22 @@ static enum err_code ask_meta(struct meta *m, const struct load *l, struct arena
 static enum err_code load(struct catalog *c, const struct load *l,
                           const struct catalog_stream **out, struct err *e)
 {
-    struct entry *en = calloc(1, sizeof *en);
     char key[KEY_BYTES_MAX];
+    struct catalog_entry *en;
     struct meta_stream *s;
+    struct arena record;
     enum err_code rc;
 
-    if (!en)
-        return err_set(e, ERR_NOMEM, "stream " STR_FMT, STR_ARG(l->name));
-    arena_init(&en->arena, ENTRY_ARENA_MAX);
-    rc = ask_meta(c->meta, l, &en->arena, &s, e);
+    arena_init(&record, RECORD_ARENA_MAX);
+    rc = ask_meta(c->meta, l, &record, &s, e);
     if (!rc)
-        rc = entry_new(en, s, e);
-    if (rc) {
-        entry_free(en);
-        return rc;
-    }
-    *out = publish(c, stream_key(s->org, s->type, s->name, key), en);
-    return ERR_OK;
+        rc = catalog_entry_new(s, c->hash_key, &en, e);
+    arena_done(&record);
+    if (rc == ERR_NOTFOUND && l->merge_into)
+        forget(c, l->merge_into);
+    if (!rc)
+        *out = publish(c, stream_key(en->stream.org, en->stream.type, en->stream.name, key), en);
+    return rc;
 }
 
 static enum err_code find_or_load(struct catalog *c, struct str org, enum stream_type type,
@@ -293,7 +268,7 @@ enum err_code catalog_list(struct catalog *c, struct str org, catalog_visit fn, 
     enum err_code rc;
 
     /* Names first: fn must not run inside a transaction. */
-    arena_init(&l.names, (size_t)1 << 30);
+    arena_init(&l.names, LIST_ARENA_MAX);
     rc = meta_stream_list(c->meta, org, false, collect, &l, e);
     if (!rc && l.names.failed)
         rc = err_set(e, ERR_NOMEM, "a list of streams");

@@ -1,0 +1,104 @@
+/* gateway/catalog_entry.c - packs a stream and its schema, counts references, finds fields. */
+#include "gateway/catalog_entry.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/hash.h"
+
+static struct catalog_entry *entry_of(const struct catalog_stream *s)
+{
+    return (struct catalog_entry *)(uintptr_t)s;
+}
+
+static size_t slots_for(size_t fields)
+{
+    size_t n = 4;
+
+    while (n < fields * 2)
+        n *= 2;
+    return n;
+}
+
+static size_t text_bytes(const struct meta_stream *s)
+{
+    size_t n = s->org.len + s->name.len;
+
+    for (size_t i = 0; i < s->field_count; i++)
+        n += s->fields[i].name.len;
+    return n;
+}
+
+static struct str pack_text(char **at, struct str s)
+{
+    struct str packed = {*at, s.len};
+
+    if (s.len)
+        memcpy(*at, s.ptr, s.len);
+    *at += s.len;
+    return packed;
+}
+
+/* The slot of the field `name`, or the empty one where it belongs. */
+static uint32_t *find_slot(const struct catalog_entry *en, struct str name)
+{
+    uint64_t hash = siphash13(en->hash_key.k0, en->hash_key.k1, name.ptr, name.len);
+
+    for (uint32_t i = (uint32_t)hash & en->slot_mask;; i = (i + 1) & en->slot_mask) {
+        uint32_t field = en->slots[i];
+        if (field == 0 || str_eq(en->stream.fields[field - 1].name, name))
+            return &en->slots[i];
+    }
+}
+
+enum err_code catalog_entry_new(const struct meta_stream *s, struct catalog_hash_key key,
+                                struct catalog_entry **out, struct err *e)
+{
+    size_t fields_bytes = s->field_count * sizeof *s->fields;
+    size_t slots = slots_for(s->field_count), slots_bytes = slots * sizeof(uint32_t);
+    struct catalog_entry *en = malloc(sizeof *en + fields_bytes + slots_bytes + text_bytes(s));
+    struct meta_field *fields;
+    char *text;
+
+    assert(s->field_count <= FIELDS_MAX);
+    if (!en)
+        return err_set(e, ERR_NOMEM, "schema of " STR_FMT, STR_ARG(s->name));
+    fields = (struct meta_field *)(en + 1);
+    *en = (struct catalog_entry){.hash_key = key,
+                                 .slot_mask = (uint32_t)slots - 1,
+                                 .slots = (uint32_t *)(fields + s->field_count)};
+    atomic_init(&en->refs, 1);
+    memset(en->slots, 0, slots_bytes);
+    text = (char *)(en->slots + slots);
+    en->stream = (struct catalog_stream){.number = s->number,
+                                         .org = pack_text(&text, s->org),
+                                         .name = pack_text(&text, s->name),
+                                         .type = s->type,
+                                         .schema_version = s->schema_version,
+                                         .fields = fields,
+                                         .field_count = s->field_count};
+    for (size_t i = 0; i < s->field_count; i++) {
+        fields[i] = s->fields[i];
+        fields[i].name = pack_text(&text, s->fields[i].name);
+        *find_slot(en, fields[i].name) = (uint32_t)i + 1;
+    }
+    *out = en;
+    return ERR_OK;
+}
+
+const struct catalog_stream *catalog_ref(const struct catalog_stream *s)
+{
+    atomic_fetch_add_explicit(&entry_of(s)->refs, 1, memory_order_relaxed);
+    return s;
+}
+
+void catalog_unref(const struct catalog_stream *s)
+{
+    if (s && atomic_fetch_sub_explicit(&entry_of(s)->refs, 1, memory_order_acq_rel) == 1)
+        free(entry_of(s));
+}
+
+int catalog_field(const struct catalog_stream *s, struct str name)
+{
+    return (int)*find_slot(entry_of(s), name) - 1;
+}
