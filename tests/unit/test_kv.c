@@ -1,9 +1,11 @@
 // links: weir_index
 /* The ordered store: revisions, checksums, growth, readers that were killed. */
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/stat.h>
@@ -36,6 +38,11 @@ static enum err_code do_put(struct kv_txn *t, void *ctx, struct err *e)
     return kv_put(t, str_from(p->key), p->value, p->if_revision, e);
 }
 
+static enum err_code do_delete(struct kv_txn *t, void *ctx, struct err *e)
+{
+    return kv_delete(t, str_from(ctx), KV_ANY_REVISION, e);
+}
+
 static enum err_code put(struct kv *kv, const char *key, struct str value, uint64_t if_revision)
 {
     struct put p = {key, value, if_revision};
@@ -52,7 +59,7 @@ static enum err_code get(struct kv *kv, const char *key, char *dst, size_t n, ui
 
     assert_int_equal(kv_begin(kv, false, &t, &e), ERR_OK);
     rc = kv_get(t, str_from(key), &v, revision, &e);
-    if (!rc)
+    if (!rc && dst)
         assert_true(str_copy_to(v, dst, n));
     kv_abort(t);
     return rc;
@@ -219,12 +226,13 @@ static void a_killed_reader_does_not_make_the_store_grow(void **state)
     kill(reader, SIGKILL);
     waitpid(reader, &status, 0);
     assert_int_equal(kv_stats(kv, &before, &e), ERR_OK);
-    for (int i = 0; i < 500; i++) {
+    for (int i = 0; i < 2000; i++) {
         snprintf(key, sizeof key, "k%d", i % 20);
         assert_int_equal(put(kv, key, (struct str){value, sizeof value}, KV_ANY_REVISION), ERR_OK);
     }
     assert_int_equal(kv_stats(kv, &after, &e), ERR_OK);
     assert_true(after.used_bytes <= before.used_bytes * 2);
+    assert_int_equal(after.map_bytes, before.map_bytes);
     assert_true(after.stale_readers_cleared >= 1);
     close(ready[0]);
     close(ready[1]);
@@ -275,6 +283,198 @@ static void keys_have_limits(void **state)
     kv_close(kv);
 }
 
+static void a_store_at_its_maximum_refuses_and_takes_deletions(void **state)
+{
+    AUTO_SCRATCH struct scratch dir = scratch_make();
+    struct kv_options o = {
+        .path = dir.path, .map_initial_bytes = 1 << 20, .map_max_bytes = 3 << 20};
+    static char big[100000];
+    struct kv_stats stats;
+    struct kv *kv;
+    char key[16];
+    struct err e;
+    int n = 0;
+
+    (void)state;
+    assert_int_equal(kv_open(&o, &kv, &e), ERR_OK);
+    for (;; n++) {
+        enum err_code rc;
+        snprintf(key, sizeof key, "k%d", n);
+        rc = put(kv, key, (struct str){big, sizeof big}, 0);
+        if (rc) {
+            assert_int_equal(rc, ERR_FULL);
+            break;
+        }
+        assert_true(n < 30);
+    }
+    assert_true(n > 20); /* it grew to the maximum, though that is no double of the start */
+    assert_int_equal(kv_stats(kv, &stats, &e), ERR_OK);
+    assert_int_equal(stats.map_bytes, 3 << 20);
+    assert_int_equal(stats.entries, n);
+    assert_int_equal(put(kv, key, (struct str){big, sizeof big}, 0), ERR_FULL);
+    for (int i = 0; i < n / 2; i++) {
+        snprintf(key, sizeof key, "k%d", i);
+        assert_int_equal(kv_update(kv, do_delete, key, &e), ERR_OK);
+    }
+    assert_int_equal(put(kv, key, (struct str){big, sizeof big}, 0), ERR_OK);
+    kv_close(kv);
+}
+
+static void the_largest_value_comes_back(void **state)
+{
+    AUTO_SCRATCH struct scratch dir = scratch_make();
+    struct kv *kv = open_store(dir.path, 1 << 20, false);
+    char *big = calloc(1, KV_VALUE_MAX + 1), *copy = malloc(KV_VALUE_MAX + 1);
+
+    (void)state;
+    big[KV_VALUE_MAX - 1] = 'z';
+    assert_int_equal(put(kv, "big", (struct str){big, KV_VALUE_MAX}, 0), ERR_OK);
+    assert_int_equal(get(kv, "big", copy, KV_VALUE_MAX + 1, NULL), ERR_OK);
+    assert_memory_equal(copy, big, KV_VALUE_MAX);
+    assert_int_equal(put(kv, "more", (struct str){big, KV_VALUE_MAX + 1}, 0), ERR_TOOBIG);
+    assert_int_equal(put(kv, "none", STR(""), 0), ERR_OK);
+    assert_int_equal(get(kv, "none", copy, 1, NULL), ERR_OK);
+    free(big);
+    free(copy);
+    kv_close(kv);
+}
+
+enum { RACERS = 4, RACES = 50 };
+
+struct race {
+    struct kv *kv;
+    atomic_int failed;
+};
+
+/* Adds 1 to the counter RACES times, each by compare and swap. */
+static void *count_up(void *arg)
+{
+    struct race *r = arg;
+    char text[32];
+    uint64_t revision;
+
+    for (int won = 0; won < RACES;) {
+        enum err_code rc = get(r->kv, "counter", text, sizeof text, &revision);
+        if (rc)
+            break;
+        snprintf(text, sizeof text, "%d", atoi(text) + 1);
+        rc = put(r->kv, "counter", str_from(text), revision);
+        won += rc == ERR_OK;
+        if (rc && rc != ERR_EXISTS)
+            atomic_fetch_add(&r->failed, 1);
+    }
+    return NULL;
+}
+
+static void of_threads_that_race_for_a_revision_one_wins(void **state)
+{
+    AUTO_SCRATCH struct scratch dir = scratch_make();
+    struct race race = {.kv = open_store(dir.path, 0, false)};
+    pthread_t threads[RACERS];
+    char text[32];
+
+    (void)state;
+    assert_int_equal(put(race.kv, "counter", STR("0"), 0), ERR_OK);
+    for (int i = 0; i < RACERS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, count_up, &race), 0);
+    for (int i = 0; i < RACERS; i++)
+        pthread_join(threads[i], NULL);
+    assert_int_equal(atomic_load(&race.failed), 0);
+    assert_int_equal(get(race.kv, "counter", text, sizeof text, NULL), ERR_OK);
+    assert_int_equal(atoi(text), RACERS * RACES);
+    kv_close(race.kv);
+}
+
+static void *fill(void *arg)
+{
+    static atomic_int next;
+    static char big[50000];
+    struct race *r = arg;
+    char key[16];
+
+    for (int i = 0; i < RACES; i++) {
+        snprintf(key, sizeof key, "k%d", atomic_fetch_add(&next, 1));
+        if (put(r->kv, key, (struct str){big, sizeof big}, 0))
+            atomic_fetch_add(&r->failed, 1);
+        if (get(r->kv, key, NULL, 0, NULL))
+            atomic_fetch_add(&r->failed, 1);
+    }
+    return NULL;
+}
+
+static void writers_and_readers_outlive_growth_of_the_map(void **state)
+{
+    AUTO_SCRATCH struct scratch dir = scratch_make();
+    struct race race = {.kv = open_store(dir.path, 1 << 18, false)};
+    pthread_t threads[RACERS];
+    struct kv_stats stats;
+    struct err e;
+
+    (void)state;
+    for (int i = 0; i < RACERS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, fill, &race), 0);
+    for (int i = 0; i < RACERS; i++)
+        pthread_join(threads[i], NULL);
+    assert_int_equal(atomic_load(&race.failed), 0);
+    assert_int_equal(kv_stats(race.kv, &stats, &e), ERR_OK);
+    assert_int_equal(stats.entries, RACERS * RACES);
+    assert_true(stats.map_bytes >= RACERS * RACES * 50000);
+    kv_close(race.kv);
+}
+
+static void note_revision(uint64_t revision, void *ctx)
+{
+    *(uint64_t *)ctx = revision;
+}
+
+static void a_watcher_is_shown_what_changed_since_it_looked(void **state)
+{
+    AUTO_SCRATCH struct scratch dir = scratch_make();
+    struct kv *kv = open_store(dir.path, 0, false);
+    uint64_t told = 0, before;
+    struct kv_txn *t;
+    struct err e;
+    int n = 0;
+
+    (void)state;
+    kv_on_commit(kv, note_revision, &told);
+    put(kv, "w/a", STR("1"), 0);
+    put(kv, "w/b", STR("1"), 0);
+    before = told;
+    assert_int_equal(before, 2);
+    put(kv, "w/a", STR("2"), KV_ANY_REVISION);
+    put(kv, "other", STR("1"), 0);
+    assert_int_equal(kv_begin(kv, false, &t, &e), ERR_OK);
+    assert_int_equal(kv_revision(t), told);
+    assert_int_equal(kv_changed_since(t, STR("w/"), before, count_keys, &n, &e), ERR_OK);
+    assert_int_equal(n, 1);
+    assert_int_equal(kv_changed_since(t, STR("w/"), told, count_keys, &n, &e), ERR_OK);
+    assert_int_equal(n, 1);
+    kv_abort(t);
+    kv_close(kv);
+}
+
+static void a_deletion_holds_to_the_revision(void **state)
+{
+    AUTO_SCRATCH struct scratch dir = scratch_make();
+    struct kv *kv = open_store(dir.path, 0, false);
+    struct kv_txn *t;
+    struct err e;
+
+    (void)state;
+    put(kv, "a", STR("1"), 0);
+    assert_int_equal(kv_begin(kv, true, &t, &e), ERR_OK);
+    assert_int_equal(kv_delete(t, STR("a"), 7, &e), ERR_EXISTS);
+    assert_int_equal(kv_delete(t, STR("b"), KV_ANY_REVISION, &e), ERR_NOTFOUND);
+    assert_int_equal(kv_revision(t), 1); /* nothing changed yet */
+    assert_int_equal(kv_delete(t, STR("a"), 1, &e), ERR_OK);
+    assert_int_equal(kv_commit(t, &e), ERR_OK);
+    assert_int_equal(get(kv, "a", NULL, 0, NULL), ERR_NOTFOUND);
+    assert_int_equal(put(kv, "a", STR("2"), 1), ERR_EXISTS);
+    assert_int_equal(put(kv, "a", STR("2"), 0), ERR_OK);
+    kv_close(kv);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -286,6 +486,12 @@ int main(void)
         cmocka_unit_test(a_killed_reader_does_not_make_the_store_grow),
         cmocka_unit_test(a_flipped_byte_is_never_returned),
         cmocka_unit_test(keys_have_limits),
+        cmocka_unit_test(a_store_at_its_maximum_refuses_and_takes_deletions),
+        cmocka_unit_test(the_largest_value_comes_back),
+        cmocka_unit_test(of_threads_that_race_for_a_revision_one_wins),
+        cmocka_unit_test(writers_and_readers_outlive_growth_of_the_map),
+        cmocka_unit_test(a_watcher_is_shown_what_changed_since_it_looked),
+        cmocka_unit_test(a_deletion_holds_to_the_revision),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,5 @@
-// links: weir_gateway weir_index
-/* Streams have a number for life, fields widen; the catalog shows what meta holds; parts by time.
- */
-#include <pthread.h>
+// links: weir_index
+/* Organisations, streams with a number for life, fields that widen, users and values. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,9 +8,7 @@
 #include <cmocka.h>
 
 #include "base/cleanup.h"
-#include "gateway/catalog.h"
 #include "index/meta.h"
-#include "index/parts.h"
 #include "tests/support/scratch.h"
 
 struct fixture {
@@ -41,6 +37,13 @@ static int tear_down(void **state)
     scratch_remove(&f->dir);
     free(f);
     return 0;
+}
+
+static void make(struct fixture *f, const char *org, const char *name, struct meta_stream **out)
+{
+    assert_int_equal(meta_stream_make(f->meta, str_from(org), STREAM_LOGS, str_from(name),
+                                      &f->arena, out, &f->e),
+                     ERR_OK);
 }
 
 static void widening_follows_the_reference(void **state)
@@ -155,110 +158,177 @@ static void users_and_values_are_kept(void **state)
     assert_true(str_eq(v, STR("v")));
 }
 
-static void the_catalog_follows_meta(void **state)
+static void a_list_of_fields_is_taken_whole_or_not_at_all(void **state)
 {
     struct fixture *f = *state;
-    const struct catalog_stream *s, *wider, *old;
-    struct meta_new_field fields[] = {{STR("level"), FIELD_UTF8}};
-    struct catalog *c;
+    size_t n = FIELDS_MAX;
+    struct meta_new_field *fields = calloc(n, sizeof *fields);
+    char(*names)[16] = calloc(n, sizeof *names);
+    struct meta_stream *s, *after;
 
-    assert_int_equal(catalog_open(f->meta, &c, &f->e), ERR_OK);
-    assert_int_equal(catalog_find(c, STR("o"), STREAM_LOGS, STR("s"), &s, &f->e), ERR_NOTFOUND);
-    assert_int_equal(catalog_make(c, STR("o"), STREAM_LOGS, STR("s"), &s, &f->e), ERR_OK);
-    assert_int_equal(catalog_field(s, STR("level")), -1);
-    assert_int_equal(catalog_merge_fields(c, s, fields, 1, &wider, &f->e), ERR_OK);
-    assert_int_equal(catalog_field(wider, STR("level")), 1);
-    assert_int_equal(catalog_field(s, STR("level")), -1); /* readers keep what they hold */
-    assert_int_equal(catalog_find(c, STR("o"), STREAM_LOGS, STR("s"), &old, &f->e), ERR_OK);
-    assert_ptr_equal(old, wider);
-    assert_true(catalog_org_exists(c, STR("o")));
-    assert_false(catalog_org_exists(c, STR("p")));
-    catalog_unref(s);
-    catalog_unref(wider);
-    catalog_unref(old);
-    catalog_close(c);
+    for (size_t i = 0; i < n; i++)
+        fields[i] = (struct meta_new_field){
+            {names[i], (size_t)snprintf(names[i], sizeof *names, "f%zu", i)}, FIELD_UTF8};
+    make(f, "o", "wide", &s);
+    assert_int_equal(
+        meta_stream_merge_fields(f->meta, s->number, fields, n, &f->arena, &after, &f->e),
+        ERR_TOOBIG); /* one too many, with _timestamp */
+    assert_int_equal(meta_stream_by_number(f->meta, s->number, &f->arena, &after, &f->e), ERR_OK);
+    assert_int_equal(after->field_count, 1);
+    assert_int_equal(
+        meta_stream_merge_fields(f->meta, s->number, fields, n - 1, &f->arena, &after, &f->e),
+        ERR_OK);
+    assert_int_equal(after->field_count, FIELDS_MAX);
+    fields[0].name.len = FIELD_NAME_MAX_BYTES + 1;
+    assert_int_equal(
+        meta_stream_merge_fields(f->meta, s->number, fields, 1, &f->arena, &after, &f->e),
+        ERR_TOOBIG);
+    free(fields);
+    free(names);
 }
 
-static void *merge_many(void *arg)
-{
-    struct catalog *c = arg;
-    const struct catalog_stream *s, *wider;
-    char name[16];
-    struct err e;
-
-    for (int i = 0; i < 50; i++) {
-        struct meta_new_field field = {{name, (size_t)snprintf(name, sizeof name, "f%d", i)},
-                                       FIELD_INT64};
-        if (catalog_make(c, STR("o"), STREAM_LOGS, STR("race"), &s, &e))
-            return c;
-        if (catalog_merge_fields(c, s, &field, 1, &wider, &e) ||
-            catalog_field(wider, field.name) < 0)
-            return c;
-        catalog_unref(s);
-        catalog_unref(wider);
-    }
-    return NULL;
-}
-
-static void threads_that_merge_at_once_lose_no_field(void **state)
+static void a_name_twice_in_one_list_is_one_field_of_the_wider_type(void **state)
 {
     struct fixture *f = *state;
-    const struct catalog_stream *s;
-    struct catalog *c;
-    pthread_t threads[4];
-    void *failed;
+    struct meta_new_field twice[] = {{STR("a"), FIELD_BOOL}, {STR("a"), FIELD_FLOAT64}};
+    struct meta_stream *s;
 
-    assert_int_equal(catalog_open(f->meta, &c, &f->e), ERR_OK);
-    for (int i = 0; i < 4; i++)
-        pthread_create(&threads[i], NULL, merge_many, c);
-    for (int i = 0; i < 4; i++) {
-        pthread_join(threads[i], &failed);
-        assert_null(failed);
-    }
-    assert_int_equal(catalog_find(c, STR("o"), STREAM_LOGS, STR("race"), &s, &f->e), ERR_OK);
-    assert_int_equal(s->field_count, 51);
-    catalog_unref(s);
-    catalog_close(c);
+    make(f, "o", "twice", &s);
+    assert_int_equal(meta_stream_merge_fields(f->meta, s->number, twice, 2, &f->arena, &s, &f->e),
+                     ERR_OK);
+    assert_int_equal(s->field_count, 2);
+    assert_int_equal(s->fields[1].type, FIELD_FLOAT64);
+    assert_int_equal(s->schema_version, 2);
 }
 
-static bool note_hours(const struct part *p, void *ctx)
+static void numbers_of_fields_are_never_given_twice(void **state)
 {
-    *(int64_t *)ctx = *(int64_t *)ctx * 100 + p->hour + 50;
-    return true;
+    struct fixture *f = *state;
+    static const enum field_type widening[] = {FIELD_BOOL, FIELD_INT64, FIELD_UINT64, FIELD_FLOAT64,
+                                               FIELD_UTF8};
+    struct meta_new_field field = {STR("a"), FIELD_BOOL};
+    struct meta_stream *s;
+    uint32_t last = 1;
+
+    make(f, "o", "s", &s);
+    for (size_t i = 0; i < ARRAY_LEN(widening); i++) {
+        field.type = widening[i];
+        assert_int_equal(
+            meta_stream_merge_fields(f->meta, s->number, &field, 1, &f->arena, &s, &f->e), ERR_OK);
+        assert_true(s->fields[1].number > last);
+        last = s->fields[1].number;
+    }
+    assert_int_equal(s->next_field_number, last + 1);
 }
 
-static void parts_are_listed_by_stream_and_hour(void **state)
+static void names_that_make_no_key_are_refused(void **state)
+{
+    static const struct {
+        size_t org, name;
+        enum err_code rc;
+    } cases[] = {{0, 1, ERR_INVALID},   {1, 0, ERR_INVALID},     {256, 1, ERR_INVALID},
+                 {1, 256, ERR_INVALID}, {255, 201, ERR_INVALID}, {255, 200, ERR_OK},
+                 {200, 255, ERR_OK}};
+    struct fixture *f = *state;
+    struct meta_stream *s;
+    char letters[300];
+    int n = 0;
+
+    memset(letters, 'x', sizeof letters);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct str org = {letters, cases[i].org}, name = {letters, cases[i].name};
+        assert_int_equal(meta_stream_make(f->meta, org, STREAM_LOGS, name, &f->arena, &s, &f->e),
+                         cases[i].rc);
+        assert_int_equal(meta_stream_find(f->meta, org, STREAM_LOGS, name, &f->arena, &s, &f->e) ==
+                             ERR_OK,
+                         cases[i].rc == ERR_OK);
+    }
+    for (size_t len = KV_KEY_MAX - 4; len <= KV_KEY_MAX; len++) { /* about the key's own limit */
+        static char org[KV_KEY_MAX];
+        memset(org, 'y', sizeof org);
+        meta_stream_list(f->meta, (struct str){org, len}, false, count_streams, &n, &f->e);
+    }
+    assert_int_equal(n, 0);
+}
+
+static void what_was_made_is_there_after_a_reopen_and_for_a_reader(void **state)
+{
+    struct fixture *f = *state;
+    struct meta_new_field field = {STR("level"), FIELD_UTF8};
+    struct meta_stream *s, *again;
+    struct err untouched = {.code = ERR_UNIMPL};
+
+    make(f, "o", "s", &s);
+    assert_int_equal(meta_stream_merge_fields(f->meta, s->number, &field, 1, &f->arena, &s, &f->e),
+                     ERR_OK);
+    meta_close(f->meta);
+    assert_int_equal(meta_open(f->dir.path, true, &f->meta, &f->e), ERR_OK);
+    assert_int_equal(meta_stream_by_number(f->meta, s->number, &f->arena, &again, &f->e), ERR_OK);
+    assert_true(str_eq(again->org, STR("o")) && str_eq(again->name, STR("s")));
+    assert_int_equal(again->created_us, s->created_us);
+    assert_int_equal(again->schema_version, 2);
+    assert_true(str_eq(again->fields[1].name, STR("level")));
+    assert_int_equal(
+        meta_stream_make(f->meta, STR("o"), STREAM_LOGS, STR("t"), &f->arena, &s, &f->e),
+        ERR_READONLY);
+    meta_close(f->meta);
+    assert_int_equal(meta_open(f->dir.path, false, &f->meta, &f->e), ERR_OK);
+    assert_int_equal(
+        meta_stream_make(f->meta, STR("o"), STREAM_LOGS, STR("t"), &f->arena, &s, &untouched),
+        ERR_OK);
+    assert_true(s->number > again->number);
+    assert_int_equal(untouched.code, ERR_UNIMPL); /* success leaves the error alone */
+}
+
+static void a_reader_cannot_open_what_was_never_made(void **state)
 {
     AUTO_SCRATCH struct scratch dir = scratch_make();
-    struct fixture *f = *state;
-    struct part list[5], found;
-    struct parts *p;
-    int64_t hours = 0;
-    uint64_t segment, offset;
+    char path[128];
+    struct meta *m;
+    struct err e;
 
-    for (int i = 0; i < 5; i++)
-        list[i] = (struct part){.id = ulid_new(),
-                                .stream = 1,
-                                .org = STR("o"),
-                                .name = i == 4 ? STR("other") : STR("s"),
-                                .type = STREAM_LOGS,
-                                .hour = 2 - i,
-                                .rows = (uint64_t)i,
-                                .node = STR("n"),
-                                .object = STR("files/x")};
-    assert_int_equal(parts_open(dir.path, false, &p, &f->e), ERR_OK);
-    assert_int_equal(parts_put(p, list, 5, 7, 4096, &f->e), ERR_OK);
-    assert_int_equal(
-        parts_list(p, STR("o"), STREAM_LOGS, STR("s"), -1, 1, note_hours, &hours, &f->e), ERR_OK);
-    assert_int_equal(hours, 495051); /* -1, 0, 1 in order */
-    assert_int_equal(parts_find(p, &list[3].id, &f->arena, &found, &f->e), ERR_OK);
-    assert_int_equal(found.rows, 3);
-    assert_true(str_eq(found.object, STR("files/x")));
-    assert_int_equal(parts_delete(p, &list[3], 1, 8, 0, &f->e), ERR_OK);
-    assert_int_equal(parts_find(p, &list[3].id, &f->arena, &found, &f->e), ERR_NOTFOUND);
-    assert_int_equal(parts_position(p, &segment, &offset, &f->e), ERR_OK);
-    assert_int_equal(segment, 8);
-    parts_close(p);
+    (void)state;
+    snprintf(path, sizeof path, "%s/none", dir.path);
+    assert_int_equal(meta_open(path, true, &m, &e), ERR_NOTFOUND);
+    assert_non_null(strstr(e.msg, path));
+}
+
+static void the_revision_moves_with_each_change_and_only_then(void **state)
+{
+    struct fixture *f = *state;
+    struct meta_new_field field = {STR("a"), FIELD_INT64};
+    struct meta_stream *s;
+    uint64_t before, made, merged, same;
+
+    assert_int_equal(meta_revision(f->meta, &before, &f->e), ERR_OK);
+    make(f, "o", "s", &s);
+    assert_int_equal(meta_revision(f->meta, &made, &f->e), ERR_OK);
+    meta_stream_merge_fields(f->meta, s->number, &field, 1, &f->arena, &s, &f->e);
+    assert_int_equal(meta_revision(f->meta, &merged, &f->e), ERR_OK);
+    meta_stream_merge_fields(f->meta, s->number, &field, 1, &f->arena, &s, &f->e);
+    make(f, "o", "s", &s);
+    assert_int_equal(meta_revision(f->meta, &same, &f->e), ERR_OK);
+    assert_true(before < made && made < merged);
+    assert_int_equal(merged, same);
+}
+
+static void a_deletion_leaves_a_mark(void **state)
+{
+    struct fixture *f = *state;
+    char key[10] = "d/", expect[] = "s/o\0as";
+    struct meta_stream *s;
+    struct kv_txn *t;
+    struct str mark;
+
+    make(f, "o", "s", &s);
+    assert_int_equal(meta_stream_delete(f->meta, s->number, &f->e), ERR_OK);
+    assert_int_equal(meta_stream_delete(f->meta, s->number, &f->e), ERR_NOTFOUND);
+    put_be64(key + 2, s->number);
+    assert_int_equal(kv_begin(meta_kv(f->meta), false, &t, &f->e), ERR_OK);
+    assert_int_equal(kv_get(t, (struct str){key, sizeof key}, &mark, NULL, &f->e), ERR_OK);
+    assert_int_equal(mark.len, sizeof expect - 1 + 8);
+    assert_memory_equal(mark.ptr, expect, sizeof expect - 1);
+    kv_abort(t);
 }
 
 int main(void)
@@ -272,10 +342,18 @@ int main(void)
         cmocka_unit_test_setup_teardown(listing_an_org_leaves_out_orgs_that_begin_alike, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(users_and_values_are_kept, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(the_catalog_follows_meta, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(threads_that_merge_at_once_lose_no_field, set_up,
+        cmocka_unit_test_setup_teardown(a_list_of_fields_is_taken_whole_or_not_at_all, set_up,
                                         tear_down),
-        cmocka_unit_test_setup_teardown(parts_are_listed_by_stream_and_hour, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_name_twice_in_one_list_is_one_field_of_the_wider_type,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(numbers_of_fields_are_never_given_twice, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(names_that_make_no_key_are_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_was_made_is_there_after_a_reopen_and_for_a_reader,
+                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_revision_moves_with_each_change_and_only_then, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_deletion_leaves_a_mark, set_up, tear_down),
+        cmocka_unit_test(a_reader_cannot_open_what_was_never_made),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
