@@ -473,8 +473,8 @@ enum err_code kv_list(struct kv_txn *t, struct str prefix, struct str from, kv_v
         return lmdb_err(e, rc, "list");
     rc = mdb_cursor_get(cursor, &k, &v, begin.len ? MDB_SET_RANGE : MDB_FIRST);
     for (; rc == 0; rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) {
-        struct str key = str_of(&k), value;
-        uint64_t revision;
+        struct str key = str_of(&k), value = {0};
+        uint64_t revision = 0;
         if (!str_starts(key, prefix))
             break;
         if (str_eq(key, revision_key))

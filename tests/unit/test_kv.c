@@ -241,6 +241,44 @@ static void a_killed_reader_does_not_make_the_store_grow(void **state)
     kv_close(kv);
 }
 
+static void a_writer_killed_in_a_transaction_leaves_the_last_commit(void **state)
+{
+    AUTO_SCRATCH struct scratch dir = scratch_make();
+    struct kv *kv = open_store(dir.path, 0, false);
+    char value[32], byte;
+    int ready[2], status;
+    struct err e;
+    pid_t writer;
+
+    (void)state;
+    assert_int_equal(put(kv, "a", STR("kept"), 0), ERR_OK);
+    kv_close(kv);
+    assert_int_equal(pipe(ready), 0);
+    writer = fork();
+    if (writer == 0) {
+        struct put p = {"a", STR("lost"), KV_ANY_REVISION};
+        struct kv *mine = open_store(dir.path, 0, false);
+        struct kv_txn *t;
+        if (kv_begin(mine, true, &t, &e) || do_put(t, &p, &e) || write(ready[1], "x", 1) != 1)
+            _exit(1);
+        for (;;)
+            pause();
+    }
+    close(ready[1]);
+    assert_int_equal(read(ready[0], &byte, 1), 1); /* it holds the write lock */
+    kv = open_store(dir.path, 0, true);
+    assert_int_equal(get(kv, "a", value, sizeof value, NULL), ERR_OK); /* readers do not wait */
+    kv_close(kv);
+    kill(writer, SIGKILL);
+    waitpid(writer, &status, 0);
+    kv = open_store(dir.path, 0, false);
+    assert_int_equal(get(kv, "a", value, sizeof value, NULL), ERR_OK);
+    assert_string_equal(value, "kept");
+    assert_int_equal(put(kv, "a", STR("new"), 1), ERR_OK);
+    close(ready[0]);
+    kv_close(kv);
+}
+
 static void a_flipped_byte_is_never_returned(void **state)
 {
     AUTO_SCRATCH struct scratch dir = scratch_make();
@@ -484,6 +522,7 @@ int main(void)
         cmocka_unit_test(listing_keeps_to_prefix_and_start),
         cmocka_unit_test(the_map_grows_under_a_writer_and_a_reader_of_another_process_follows),
         cmocka_unit_test(a_killed_reader_does_not_make_the_store_grow),
+        cmocka_unit_test(a_writer_killed_in_a_transaction_leaves_the_last_commit),
         cmocka_unit_test(a_flipped_byte_is_never_returned),
         cmocka_unit_test(keys_have_limits),
         cmocka_unit_test(a_store_at_its_maximum_refuses_and_takes_deletions),
