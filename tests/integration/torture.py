@@ -9,6 +9,7 @@ import time
 from weirlib import TestNode, children, wait_for
 
 WRITERS = 4
+LARGE_BATCHES_UNTIL = 500_000  # records of one writer; after that single ones, so that they can be counted
 
 
 class Writer(threading.Thread):
@@ -22,7 +23,7 @@ class Writer(threading.Thread):
 
     def run(self):
         while not self.stop_event.is_set():
-            count = self.rng.choice((1, 1, 1, 10, 200, 3000))
+            count = self.rng.choice((1, 1, 1, 10, 200, 3000)) if self.sent < LARGE_BATCHES_UNTIL else 1
             ids = [f"{self.number}-{self.sent + i}" for i in range(count)]
             self.sent += count
             stream = f"torture{self.rng.randrange(3)}"
