@@ -1,6 +1,6 @@
 /* fs/journal_recover.c - the start: from segment files to a journal that takes appends.
  *
- *   1. list and open the files; those after the last one in use are prepared ones
+ *   1. list and open the files; those after the last one in use were prepared, and are removed
  *   2. per segment in use, in order: its table, or without one its frames
  *   3. the newest, if it has no table, up to its torn tail, which is set aside and zeroed
  *   4. begin the threads; make durable what was perhaps not, through the usual path
@@ -302,14 +302,24 @@ static void apply_header(struct recovery *r, const struct candidate *c)
         r->j->files.next_number = c->header.next_file;
 }
 
+/* A segment's header says from where on the one before it is void. */
+static void apply_voids(struct recovery *r)
+{
+    for (size_t i = 1; i < r->used; i++) {
+        const struct segment_header *h = &r->list[i].header;
+        size_t before = i;
+        while (before > 0 && r->list[before].seq != h->prev_seq)
+            before--;
+        struct candidate *c = &r->list[before];
+        if (r->list[i].header_code == ERR_OK && c->seq == h->prev_seq && h->prev_end < c->limit)
+            c->limit = h->prev_end;
+    }
+}
+
 static enum err_code replay_segment(struct recovery *r, size_t i, struct err *e)
 {
     struct candidate *c = &r->list[i];
-    const struct candidate *next = i + 1 < r->used ? &r->list[i + 1] : NULL;
-    bool is_newest = next == NULL, applied = false;
-    if (next && next->header_code == ERR_OK && next->header.prev_seq == c->seq &&
-        next->header.prev_end < c->limit)
-        c->limit = next->header.prev_end;
+    bool is_newest = i + 1 == r->used, applied = false;
     apply_header(r, c);
     enum err_code rc = try_table(r, c, &applied, e);
     if (rc || applied)
@@ -321,6 +331,7 @@ static enum err_code replay_segment(struct recovery *r, size_t i, struct err *e)
 static enum err_code replay_all(struct recovery *r, struct err *e)
 {
     enum err_code rc = ERR_OK;
+    apply_voids(r);
     for (size_t i = 0; !rc && i < r->used; i++) {
         rc = own_segment(r, &r->list[i], e);
         if (!rc)
@@ -395,25 +406,25 @@ static enum err_code end_newest(struct recovery *r, struct err *e)
     return rc;
 }
 
-/* Prepared files after the newest are used again; what else has no header is of no use. */
-static void hand_over_prepared(struct recovery *r)
+/* Files that were prepared and, as far as can be told, not begun.  After a power cut one may hold
+ * frames whose header never reached the disk: none is used again. */
+static void remove_prepared(struct recovery *r)
 {
     char path[PATH_MAX];
-    for (size_t i = r->count; i-- > r->used;) {
-        struct candidate *c = &r->list[i];
-        if (c->file_bytes == r->j->cfg.segment_bytes) {
-            segpool_add(r->j->pool, c->seq, take_fd(&c->fd));
-            continue;
-        }
-        segment_path(r->j->cfg.dir, c->seq, path);
+    struct err why = {0};
+    for (size_t i = r->used; i < r->count; i++) {
+        segment_path(r->j->cfg.dir, r->list[i].seq, path);
         if (sys_unlink(path) == 0)
-            segpool_drop(r->j->pool, (uint64_t)c->file_bytes);
+            r->file_bytes -= (uint64_t)r->list[i].file_bytes;
+        else
+            note(r, err_sys(&why, errno, "remove %s", path), &why);
     }
 }
 
 static enum err_code start_threads(struct recovery *r, struct err *e)
 {
     struct journal *j = r->j;
+    remove_prepared(r);
     struct segpool_config cfg = {.dir = j->cfg.dir,
                                  .segment_bytes = j->cfg.segment_bytes,
                                  .max_bytes = j->cfg.max_bytes,
@@ -423,7 +434,6 @@ static enum err_code start_threads(struct recovery *r, struct err *e)
     j->pool = segpool_new(&cfg);
     if (!j->pool)
         return err_set(e, ERR_NOMEM, "no memory for the segment pool");
-    hand_over_prepared(r);
     enum err_code rc = segpool_start(j->pool, e);
     return rc ? rc : sync_start(j, e);
 }

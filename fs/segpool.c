@@ -19,7 +19,7 @@
 
 enum {
     AHEAD = 1,               /* files kept ready */
-    READY_MAX = 4,           /* with those found at start */
+    READY_MAX = 4,           /* with those handed back */
     FILL_STEP = 1 << 20,     /* a waiting append is noticed after so many bytes */
     FILL_MIN = 4 << 20,      /* zero-filled even when somebody waits */
     BULK_INTERVAL_MS = 2000, /* taken more often than that: allocate only */

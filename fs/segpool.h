@@ -29,8 +29,8 @@ struct segpool_stats {
 
 struct segpool;
 struct segpool *segpool_new(const struct segpool_config *cfg); /* NULL: no memory */
-void segpool_stop(struct segpool *p); /* prepared files stay on disk; NULL is fine */
-/* A prepared file that was found or not needed after all; it is counted already, and taken first.
+void segpool_stop(struct segpool *p); /* the next start removes prepared files; NULL is fine */
+/* A file that was taken and is not needed after all; it is counted already, and taken first.
  */
 void segpool_add(struct segpool *p, uint32_t seq, int fd);
 enum err_code segpool_start(struct segpool *p, struct err *e); /* once, before the first take */
@@ -38,7 +38,7 @@ enum err_code segpool_start(struct segpool *p, struct err *e); /* once, before t
  * `beyond_max`: recovery may pass max_bytes to save what it found. */
 enum err_code segpool_take(struct segpool *p, bool beyond_max, uint32_t *seq, int *fd,
                            struct err *e);
-/* A file that was taken, or found at start, has been removed. */
+/* A file that was taken has been removed. */
 void segpool_drop(struct segpool *p, uint64_t bytes);
 /* FULL when the disk has less free than the reserve; asks the disk at most every 100 ms. */
 enum err_code segpool_check_disk(struct segpool *p, struct err *e);

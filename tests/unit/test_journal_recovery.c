@@ -505,6 +505,21 @@ static void wait_prepared(struct fixture *f)
     } while (stats.bytes_used != (stats.segments + 1) * f->cfg.segment_bytes);
 }
 
+/* What a failed sync leaves on disk is anything: overwrite all after the first batch. */
+static void spoil_after_first_batch(struct fixture *f)
+{
+    struct image_of img;
+    size_t first = 0;
+    load_segment(f, 1, &img);
+    while (img.frames[first].frame.batch.number == 0)
+        first++;
+    uint32_t from = img.frames[first].end, to = img.frames[img.count - 1].end;
+    assert_true(to > from);
+    memset(img.bytes.data + from, 0x5a, to - from);
+    store(&img, img.bytes.data);
+    buf_done(&img.bytes);
+}
+
 static void a_failed_sync_is_made_good_elsewhere(void **state)
 {
     struct fixture *f = *state;
@@ -522,6 +537,7 @@ static void a_failed_sync_is_made_good_elsewhere(void **state)
     assert_int_equal(atomic_load(&failures), 0);
     assert_int_equal(append_text(f, 0, 3, 1, HOUR, "after\n"), ERR_OK);
     assert_int_equal(append_one_part(f, 1, 1, 1, true, "closed\n"), ERR_OK);
+    spoil_after_first_batch(f);
     journal_stats(f->j, &stats);
     assert_int_equal(stats.poisoned_segments, 1);
     assert_int_equal(stats.segments, 2);
