@@ -6,9 +6,29 @@
  *   SNAPSHOT {"streams":[n,…], "start_us":a, "end_us":b}
  *            -> {"snapshot":id, "files":[{"stream":n,"id":"ULID","hour":h,"bytes":B,"rows":R,
  *                "min_ts":t,"max_ts":t,"state":"active"}, …]}     an end_us of 0 = no bound
+ *            a sealed part has "state":"sealed", "path" below the mount, "bytes" of Parquet,
+ *            "text_bytes", "schema":"hex", for metrics "name" (rows, min_ts, max_ts, text_bytes are
+ *            that name's), and stands once for each stream asked for; the reply then has
+ *            "schemas":{"hex":[["field","Int64"],…],…}
  *   RELEASE  {"snapshot":id}                  -> {}
  *   STATS    {}                               -> what .weir/stats.json shows
  *   ROLL     {"stream":n,"hour":h}            -> {}
+ *   ROLL     {"file":"ULID"}                  -> a file as of SEALABLE; closed now, or before
+ *   SEALABLE {"bytes":B, "before_us":t, "limit":n}
+ *            -> {"files":[{"stream":n,"id":"ULID","org":"…","name":"…","type":"logs","hour":h,
+ *                "bytes":B,"rows":R,"min_ts":t,"max_ts":t,"first_append":t,"open":true},…],
+ *                "more":false}
+ *            files not yet replaced of at least B bytes, or begun at or before t, or closed; the
+ *            oldest first
+ *   PUBLISH  {"part":{"id","org","type","name","stream","hour","min_ts","max_ts","rows",
+ *                     "text_bytes","text_version","text_sum":"hex16","stored_bytes",
+ *                     "sha256":"hex64","groups":[[rows,text_bytes],…],
+ *                     "columns":[["field","Int64",number],…],
+ *                     "names":[{"stream","name","first_row","rows","min_ts","max_ts",
+ *                               "text_bytes"},…]},
+ *             "files":["ULID",…]}             -> {}
+ *            takes <data>/staging/<id>.parquet and its .sum; the same again is OK; CORRUPT when
+ *            what is staged is not what the request says, or rows and files disagree
  *   REPORT   {"source":"…","message":"…"}     -> {}      (a line for .weir/last_errors)
  *   HEALTH   {…}                              -> {}      (gateway's own part of .weir/health.json)
  * An error reply has kind CONTROL_ERROR and {"code":"NAME","message":"…"}.
@@ -30,6 +50,8 @@ enum control_kind {
     CONTROL_ROLL,
     CONTROL_REPORT,
     CONTROL_HEALTH,
+    CONTROL_SEALABLE,
+    CONTROL_PUBLISH,
     CONTROL_REPLY = 100,
     CONTROL_ERROR = 101
 };

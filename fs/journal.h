@@ -16,6 +16,8 @@
 #include "base/ulid.h"
 #include "fs/batch.h"
 
+struct journal_publish;
+
 struct journal_config {
     const char *dir;             /* <data>/journal */
     const char *lost_found_dir;  /* <data>/lost+found */
@@ -29,7 +31,16 @@ struct journal_config {
     /* Called (from any thread, no journal lock held) when a file's shown size grew or a file began.
      */
     void (*on_grow)(const struct ulid *id, void *ctx);
+    /* Called (from any thread, no lock held) when a replaced file was forgotten. */
+    void (*on_forgotten)(const struct ulid *id, void *ctx);
+    /* Called during journal_open, in order, for each publish record that is found; an error ends
+     * the start.  NULL: none is wanted. */
+    enum err_code (*on_published)(const struct journal_publish *p, uint64_t position, void *ctx,
+                                  struct err *e);
     void *ctx;
+    uint64_t covered;            /* journal position that the index covers at start */
+    uint64_t replaced_keep_us;   /* WEIR_REPLACED_KEEP */
+    uint64_t replaced_max_bytes; /* WEIR_REPLACED_MAX */
 };
 
 struct journal_file { /* a copy; strings live in the journal for ever */
@@ -43,6 +54,7 @@ struct journal_file { /* a copy; strings live in the journal for ever */
     int64_t min_ts_us, max_ts_us;
     int64_t first_append_us, last_append_us; /* wall clock */
     bool open;                               /* still taking lines */
+    bool replaced;                           /* its rows are in a sealed part */
 };
 
 struct journal_recovery { /* what start found */
@@ -82,10 +94,52 @@ enum err_code journal_read(struct journal *j, const struct ulid *id, uint64_t of
  * Returns once every batch placed in them is complete. */
 enum err_code journal_roll(struct journal *j, uint64_t stream, int32_t hour, struct err *e);
 
+/* ---- publishing and freeing ----
+ *
+ *   open ──► closed ──► replaced ──► forgotten
+ *       roll     publish        sweep: nobody reads it any more, or its time is over
+ *
+ * The frames of a replaced file are needed by nobody but its readers.  A segment whose frames are
+ * all of replaced files (or void) is freed, oldest first, once the index covers the publish records
+ * in it: unlinked while a replaced file still reads from it, else recycled.  The few frames of
+ * other files that pin the oldest segment are moved to the head: same file, same place. */
+
+/* A durable record: part `part`, whose rows are those of `files`, has been sealed; `record` is the
+ * caller's own and comes back at open (journal_config.on_published).  All files are closed and
+ * known, or all are replaced by this part already (then it is OK and nothing is written). */
+struct journal_publish {
+    struct ulid part;
+    const struct ulid *files;
+    size_t file_count;
+    struct str record; /* at most JOURNAL_RECORD_MAX */
+};
+#define JOURNAL_RECORD_MAX (4u << 20)
+/* *position: journal position after the record, to be stored with the index (parts_put).  When it
+ * returns OK the files are replaced: journal_file_list leaves them out, journal_file_get still
+ * finds them until they are forgotten. */
+enum err_code journal_publish(struct journal *j, const struct journal_publish *p,
+                              uint64_t *position, struct err *e);
+/* Everything up to `position` stands durably in the index: segments below may be freed. */
+void journal_covered(struct journal *j, uint64_t position);
+
+/* Readers of a file: an open handle, or a snapshot.  Counted; a file that is pinned is not
+ * forgotten (for a handle: until keep_us after it was replaced).  NOTFOUND when it is forgotten. */
+enum journal_reader { JOURNAL_READER_HANDLE, JOURNAL_READER_SNAPSHOT };
+enum err_code journal_pin(struct journal *j, const struct ulid *id, enum journal_reader kind,
+                          struct err *e);
+void journal_unpin(struct journal *j, const struct ulid *id, enum journal_reader kind);
+
+/* Close one file; *out is what it holds for good.  Closed already: the same.  Returns once every
+ * batch placed in it is complete. */
+enum err_code journal_roll_file(struct journal *j, const struct ulid *id, struct journal_file *out,
+                                struct err *e);
+
 struct journal_stats {
     uint64_t segments, bytes_used, bytes_max, appended_bytes, synced_bytes;
     uint64_t batches, batches_repeated, batches_refused, syncs, files, rows, extents;
     uint64_t poisoned_segments, waiting;
+    uint64_t published, moved_bytes, freed_segments, recycled_segments;
+    uint64_t replaced_files, replaced_bytes; /* of segments kept for their readers alone */
 };
 void journal_stats(struct journal *j, struct journal_stats *out);
 

@@ -15,7 +15,8 @@ struct registry {
     struct map orgs;    /* by escaped name */
     struct map streams; /* by stream key */
     struct map numbers; /* by stream number: the stream that has it now */
-    struct map files;   /* by id: presence only */
+    struct map files;   /* by id: presence only; also replaced ones, until they are forgotten */
+    struct hidden_parts hidden;
     int64_t mtime_us;
 };
 
@@ -300,6 +301,95 @@ static enum err_code add_file_locked(struct registry *r, struct registry_stream 
     return ERR_OK;
 }
 
+/* ---- the hand-over to a sealed part ---- */
+
+static size_t hidden_position(const struct hidden_parts *h, const struct ulid *part)
+{
+    size_t i = 0;
+
+    while (i < h->count && ulid_cmp(&h->ids[i], part) != 0)
+        i++;
+    return i;
+}
+
+bool hidden_parts_has(const struct hidden_parts *h, const struct ulid *part)
+{
+    return hidden_position(h, part) < h->count;
+}
+
+enum err_code registry_hide(struct registry *r, const struct ulid *part, struct err *e)
+{
+    enum err_code rc = ERR_OK;
+
+    pthread_rwlock_wrlock(&r->lock);
+    if (r->hidden.count == REGISTRY_HIDDEN_MAX)
+        rc = err_set(e, ERR_FULL, "%d parts are being published already", REGISTRY_HIDDEN_MAX);
+    else if (!hidden_parts_has(&r->hidden, part))
+        r->hidden.ids[r->hidden.count++] = *part;
+    pthread_rwlock_unlock(&r->lock);
+    return rc;
+}
+
+static void unhide_locked(struct registry *r, const struct ulid *part)
+{
+    size_t at = hidden_position(&r->hidden, part);
+
+    if (at < r->hidden.count)
+        r->hidden.ids[at] = r->hidden.ids[--r->hidden.count];
+}
+
+void registry_unhide(struct registry *r, const struct ulid *part)
+{
+    pthread_rwlock_wrlock(&r->lock);
+    unhide_locked(r, part);
+    pthread_rwlock_unlock(&r->lock);
+}
+
+static void drop_hour_locked(struct registry_stream *s, struct registry_hour *h)
+{
+    size_t at = (size_t)(h - s->hours);
+
+    free(h->files);
+    s->hour_count--;
+    memmove(s->hours + at, s->hours + at + 1, (s->hour_count - at) * sizeof *s->hours);
+}
+
+static void unlist_locked(struct registry *r, const struct journal_file *f)
+{
+    struct registry_stream *s = map_find(&r->numbers, number_key(&f->stream));
+    size_t at = s ? hour_position(s, f->hour) : 0;
+
+    if (!s || at == s->hour_count || s->hours[at].hour != f->hour)
+        return;
+    struct registry_hour *h = &s->hours[at];
+    for (size_t i = 0; i < h->count; i++) {
+        if (ulid_cmp(&h->files[i], &f->id) != 0)
+            continue;
+        h->count--;
+        memmove(h->files + i, h->files + i + 1, (h->count - i) * sizeof *h->files);
+        break;
+    }
+    if (h->count == 0)
+        drop_hour_locked(s, h);
+}
+
+void registry_replace(struct registry *r, const struct journal_file *files, size_t count,
+                      const struct ulid *part)
+{
+    pthread_rwlock_wrlock(&r->lock);
+    for (size_t i = 0; i < count; i++)
+        unlist_locked(r, &files[i]);
+    unhide_locked(r, part);
+    pthread_rwlock_unlock(&r->lock);
+}
+
+void registry_forget(struct registry *r, const struct ulid *id)
+{
+    pthread_rwlock_wrlock(&r->lock);
+    map_remove(&r->files, file_key(id));
+    pthread_rwlock_unlock(&r->lock);
+}
+
 bool registry_knows(struct registry *r, const struct ulid *id)
 {
     bool known;
@@ -320,6 +410,19 @@ static enum err_code add_locked(struct registry *r, const struct journal_file *f
     if (!s)
         return err_set(e, ERR_FULL, "no room for another stream in the tree");
     return take_number_locked(r, s, f->stream) ? add_file_locked(r, s, f, e) : ERR_OK;
+}
+
+enum err_code registry_add_stream(struct registry *r, uint64_t number, struct str org,
+                                  enum stream_type type, struct str name, struct err *e)
+{
+    struct registry_stream *s;
+
+    pthread_rwlock_wrlock(&r->lock);
+    s = make_stream_locked(r, org, type, name);
+    if (s)
+        take_number_locked(r, s, number);
+    pthread_rwlock_unlock(&r->lock);
+    return s ? ERR_OK : err_set(e, ERR_FULL, "no room for another stream in the tree");
 }
 
 enum err_code registry_add(struct registry *r, const struct journal_file *f, struct err *e)
@@ -517,15 +620,17 @@ static void each_file_locked(const struct registry_stream *s, int32_t first, int
 }
 
 void registry_each_file(struct registry *r, const struct registry_stream *s, int32_t first,
-                        int32_t last, registry_file_fn fn, void *ctx)
+                        int32_t last, registry_file_fn fn, void *ctx, struct hidden_parts *hidden)
 {
     pthread_rwlock_rdlock(&r->lock);
     each_file_locked(s, first, last, fn, ctx);
+    if (hidden)
+        *hidden = r->hidden;
     pthread_rwlock_unlock(&r->lock);
 }
 
 void registry_each_file_of(struct registry *r, uint64_t number, int32_t first, int32_t last,
-                           registry_file_fn fn, void *ctx)
+                           registry_file_fn fn, void *ctx, struct hidden_parts *hidden)
 {
     const struct registry_stream *s;
 
@@ -533,7 +638,19 @@ void registry_each_file_of(struct registry *r, uint64_t number, int32_t first, i
     s = map_find(&r->numbers, number_key(&number));
     if (s)
         each_file_locked(s, first, last, fn, ctx);
+    if (hidden)
+        *hidden = r->hidden;
     pthread_rwlock_unlock(&r->lock);
+}
+
+struct registry_stream *registry_stream_of(struct registry *r, uint64_t number)
+{
+    struct registry_stream *s;
+
+    pthread_rwlock_rdlock(&r->lock);
+    s = map_find(&r->numbers, number_key(&number));
+    pthread_rwlock_unlock(&r->lock);
+    return s;
 }
 
 void registry_counts(struct registry *r, struct registry_counts *out)

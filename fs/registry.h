@@ -53,6 +53,29 @@ bool registry_knows(struct registry *r, const struct ulid *id);
 /* A file that is known already, or of an older number of its stream, changes nothing. */
 enum err_code registry_add(struct registry *r, const struct journal_file *f, struct err *e);
 
+/* A stream that `meta` knows, also without a file.  Known already: nothing changes. */
+enum err_code registry_add_stream(struct registry *r, uint64_t number, struct str org,
+                                  enum stream_type type, struct str name, struct err *e);
+
+/* ---- the hand-over to a sealed part (sealed.h) ---- */
+
+/* The part stands in the index, or soon will, and is not to be shown yet.  FULL past
+ * REGISTRY_HIDDEN_MAX. */
+#define REGISTRY_HIDDEN_MAX 64
+enum err_code registry_hide(struct registry *r, const struct ulid *part, struct err *e);
+void registry_unhide(struct registry *r, const struct ulid *part);
+/* In one step: the files are no longer listed, the part is no longer hidden. */
+void registry_replace(struct registry *r, const struct journal_file *files, size_t count,
+                      const struct ulid *part);
+/* The journal has forgotten a replaced file; until then the id stays known, so that a late word of
+ * its growth does not list it again. */
+void registry_forget(struct registry *r, const struct ulid *id);
+struct hidden_parts {
+    struct ulid ids[REGISTRY_HIDDEN_MAX];
+    size_t count;
+};
+bool hidden_parts_has(const struct hidden_parts *h, const struct ulid *part);
+
 /* By the names in paths; NULL when there is none. */
 struct registry_org *registry_find_org(struct registry *r, struct str name);
 struct registry_stream *registry_find_stream(struct registry *r, const struct registry_org *org,
@@ -83,12 +106,15 @@ void registry_each_stream(struct registry *r, const struct registry_org *org, en
 /* The directories of one level inside `in` (NULL: the years) that hold files. */
 void registry_each_span(struct registry *r, const struct registry_stream *s, const struct span *in,
                         registry_span_fn fn, void *ctx);
-/* Files of the stream whose hour lies in [first, last]. */
+/* Files of the stream whose hour lies in [first, last].  `hidden` (may be NULL) gets the parts that
+ * are hidden at that very moment: who goes on to the index leaves them out. */
 void registry_each_file(struct registry *r, const struct registry_stream *s, int32_t first,
-                        int32_t last, registry_file_fn fn, void *ctx);
+                        int32_t last, registry_file_fn fn, void *ctx, struct hidden_parts *hidden);
 /* The same by stream number; an unknown number has no files. */
 void registry_each_file_of(struct registry *r, uint64_t number, int32_t first, int32_t last,
-                           registry_file_fn fn, void *ctx);
+                           registry_file_fn fn, void *ctx, struct hidden_parts *hidden);
+/* The stream of that number; NULL: none, or a newer number has taken its directory. */
+struct registry_stream *registry_stream_of(struct registry *r, uint64_t number);
 
 struct registry_counts {
     size_t orgs, streams, files;

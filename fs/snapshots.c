@@ -96,7 +96,7 @@ static void collect_wish(struct snapshots *s, const struct snapshot_wish *w, str
     int32_t last = w->end_us != 0 ? hour_within(w->end_us) : INT32_MAX;
 
     for (size_t i = 0; i < w->stream_count; i++)
-        registry_each_file_of(s->cfg.registry, w->streams[i], first, last, collect, ids);
+        registry_each_file_of(s->cfg.registry, w->streams[i], first, last, collect, ids, NULL);
 }
 
 static bool is_wanted(const struct journal_file *f, const struct snapshot_wish *w)

@@ -142,7 +142,7 @@ static void list_children(struct tree *t, struct list_ctx *c)
         break;
     case TREE_SPAN:
         if (dir->span.level == SPAN_HOUR)
-            registry_each_file(r, dir->stream, dir->span.first, dir->span.last, add_file, c);
+            registry_each_file(r, dir->stream, dir->span.first, dir->span.last, add_file, c, NULL);
         else
             registry_each_span(r, dir->stream, &dir->span, add_span, c);
         break;

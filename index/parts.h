@@ -15,6 +15,19 @@
 enum part_state { PART_ACTIVE, PART_SEALED, PART_MIRRORED, PART_REMOTE };
 const char *part_state_name(enum part_state s); /* "active", "sealed", "mirrored", "remote" */
 
+/* A row group of the sealed file: random access to its text form. */
+struct part_group {
+    uint32_t rows;
+    uint64_t text_bytes;
+};
+/* What a metrics part holds of one name; its rows follow each other in the file. */
+struct part_name {
+    uint64_t stream; /* number */
+    struct str name;
+    uint64_t first_row, rows;
+    int64_t min_ts_us, max_ts_us;
+    uint64_t text_bytes;
+};
 struct part {
     struct ulid id;
     uint64_t stream;      /* number; 0 for a metrics part of many streams */
@@ -24,10 +37,17 @@ struct part {
     enum part_state state;
     int64_t min_ts_us, max_ts_us;
     uint64_t rows;
-    uint64_t raw_bytes;      /* of text */
+    uint64_t raw_bytes;      /* of the text form */
     uint64_t stored_bytes;   /* of Parquet; 0 while active */
     struct str node, object; /* key in the bucket, empty until mirrored */
     uint8_t sha256[32];      /* of the sealed file; zeros while active */
+    uint8_t text_version;    /* of the text form; 0 while active */
+    uint64_t text_sum;       /* of the text form's lines (gateway/engine/text.h) */
+    uint64_t schema;         /* parts_schema_hash of its columns; 0 while active */
+    const struct part_group *groups; /* in the file's order */
+    size_t group_count;
+    const struct part_name *names; /* metrics: in order of name (memcmp, then length) */
+    size_t name_count;
 };
 
 struct parts;
@@ -48,6 +68,19 @@ typedef bool (*part_visit)(const struct part *part, void *ctx);
 enum err_code parts_list(struct parts *p, struct str org, enum stream_type type, struct str name,
                          int32_t first_hour, int32_t last_hour, part_visit fn, void *ctx,
                          struct err *e);
+/* The columns of sealed files, stored once for all parts that have the same: (name, type) in the
+ * order of the file.  The hash is of their encoding; putting a known one again changes nothing. */
+struct part_column {
+    struct str name;
+    enum field_type type; /* as stored; wider types of the stream come by cast */
+    uint32_t number;      /* the field's, also its id in Parquet */
+};
+uint64_t parts_schema_hash(const struct part_column *columns, size_t count);
+enum err_code parts_schema_put(struct parts *p, const struct part_column *columns, size_t count,
+                               uint64_t *hash, struct err *e);
+enum err_code parts_schema_get(struct parts *p, uint64_t hash, struct arena *a,
+                               struct part_column **columns, size_t *count,
+                               struct err *e); /* NOTFOUND */
 enum err_code parts_find(struct parts *p, const struct ulid *id, struct arena *a, struct part *out,
                          struct err *e);
 

@@ -5,6 +5,8 @@
  *   RUN    body: JSON (below)        -> SCHEMA {"columns":[{"name":"…","type":"BIGINT"},…]}
  *                                       then BATCH …, then END {"rows":n,"took_us":t,
  *                                       "scan_rows":lines read,"scan_bytes":bytes read}
+ *   SEAL   body: JSON (below)        -> SEALED body: JSON (below)
+ *   TEXT   body: JSON (below)        -> TEXT_DATA … (at most TEXT_DATA_MAX bytes each), then END
  *   PING                             -> PONG {"version":"v1.5.x","pid":n}
  *   any                              -> ERROR {"code":"INVALID","detail":20001,"message":"…"}
  * A connection may carry PARSE first and then RUN.
@@ -20,6 +22,21 @@
  *       "memory_bytes": m,        reserved: one limit holds for all queries of an engine together
  *       "timeout_ms": t}          from the arrival of the request, waiting for a slot included
  * The engine makes one temporary view a table and runs the tree over them.
+ *
+ * A file of format "parquet" has "schema": index into the table's "schemas", which lists the columns
+ * that the file really has: [[["level","Utf8"],["took","Int64"]],…]; they are cast to the table's.
+ * A metrics file also has "name": only the rows of that name are read, labels become columns.
+ *
+ * SEAL: {"part":"ULID","org":"…","type":"logs","name":"…","stream":n,"hour":h,"node":"…",
+ *        "sources":[{"path":"…/.weir/at/<id>@<bytes>.ndjson","id":"ULID","stream":n,"name":"…",
+ *                    "rows":R,"min_ts":t,"max_ts":t}],      as the fs process counts them
+ *        "columns":[["level","Utf8",number],…]}             the stream's; not for metrics
+ *   Writes <staging>/<part>.parquet and .sum, synced; reads the Parquet back and compares rows,
+ *   min, max and the sum of the text with the sources'.  Any difference is CORRUPT, and nothing
+ *   stays in staging.  SEALED: the "part" object of PUBLISH in fs/control.h.
+ *   {"timeout_ms"} as in RUN.
+ * TEXT: {"path":"<mount>/…/<id>.parquet","group":g}         the text of one row group, or
+ *       {"path":"…","first_row":a,"rows":n}                 of some rows (one name of a metrics part)
  *
  * BATCH, little-endian, the Arrow layout of each column with a header in place of Flatbuffers:
  *   u32 rows, u32 columns, then per column, each piece padded to 8 bytes:
@@ -43,15 +60,20 @@ enum wire_message {
     WIRE_PARSE = 1,
     WIRE_RUN,
     WIRE_PING,
+    WIRE_SEAL,
+    WIRE_TEXT,
     WIRE_TREE = 50,
     WIRE_SCHEMA,
     WIRE_BATCH,
     WIRE_END,
     WIRE_PONG,
+    WIRE_SEALED,
+    WIRE_TEXT_DATA,
     WIRE_ERROR = 99
 };
 #define WIRE_BODY_MAX (64u << 20)
 #define WIRE_ROWS_MAX 65536u
+#define TEXT_DATA_MAX (1u << 20)
 
 enum wire_kind { WIRE_BOOL = 1, WIRE_I64, WIRE_U64, WIRE_F64, WIRE_STR, WIRE_RAW };
 
