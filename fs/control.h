@@ -13,7 +13,8 @@
  *   RELEASE  {"snapshot":id}                  -> {}
  *   STATS    {}                               -> what .weir/stats.json shows
  *   ROLL     {"stream":n,"hour":h}            -> {}
- *   ROLL     {"file":"ULID"}                  -> a file as of SEALABLE; closed now, or before
+ *   ROLL     {"file":"ULID"}                  -> a file as of SEALABLE; closed now, or before;
+ *                                                NOTFOUND when it is replaced
  *   SEALABLE {"bytes":B, "before_us":t, "limit":n}
  *            -> {"files":[{"stream":n,"id":"ULID","org":"…","name":"…","type":"logs","hour":h,
  *                "bytes":B,"rows":R,"min_ts":t,"max_ts":t,"first_append":t,"open":true},…],
@@ -65,17 +66,33 @@ void control_close(struct control_client *c);
 uint64_t control_epoch(struct control_client *c);
 unsigned control_commit_files(struct control_client *c);
 
+/* A second connection of the gateway that `beside` belongs to: the same epoch, so that a call that
+ * waits for the disk (ROLL, PUBLISH) does not hold up the snapshots of queries. */
+enum err_code control_open_beside(struct control_client *beside, uint64_t deadline_ms,
+                                  struct control_client **out, struct err *e);
+
 struct snapshot_file {
     uint64_t stream;
     struct ulid id;
     int32_t hour;
     uint64_t bytes, rows;
     int64_t min_ts_us, max_ts_us;
+    bool is_sealed; /* the members below are of sealed parts only */
+    struct str path; /* below the mount */
+    struct str name; /* metrics: whose rows are meant */
+    uint64_t text_bytes;
+    uint32_t schema; /* index into snapshot.schemas */
+};
+struct snapshot_schema {
+    struct str hash;
+    const struct json *columns; /* [["field","Int64"],…] */
 };
 struct snapshot {
     uint64_t id;
     struct snapshot_file *files; /* in the arena */
     size_t file_count;
+    struct snapshot_schema *schemas;
+    size_t schema_count;
 };
 enum err_code control_snapshot(struct control_client *c, const uint64_t *streams, size_t count,
                                int64_t start_us, int64_t end_us, uint64_t deadline_ms,
@@ -84,5 +101,31 @@ void control_release(struct control_client *c, uint64_t snapshot_id);
 enum err_code control_call(struct control_client *c, enum control_kind kind, struct str body,
                            uint64_t deadline_ms, struct arena *a, struct json **reply,
                            struct err *e);
+
+/* ---- sealing ---- */
+
+struct sealable {
+    uint64_t stream;
+    struct ulid id;
+    struct str org, name;
+    enum stream_type type;
+    int32_t hour;
+    uint64_t bytes, rows;
+    int64_t min_ts_us, max_ts_us, first_append_us;
+    bool open;
+};
+/* Files not yet replaced of at least min_bytes, or begun at or before before_us, or closed: the
+ * oldest first, at most `limit`; *more: there are others. */
+enum err_code control_sealable(struct control_client *c, uint64_t min_bytes, int64_t before_us,
+                               uint64_t limit, uint64_t deadline_ms, struct arena *a,
+                               struct sealable **files, size_t *count, bool *more, struct err *e);
+/* Close a file; *out is what it holds for good.  NOTFOUND: it is replaced already. */
+enum err_code control_roll_file(struct control_client *c, const struct ulid *id,
+                                uint64_t deadline_ms, struct arena *a, struct sealable *out,
+                                struct err *e);
+/* `part_json`: what the engine answered to SEAL. */
+enum err_code control_publish(struct control_client *c, struct str part_json,
+                              const struct ulid *files, size_t count, uint64_t deadline_ms,
+                              struct err *e);
 
 #endif

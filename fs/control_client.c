@@ -149,8 +149,8 @@ static enum err_code call_locked(struct control_client *c, enum control_kind kin
 
 /* ---- the contract ---- */
 
-enum err_code control_open(const char *socket_path, uint64_t deadline_ms,
-                           struct control_client **out, struct err *e)
+static enum err_code open_as(const char *socket_path, uint64_t epoch, uint64_t deadline_ms,
+                             struct control_client **out, struct err *e)
 {
     struct control_client *c = calloc(1, sizeof *c);
     enum err_code rc = ERR_OK;
@@ -159,6 +159,7 @@ enum err_code control_open(const char *socket_path, uint64_t deadline_ms,
     if (!c)
         return err_set(e, ERR_NOMEM, "no memory for the control connection");
     c->fd = -1;
+    c->epoch = epoch;
     c->path = strdup(socket_path);
     pthread_mutex_init(&c->lock, NULL);
     buf_init(&c->reply.body, REPLY_MAX);
@@ -177,6 +178,18 @@ enum err_code control_open(const char *socket_path, uint64_t deadline_ms,
     }
     *out = c;
     return ERR_OK;
+}
+
+enum err_code control_open(const char *socket_path, uint64_t deadline_ms,
+                           struct control_client **out, struct err *e)
+{
+    return open_as(socket_path, 0, deadline_ms, out, e);
+}
+
+enum err_code control_open_beside(struct control_client *beside, uint64_t deadline_ms,
+                                  struct control_client **out, struct err *e)
+{
+    return open_as(beside->path, control_epoch(beside), deadline_ms, out, e);
 }
 
 void control_close(struct control_client *c)
@@ -229,19 +242,75 @@ static void write_wish(struct buf *out, const uint64_t *streams, size_t count, i
     jw_end(&w);
 }
 
-static bool read_file(const struct json *v, struct snapshot_file *f)
+static bool copy_text(const struct json *v, const char *key, struct arena *a, struct str *out)
 {
-    int64_t hour = 0;
+    *out = arena_copy(a, json_str(json_get(v, key), STR("")));
+    return out->ptr != NULL;
+}
+
+/* "hex" -> its index; false: the snapshot does not describe it. */
+static bool find_schema(const struct snapshot *s, struct str hash, uint32_t *index)
+{
+    for (size_t i = 0; i < s->schema_count; i++)
+        if (str_eq(s->schemas[i].hash, hash)) {
+            *index = (uint32_t)i;
+            return true;
+        }
+    return false;
+}
+
+static bool read_sealed(const struct json *v, const struct snapshot *s, struct arena *a,
+                        struct snapshot_file *f)
+{
+    f->is_sealed = true;
+    return copy_text(v, "path", a, &f->path) && f->path.len > 0 &&
+           copy_text(v, "name", a, &f->name) &&
+           json_u64(json_get(v, "text_bytes"), &f->text_bytes) &&
+           find_schema(s, json_str(json_get(v, "schema"), STR("")), &f->schema);
+}
+
+static bool read_hour(const struct json *v, int32_t *out)
+{
+    int64_t hour;
+
+    if (!json_i64(json_get(v, "hour"), &hour) || hour < INT32_MIN || hour > INT32_MAX)
+        return false;
+    *out = (int32_t)hour;
+    return true;
+}
+
+static bool read_file(const struct json *v, const struct snapshot *s, struct arena *a,
+                      struct snapshot_file *f)
+{
+    *f = (struct snapshot_file){0};
     bool ok = json_u64(json_get(v, "stream"), &f->stream) &&
-              ulid_parse(json_str(json_get(v, "id"), STR("")), &f->id) &&
-              json_i64(json_get(v, "hour"), &hour) && hour >= INT32_MIN && hour <= INT32_MAX &&
+              ulid_parse(json_str(json_get(v, "id"), STR("")), &f->id) && read_hour(v, &f->hour) &&
               json_u64(json_get(v, "bytes"), &f->bytes) &&
               json_u64(json_get(v, "rows"), &f->rows) &&
               json_i64(json_get(v, "min_ts"), &f->min_ts_us) &&
               json_i64(json_get(v, "max_ts"), &f->max_ts_us);
-
-    f->hour = (int32_t)hour;
+    if (ok && str_eq(json_str(json_get(v, "state"), STR("")), STR("sealed")))
+        return read_sealed(v, s, a, f);
     return ok;
+}
+
+static enum err_code read_schemas(const struct json *v, struct arena *a, struct snapshot *s,
+                                  struct err *e)
+{
+    const struct json *all = json_get(v, "schemas");
+
+    if (!all || all->type != JSON_OBJECT)
+        return ERR_OK;
+    s->schemas = arena_alloc(a, (all->count + 1) * sizeof *s->schemas);
+    if (!s->schemas)
+        return err_set(e, ERR_NOMEM, "no memory for the schemas of a snapshot");
+    for (const struct json *m = all->first; m; m = m->next) {
+        struct snapshot_schema copy = {arena_copy(a, m->key), json_clone(a, m)};
+        if (!copy.hash.ptr || !copy.columns)
+            return err_set(e, ERR_NOMEM, "no memory for the schemas of a snapshot");
+        s->schemas[s->schema_count++] = copy;
+    }
+    return ERR_OK;
 }
 
 static enum err_code read_snapshot(const struct json *v, struct arena *a, struct snapshot *out,
@@ -256,8 +325,11 @@ static enum err_code read_snapshot(const struct json *v, struct arena *a, struct
     if (!s.files)
         return err_set(e, ERR_NOMEM, "%zu files of a snapshot do not fit into memory",
                        files->count);
+    enum err_code rc = read_schemas(v, a, &s, e);
+    if (rc)
+        return rc;
     for (const struct json *f = files->first; f; f = f->next) {
-        if (!read_file(f, &s.files[s.file_count++]))
+        if (!read_file(f, &s, a, &s.files[s.file_count++]))
             return err_set(e, ERR_CORRUPT, "the fs process sent a file that cannot be read");
     }
     *out = s;

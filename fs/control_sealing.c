@@ -1,0 +1,122 @@
+/* fs/control_sealing.c - the asking side of sealing: what is due, roll, publish. */
+#include "fs/control.h"
+
+#include <stdio.h>
+
+#define BODY_MAX ((size_t)16 << 20)
+#define REPLY_MEMORY_MAX ((size_t)256 << 20)
+
+static bool copy_text(const struct json *v, const char *key, struct arena *a, struct str *out)
+{
+    *out = arena_copy(a, json_str(json_get(v, key), STR("")));
+    return out->ptr != NULL;
+}
+
+static bool read_sealable(const struct json *v, struct arena *a, struct sealable *out)
+{
+    int64_t hour = 0;
+    *out = (struct sealable){.open = json_bool(json_get(v, "open"), false)};
+    bool ok = json_u64(json_get(v, "stream"), &out->stream) &&
+              ulid_parse(json_str(json_get(v, "id"), STR("")), &out->id) &&
+              stream_type_parse(json_str(json_get(v, "type"), STR("")), &out->type) &&
+              json_i64(json_get(v, "hour"), &hour) && hour >= INT32_MIN && hour <= INT32_MAX &&
+              json_u64(json_get(v, "bytes"), &out->bytes) &&
+              json_u64(json_get(v, "rows"), &out->rows) &&
+              json_i64(json_get(v, "min_ts"), &out->min_ts_us) &&
+              json_i64(json_get(v, "max_ts"), &out->max_ts_us) &&
+              json_i64(json_get(v, "first_append"), &out->first_append_us) &&
+              copy_text(v, "org", a, &out->org) && copy_text(v, "name", a, &out->name);
+
+    out->hour = (int32_t)hour;
+    return ok;
+}
+
+static enum err_code cannot_be_read(struct err *e)
+{
+    return err_set(e, ERR_CORRUPT, "the fs process sent a file that cannot be read");
+}
+
+static enum err_code read_list(const struct json *reply, struct arena *a, struct sealable **files,
+                               size_t *count, bool *more, struct err *e)
+{
+    const struct json *list = json_get(reply, "files");
+
+    *count = 0;
+    *more = json_bool(json_get(reply, "more"), false);
+    if (!list || list->type != JSON_ARRAY)
+        return cannot_be_read(e);
+    *files = arena_alloc(a, (list->count + 1) * sizeof **files);
+    if (!*files)
+        return err_set(e, ERR_NOMEM, "no memory for %zu files", list->count);
+    for (const struct json *v = list->first; v; v = v->next)
+        if (!read_sealable(v, a, &(*files)[(*count)++]))
+            return cannot_be_read(e);
+    return ERR_OK;
+}
+
+enum err_code control_sealable(struct control_client *c, uint64_t min_bytes, int64_t before_us,
+                               uint64_t limit, uint64_t deadline_ms, struct arena *a,
+                               struct sealable **files, size_t *count, bool *more, struct err *e)
+{
+    struct arena scratch;
+    struct json *reply;
+    char body[128];
+    int n =
+        snprintf(body, sizeof body, "{\"bytes\":%llu,\"before_us\":%lld,\"limit\":%llu}",
+                 (unsigned long long)min_bytes, (long long)before_us, (unsigned long long)limit);
+
+    arena_init(&scratch, REPLY_MEMORY_MAX);
+    enum err_code rc = control_call(c, CONTROL_SEALABLE, (struct str){body, (size_t)n}, deadline_ms,
+                                    &scratch, &reply, e);
+    if (!rc)
+        rc = read_list(reply, a, files, count, more, e);
+    arena_done(&scratch);
+    return rc;
+}
+
+enum err_code control_roll_file(struct control_client *c, const struct ulid *id,
+                                uint64_t deadline_ms, struct arena *a, struct sealable *out,
+                                struct err *e)
+{
+    struct json *reply;
+    char text[ULID_TEXT_LEN + 1], body[64];
+
+    ulid_format(id, text);
+    int n = snprintf(body, sizeof body, "{\"file\":\"%s\"}", text);
+    enum err_code rc =
+        control_call(c, CONTROL_ROLL, (struct str){body, (size_t)n}, deadline_ms, a, &reply, e);
+    if (rc)
+        return rc;
+    return read_sealable(reply, a, out) ? ERR_OK : cannot_be_read(e);
+}
+
+enum err_code control_publish(struct control_client *c, struct str part_json,
+                              const struct ulid *files, size_t count, uint64_t deadline_ms,
+                              struct err *e)
+{
+    struct arena scratch;
+    struct json *reply;
+    struct buf body;
+    struct json_writer w = {.out = &body};
+
+    arena_init(&scratch, REPLY_MEMORY_MAX);
+    buf_init(&body, BODY_MAX);
+    jw_object(&w);
+    jw_key(&w, STR("part"));
+    jw_raw(&w, part_json);
+    jw_key(&w, STR("files"));
+    jw_array(&w);
+    for (size_t i = 0; i < count; i++) {
+        char text[ULID_TEXT_LEN + 1];
+        ulid_format(&files[i], text);
+        jw_cstr(&w, text);
+    }
+    jw_end(&w);
+    jw_end(&w);
+    enum err_code rc = buf_ok(&body) ? control_call(c, CONTROL_PUBLISH, buf_str(&body), deadline_ms,
+                                                    &scratch, &reply, e)
+                                     : err_set(e, ERR_TOOBIG, "a part of too many files or names");
+    buf_done(&body);
+    arena_done(&scratch);
+    return rc;
+}
