@@ -196,20 +196,46 @@ static enum err_code take_end(struct engine_client *c, struct engine_event *ev, 
     return ERR_OK;
 }
 
-enum err_code engine_client_next(struct engine_client *c, uint32_t wait_ms, struct engine_event *ev,
-                                 struct err *e)
+/* The next message, if one comes within wait_ms. */
+static enum err_code poll_message(struct engine_client *c, uint32_t wait_ms, bool *came,
+                                  struct err *e)
 {
     struct pollfd p = {.fd = c->fd, .events = POLLIN};
     int ready = poll(&p, 1, (int)(wait_ms > INT32_MAX ? INT32_MAX : wait_ms));
     if (ready < 0 && errno != EINTR)
         return err_sys(e, errno, "engine: poll");
-    if (ready <= 0) {
+    *came = ready > 0;
+    return *came ? receive(c, clock_mono_ms() + MESSAGE_TIMEOUT_MS, e) : ERR_OK;
+}
+
+enum err_code engine_client_seal(struct engine_client *c, struct str request_json, struct err *e)
+{
+    return send_request(c, WIRE_SEAL, request_json, e);
+}
+
+enum err_code engine_client_sealed(struct engine_client *c, uint32_t wait_ms, bool *done,
+                                   struct str *part, struct err *e)
+{
+    enum err_code rc = poll_message(c, wait_ms, done, e);
+    if (rc != ERR_OK || !*done)
+        return rc;
+    if (c->msg.kind != WIRE_SEALED)
+        return unexpected(c, e);
+    *part = buf_str(&c->msg.body);
+    return ERR_OK;
+}
+
+enum err_code engine_client_next(struct engine_client *c, uint32_t wait_ms, struct engine_event *ev,
+                                 struct err *e)
+{
+    bool came = false;
+    enum err_code rc = poll_message(c, wait_ms, &came, e);
+    if (rc != ERR_OK)
+        return rc;
+    if (!came) {
         *ev = (struct engine_event){.kind = ENGINE_WAIT};
         return ERR_OK;
     }
-    enum err_code rc = receive(c, clock_mono_ms() + MESSAGE_TIMEOUT_MS, e);
-    if (rc != ERR_OK)
-        return rc;
     switch (c->msg.kind) {
     case WIRE_SCHEMA:
         return take_columns(c, ev, e);
