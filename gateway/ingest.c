@@ -294,6 +294,23 @@ static void count(const struct request *r, size_t body_bytes, enum err_code code
         metric_add(metric_child(r->in->errors, labels), (double)l->failed);
 }
 
+const struct ingest_config *ingest_config_of(const struct ingest *in)
+{
+    return &in->cfg;
+}
+
+void ingest_count(struct ingest *in, struct str org, struct str stream, enum stream_type type,
+                  uint64_t records, size_t bytes, enum err_code code)
+{
+    struct str labels[] = {org, stream, str_from(stream_type_name(type)), str_from(err_name(code))};
+    if (code) {
+        metric_add(metric_child(in->errors, labels), 1);
+        return;
+    }
+    metric_add(metric_child(in->records, labels), (double)records);
+    metric_add(metric_child(in->bytes, labels), (double)bytes);
+}
+
 static void report(const struct lines *l, struct ingest_result *out)
 {
     out->successful = l->successful;

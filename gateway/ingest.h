@@ -18,24 +18,37 @@
 struct ingest_config {
     struct catalog *catalog;
     struct commit_pool *commits;
-    int64_t allowed_past_us;    /* ZO_INGEST_ALLOWED_UPTO */
-    int64_t allowed_future_us;  /* ZO_INGEST_ALLOWED_IN_FUTURE */
+    int64_t allowed_past_us;                          /* ZO_INGEST_ALLOWED_UPTO */
+    int64_t allowed_future_us;                        /* ZO_INGEST_ALLOWED_IN_FUTURE */
     int64_t allowed_past_hours, allowed_future_hours; /* for the reference's messages */
-    unsigned flatten_level;     /* ZO_INGEST_FLATTEN_LEVEL, 0 = no limit */
-    unsigned columns_max;       /* ZO_COLS_PER_RECORD_LIMIT */
-    size_t line_max_bytes;      /* WEIR_LINE_MAX; at most commit_line_max() has effect */
+    unsigned flatten_level;                           /* ZO_INGEST_FLATTEN_LEVEL, 0 = no limit */
+    unsigned columns_max;                             /* ZO_COLS_PER_RECORD_LIMIT */
+    size_t line_max_bytes; /* WEIR_LINE_MAX; at most commit_line_max() has effect */
 };
 struct ingest;
 enum err_code ingest_open(const struct ingest_config *cfg, struct ingest **out, struct err *e);
 void ingest_close(struct ingest *in);
 
 struct ingest_result {
-    char stream[256];       /* normalised name */
+    char stream[256]; /* normalised name */
     uint64_t successful, failed;
-    char error[ERR_MSG_MAX];/* last reason, empty when none failed */
+    char error[ERR_MSG_MAX]; /* last reason, empty when none failed */
 };
 /* `_json`: an array of objects or one object.  org and stream are as they came in the URL. */
 enum err_code ingest_json(struct ingest *in, struct str org, struct str stream, struct str body,
                           struct ingest_result *out, struct err *e);
+
+/* `ingest/metrics/_json` (reference §1.7): an array of samples as objects.  A sample that lacks a
+ * name or a value, or is none, fails the whole request (INVALID, nothing is stored).  What was
+ * stored by name is told to `each`, in order. */
+typedef void (*ingest_metric_visit)(struct str name, uint64_t stored, void *ctx);
+enum err_code ingest_metrics_json(struct ingest *in, struct str org, struct str body,
+                                  ingest_metric_visit each, void *ctx, struct err *e);
+
+/* The configuration, for the other doors of this folder. */
+const struct ingest_config *ingest_config_of(const struct ingest *in);
+/* Count what a request stored of one stream, or (code) why it failed. */
+void ingest_count(struct ingest *in, struct str org, struct str stream, enum stream_type type,
+                  uint64_t records, size_t bytes, enum err_code code);
 
 #endif

@@ -200,7 +200,8 @@ static void fill_stats(const struct search *s, struct query_stats *stats)
         if (!query_plan_reads(&s->plan, s->r, &snapshot->files[i]))
             continue;
         stats->scan_files++;
-        stats->scan_bytes += snapshot->files[i].bytes;
+        stats->scan_bytes +=
+            snapshot->files[i].is_sealed ? snapshot->files[i].text_bytes : snapshot->files[i].bytes;
         stats->scan_records += snapshot->files[i].rows;
     }
     stats->has_histogram_interval = s->plan.gate.has_histogram;

@@ -156,7 +156,8 @@ static void write_columns(struct json_writer *w, const struct catalog_stream *s)
     jw_end(w);
 }
 
-static void write_file(struct json_writer *w, const char *mount_dir, const struct snapshot_file *f)
+static void write_active(struct json_writer *w, const char *mount_dir,
+                         const struct snapshot_file *f)
 {
     char id[ULID_TEXT_LEN + 1], path[PATH_TEXT_MAX];
     ulid_format(&f->id, id);
@@ -168,22 +169,77 @@ static void write_file(struct json_writer *w, const char *mount_dir, const struc
     jw_end(w);
 }
 
-static void write_table(struct json_writer *w, const struct query_config *cfg,
-                        const struct query_plan *p, const struct query_request *r,
-                        const struct gate_table *t)
+/* `schemas[i]`: 1 + where schema i of the snapshot stands among the table's, 0 when it does not. */
+static void write_sealed(struct json_writer *w, const char *mount_dir,
+                         const struct snapshot_file *f, const uint32_t *schemas)
+{
+    char path[PATH_TEXT_MAX];
+    snprintf(path, sizeof path, "%s/" STR_FMT, mount_dir, STR_ARG(f->path));
+    jw_object(w);
+    jw_kcstr(w, "path", path);
+    jw_kcstr(w, "format", "parquet");
+    jw_ku64(w, "schema", schemas[f->schema] - 1);
+    if (f->name.len)
+        jw_kstr(w, "name", f->name);
+    jw_end(w);
+}
+
+/* The schemas of the table's sealed files, each once; numbers them. */
+static void write_schemas(struct json_writer *w, const struct query_plan *p,
+                          const struct query_request *r, const struct gate_table *t,
+                          uint32_t *schemas)
+{
+    uint32_t count = 0;
+    jw_key(w, STR("schemas"));
+    jw_array(w);
+    for (size_t i = 0; i < p->snapshot->file_count; i++) {
+        const struct snapshot_file *f = &p->snapshot->files[i];
+        if (!f->is_sealed || schemas[f->schema] || !file_is_of(f, t, r))
+            continue;
+        schemas[f->schema] = ++count;
+        jw_raw(w, STR(""));
+        json_write(w->out, p->snapshot->schemas[f->schema].columns);
+    }
+    jw_end(w);
+}
+
+static enum err_code write_files(struct json_writer *w, const struct query_config *cfg,
+                                 const struct query_plan *p, const struct query_request *r,
+                                 const struct gate_table *t, struct err *e)
+{
+    const struct snapshot none = {0}, *s = p->snapshot ? p->snapshot : &none;
+    uint32_t *schemas = arena_zalloc(p->a, (s->schema_count + 1) * sizeof *schemas);
+    if (!schemas)
+        return err_set(e, ERR_NOMEM, "no memory for a query");
+    if (s->schema_count)
+        write_schemas(w, p, r, t, schemas);
+    jw_key(w, STR("files"));
+    jw_array(w);
+    for (size_t i = 0; i < s->file_count; i++) {
+        const struct snapshot_file *f = &s->files[i];
+        if (!file_is_of(f, t, r))
+            continue;
+        if (f->is_sealed)
+            write_sealed(w, cfg->mount_dir, f, schemas);
+        else
+            write_active(w, cfg->mount_dir, f);
+    }
+    jw_end(w);
+    return ERR_OK;
+}
+
+static enum err_code write_table(struct json_writer *w, const struct query_config *cfg,
+                                 const struct query_plan *p, const struct query_request *r,
+                                 const struct gate_table *t, struct err *e)
 {
     jw_object(w);
     jw_kcstr(w, "name", t->name);
     write_columns(w, t->stream);
-    jw_key(w, STR("files"));
-    jw_array(w);
-    for (size_t i = 0; p->snapshot && i < p->snapshot->file_count; i++)
-        if (file_is_of(&p->snapshot->files[i], t, r))
-            write_file(w, cfg->mount_dir, &p->snapshot->files[i]);
-    jw_end(w);
+    enum err_code rc = write_files(w, cfg, p, r, t, e);
     jw_ki64(w, "start_us", is_timeless(t) ? 0 : r->start_us);
     jw_ki64(w, "end_us", is_timeless(t) ? 0 : r->end_us);
     jw_end(w);
+    return rc;
 }
 
 enum err_code query_plan_request(struct query_service *q, const struct query_plan *p,
@@ -199,8 +255,11 @@ enum err_code query_plan_request(struct query_service *q, const struct query_pla
     jw_kcstr(&w, "explain", p->explain);
     jw_key(&w, STR("tables"));
     jw_array(&w);
-    for (size_t i = 0; i < p->gate.table_count; i++)
-        write_table(&w, cfg, p, r, &p->gate.tables[i]);
+    enum err_code rc = ERR_OK;
+    for (size_t i = 0; i < p->gate.table_count && !rc; i++)
+        rc = write_table(&w, cfg, p, r, &p->gate.tables[i], e);
+    if (rc)
+        return rc;
     jw_end(&w);
     jw_ku64(&w, "limit_rows", cfg->size_max);
     jw_ku64(&w, "memory_bytes", cfg->memory_bytes);

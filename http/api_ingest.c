@@ -5,6 +5,8 @@
 #include "http/api.h"
 #include "http/reply.h"
 
+#define REPLY_NAMES_MAX ((size_t)64 << 20)
+
 /* {"code":200,"status":[{"name":…,"successful":N,"failed":M[,"error":…]}]} */
 static void reply_ingested(struct reply *r, const struct ingest_result *in)
 {
@@ -35,4 +37,38 @@ enum err_code api_ingest_json(struct http_call *c, struct err *e)
     c->seen_type = stream_type_name(STREAM_LOGS);
     reply_ingested(c->reply, &result);
     return ERR_OK;
+}
+
+static void write_metric(struct str name, uint64_t stored, void *ctx)
+{
+    struct json_writer *w = ctx;
+    jw_object(w);
+    jw_kstr(w, "name", name);
+    jw_ku64(w, "successful", stored);
+    jw_ku64(w, "failed", 0);
+    jw_end(w);
+}
+
+enum err_code api_ingest_metrics_json(struct http_call *c, struct err *e)
+{
+    struct buf names;
+    struct json_writer list = {.out = &names};
+    buf_init(&names, REPLY_NAMES_MAX);
+    jw_array(&list);
+    c->seen_type = stream_type_name(STREAM_METRICS);
+    enum err_code rc = ingest_metrics_json(c->cfg->ingest, c->org, c->body, write_metric, &list, e);
+    jw_end(&list);
+    if (rc == ERR_OK) {
+        reply_json(c->reply, 200);
+        struct json_writer w = {.out = &c->reply->body};
+        jw_object(&w);
+        jw_ki64(&w, "code", 200);
+        if (names.len > 2) {
+            jw_key(&w, STR("status"));
+            jw_raw(&w, buf_str(&names));
+        }
+        jw_end(&w);
+    }
+    buf_done(&names);
+    return rc;
 }

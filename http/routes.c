@@ -28,6 +28,14 @@ static const struct route ROUTES[] = {
      .run = api_ingest_json},
 
     {.method = "POST",
+     .path = "/api/{org}/ingest/metrics/_json",
+     .auth = AUTH_INGEST,
+     .body = BODY_INGEST,
+     .lane = LANE_INGEST,
+     .makes_org = true,
+     .run = api_ingest_metrics_json},
+
+    {.method = "POST",
      .path = "/api/{org}/_search",
      .auth = AUTH_USER,
      .body = BODY_JSON,

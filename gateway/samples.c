@@ -1,0 +1,352 @@
+/* gateway/samples.c - lines by metric and hour, then meta, then the journal. */
+#include "gateway/samples.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/json.h"
+
+#define METRICS_MAX 100000 /* of one request */
+#define MEMORY_MAX ((size_t)256 << 20)
+#define STALE_BITS UINT64_C(0x7ff0000000000002)
+
+struct run { /* of one metric and hour */
+    struct run *next;
+    int32_t hour;
+    uint32_t lines;
+    int64_t min_us, max_us;
+    struct buf text;
+};
+
+struct metric_lines {
+    struct metric_lines *next;
+    struct str name;
+    const struct catalog_stream *stream; /* NULL: not made yet; owned */
+    struct meta_new_field *fresh;        /* columns that the stream lacks */
+    size_t fresh_count, fresh_cap;
+    struct run *runs;
+    uint64_t waiting, stored;
+};
+
+struct samples {
+    struct catalog *catalog;
+    struct commit_pool *commits;
+    struct str org;
+    struct arena arena; /* names, metrics, runs: for the request */
+    struct map by_name;
+    struct metric_lines *first, *last;
+    size_t bytes;
+};
+
+enum err_code samples_new(struct catalog *catalog, struct commit_pool *commits, struct str org,
+                          struct samples **out, struct err *e)
+{
+    struct samples *s = calloc(1, sizeof *s);
+    if (!s)
+        return err_set(e, ERR_NOMEM, "no memory for samples");
+    s->catalog = catalog;
+    s->commits = commits;
+    s->org = org;
+    arena_init(&s->arena, MEMORY_MAX);
+    map_init(&s->by_name, METRICS_MAX);
+    *out = s;
+    return ERR_OK;
+}
+
+void samples_free(struct samples *s)
+{
+    if (!s)
+        return;
+    for (struct metric_lines *m = s->first; m; m = m->next) {
+        for (struct run *r = m->runs; r; r = r->next)
+            buf_done(&r->text);
+        catalog_unref(m->stream);
+    }
+    map_done(&s->by_name);
+    arena_done(&s->arena);
+    free(s);
+}
+
+size_t samples_bytes(const struct samples *s)
+{
+    return s->bytes;
+}
+
+void samples_each(const struct samples *s, samples_visit fn, void *ctx)
+{
+    for (const struct metric_lines *m = s->first; m; m = m->next)
+        fn(m->name, m->stored, ctx);
+}
+
+/* ---- metrics and their columns ---- */
+
+static bool add_column(struct samples *s, struct metric_lines *m, struct str name,
+                       enum field_type type)
+{
+    if (m->stream) {
+        int at = catalog_field(m->stream, name);
+        if (at >= 0 &&
+            field_type_widen(m->stream->fields[at].type, type) == m->stream->fields[at].type)
+            return true;
+    }
+    for (size_t i = 0; i < m->fresh_count; i++)
+        if (str_eq(m->fresh[i].name, name))
+            return true;
+    m->fresh = arena_grow(&s->arena, m->fresh, m->fresh_count, &m->fresh_cap, sizeof *m->fresh);
+    if (!m->fresh)
+        return false;
+    struct str copy = arena_copy(&s->arena, name);
+    m->fresh[m->fresh_count++] = (struct meta_new_field){copy, type};
+    return copy.ptr != NULL;
+}
+
+static enum err_code no_memory(struct err *e)
+{
+    return err_set(e, ERR_NOMEM, "the samples of a request need more memory than it may have");
+}
+
+static enum err_code new_metric(struct samples *s, struct str name, struct metric_lines **out,
+                                struct err *e)
+{
+    struct metric_lines *m = arena_zalloc(&s->arena, sizeof *m);
+    if (m)
+        m->name = arena_copy(&s->arena, name);
+    if (!m || !m->name.ptr)
+        return no_memory(e);
+    enum err_code rc = catalog_find(s->catalog, s->org, STREAM_METRICS, m->name, &m->stream, e);
+    if (rc == ERR_NOTFOUND)
+        m->stream = NULL;
+    else if (rc)
+        return rc;
+    if (!add_column(s, m, STR(SAMPLE_NAME), FIELD_UTF8) ||
+        !add_column(s, m, STR("value"), FIELD_FLOAT64) || !map_put(&s->by_name, m->name, m)) {
+        catalog_unref(m->stream);
+        return no_memory(e);
+    }
+    *(s->last ? &s->last->next : &s->first) = m;
+    s->last = m;
+    *out = m;
+    return ERR_OK;
+}
+
+static struct run *run_of(struct samples *s, struct metric_lines *m, int32_t hour)
+{
+    struct run *r = m->runs;
+    while (r && r->hour != hour)
+        r = r->next;
+    if (r)
+        return r;
+    r = arena_zalloc(&s->arena, sizeof *r);
+    if (!r)
+        return NULL;
+    buf_init(&r->text, 2 * SAMPLES_BYTES_MAX);
+    r->hour = hour;
+    r->next = m->runs;
+    m->runs = r;
+    return r;
+}
+
+/* ---- lines ---- */
+
+static void add_value(struct buf *out, double value)
+{
+    char text[40];
+    uint64_t bits;
+
+    memcpy(&bits, &value, sizeof bits);
+    if (bits == STALE_BITS)
+        buf_add_cstr(out, "\"Stale\"");
+    else if (isnan(value))
+        buf_add_cstr(out, "\"NaN\"");
+    else if (isinf(value))
+        buf_add_cstr(out, value > 0 ? "\"+Inf\"" : "\"-Inf\"");
+    else
+        buf_add(out, text, f64_format(value, text));
+}
+
+static void add_line(struct buf *out, const struct sample *m)
+{
+    buf_printf(out, "{\"_timestamp\":%lld,\"" SAMPLE_NAME "\":", (long long)m->ts_us);
+    json_escape(out, m->name);
+    for (size_t i = 0; i < m->label_count; i++) {
+        buf_add_char(out, ',');
+        json_escape(out, m->labels[i].name);
+        buf_add_char(out, ':');
+        json_escape(out, m->labels[i].value);
+    }
+    buf_add_cstr(out, ",\"value\":");
+    add_value(out, m->value);
+    buf_add_cstr(out, "}\n");
+}
+
+static bool is_own_column(struct str name)
+{
+    return str_eq(name, STR(SAMPLE_NAME)) || str_eq(name, STR("value")) ||
+           str_eq(name, STR("_timestamp"));
+}
+
+/* Its line is not longer: each byte of a text is at most six as an escape. */
+static size_t line_bound(const struct sample *m)
+{
+    size_t bytes = 128 + 6 * m->name.len;
+    for (size_t i = 0; i < m->label_count; i++)
+        bytes += 6 + 6 * (m->labels[i].name.len + m->labels[i].value.len);
+    return bytes;
+}
+
+static enum err_code check_line(const struct sample *m, struct err *e)
+{
+    struct buf line;
+    if (line_bound(m) <= commit_line_max())
+        return ERR_OK;
+    buf_init(&line, 2 * SAMPLES_BYTES_MAX);
+    add_line(&line, m);
+    bool fits = buf_ok(&line) && line.len <= commit_line_max();
+    buf_done(&line);
+    return fits ? ERR_OK
+                : err_set(e, ERR_INVALID, STR_FMT ": a sample's line is longer than %zu bytes",
+                          STR_ARG(m->name), commit_line_max());
+}
+
+enum err_code sample_check(const struct sample *m, struct err *e)
+{
+    if (m->label_count > SAMPLE_LABELS_MAX)
+        return err_set(e, ERR_INVALID, STR_FMT ": a sample has %zu labels; %d are allowed",
+                       STR_ARG(m->name), m->label_count, SAMPLE_LABELS_MAX);
+    for (size_t i = 0; i < m->label_count; i++)
+        if (is_own_column(m->labels[i].name))
+            return err_set(e, ERR_INVALID, STR_FMT ": a label is named " STR_FMT, STR_ARG(m->name),
+                           STR_ARG(m->labels[i].name));
+    return check_line(m, e);
+}
+
+static void count_line(struct run *r, int64_t us)
+{
+    if (r->lines == 0 || us < r->min_us)
+        r->min_us = us;
+    if (r->lines == 0 || us > r->max_us)
+        r->max_us = us;
+    r->lines++;
+}
+
+enum err_code samples_add(struct samples *s, const struct sample *m, struct err *e)
+{
+    struct metric_lines *metric = map_find(&s->by_name, m->name);
+    enum err_code rc = sample_check(m, e);
+
+    if (!rc && !metric)
+        rc = new_metric(s, m->name, &metric, e);
+    if (rc)
+        return rc;
+    for (size_t i = 0; i < m->label_count; i++)
+        if (!add_column(s, metric, m->labels[i].name, FIELD_UTF8))
+            return no_memory(e);
+    struct run *r = run_of(s, metric, hour_of_us(m->ts_us));
+    if (!r)
+        return no_memory(e);
+    size_t before = r->text.len;
+    add_line(&r->text, m);
+    if (!buf_ok(&r->text))
+        return no_memory(e);
+    count_line(r, m->ts_us);
+    metric->waiting++;
+    s->bytes += r->text.len - before;
+    return ERR_OK;
+}
+
+/* ---- storing ---- */
+
+static enum err_code settle_schema(struct samples *s, struct metric_lines *m, struct err *e)
+{
+    const struct catalog_stream *merged;
+    enum err_code rc = ERR_OK;
+
+    if (!m->stream)
+        rc = catalog_make(s->catalog, s->org, STREAM_METRICS, m->name, &m->stream, e);
+    if (rc || m->fresh_count == 0)
+        return rc;
+    rc = catalog_merge_fields(s->catalog, m->stream, m->fresh, m->fresh_count, &merged, e);
+    if (rc)
+        return rc;
+    catalog_unref(m->stream);
+    m->stream = merged;
+    m->fresh_count = 0;
+    return ERR_OK;
+}
+
+static struct batch_run batch_run_of(const struct samples *s, const struct metric_lines *m,
+                                     const struct run *r)
+{
+    return (struct batch_run){.stream = m->stream->number,
+                              .type = STREAM_METRICS,
+                              .org = s->org,
+                              .name = m->name,
+                              .hour = r->hour,
+                              .lines = r->lines,
+                              .min_ts_us = r->min_us,
+                              .max_ts_us = r->max_us,
+                              .bytes = buf_str(&r->text)};
+}
+
+/* What fits into one batch, from *m and *r on; both are moved behind it. */
+static enum err_code store_batch(struct samples *s, struct metric_lines **m, struct run **r,
+                                 struct err *e)
+{
+    struct commit *c;
+    bool any = false;
+    enum err_code rc = commit_begin(s->commits, &c, e);
+
+    if (rc)
+        return rc;
+    while (*m) {
+        if (*r && (*r)->lines > 0) {
+            struct batch_run run = batch_run_of(s, *m, *r);
+            rc = commit_add(c, &run, e);
+            if (rc)
+                break;
+            any = true;
+        }
+        *r = *r ? (*r)->next : NULL;
+        if (*r)
+            continue;
+        *m = (*m)->next;
+        *r = *m ? (*m)->runs : NULL;
+    }
+    if (rc && !(rc == ERR_TOOBIG && any)) {
+        commit_abort(c);
+        return rc;
+    }
+    return commit_finish(c, e);
+}
+
+static void forget_lines(struct samples *s)
+{
+    for (struct metric_lines *m = s->first; m; m = m->next) {
+        m->stored += m->waiting;
+        m->waiting = 0;
+        for (struct run *r = m->runs; r; r = r->next) {
+            buf_done(&r->text);
+            buf_init(&r->text, 2 * SAMPLES_BYTES_MAX);
+            r->lines = 0;
+        }
+    }
+    s->bytes = 0;
+}
+
+enum err_code samples_store(struct samples *s, struct err *e)
+{
+    struct metric_lines *m = s->first;
+    struct run *r = m ? m->runs : NULL;
+    enum err_code rc = ERR_OK;
+
+    for (struct metric_lines *each = s->first; each && !rc; each = each->next)
+        rc = settle_schema(s, each, e);
+    while (!rc && m)
+        rc = store_batch(s, &m, &r, e);
+    if (!rc)
+        forget_lines(s);
+    return rc;
+}
