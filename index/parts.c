@@ -4,6 +4,7 @@
  *
  *   p/...         a part (parts_codec.h); in the order (org, type, stream, hour, id)
  *   i/<id>        the p/ key of that part
+ *   s/<hash>      columns (parts_schema.c)
  *   j/position    u64 segment, u64 offset: what of the journal is covered; little-endian
  */
 #include "index/parts.h"
@@ -95,20 +96,27 @@ static void wrap_part(const struct part *p, struct err *e)
     err_wrap(e, "part %s", id);
 }
 
-static enum err_code put_one(struct kv_txn *t, const struct part *p, struct err *e)
+static enum err_code put_encoded(struct kv_txn *t, const struct part *p, struct str value,
+                                 struct err *e)
 {
     struct part_key key = part_key_of(p);
     struct id_key by_id = id_key_of(&p->id);
-    char value[PART_VALUE_MAX];
-    size_t len = 0;
-    enum err_code rc = part_encode(p, value, &len, e);
+    enum err_code rc = key.too_long ? err_set(e, ERR_TOOBIG, "its names are too long")
+                                    : kv_put(t, part_key_str(&key), value, KV_ANY_REVISION, e);
 
-    if (!rc && key.too_long)
-        rc = err_set(e, ERR_TOOBIG, "its names are too long");
+    return rc ? rc : kv_put(t, id_key_str(&by_id), part_key_str(&key), KV_ANY_REVISION, e);
+}
+
+static enum err_code put_one(struct kv_txn *t, const struct part *p, struct err *e)
+{
+    struct buf value;
+    enum err_code rc;
+
+    buf_init(&value, KV_VALUE_MAX);
+    rc = part_encode(p, &value, e);
     if (!rc)
-        rc = kv_put(t, part_key_str(&key), (struct str){value, len}, KV_ANY_REVISION, e);
-    if (!rc)
-        rc = kv_put(t, id_key_str(&by_id), part_key_str(&key), KV_ANY_REVISION, e);
+        rc = put_encoded(t, p, buf_str(&value), e);
+    buf_done(&value);
     if (rc)
         wrap_part(p, e);
     return rc;
@@ -186,9 +194,23 @@ enum err_code parts_position(struct parts *p, uint64_t *segment, uint64_t *offse
     return rc;
 }
 
+/* ---- listings ---- */
+
+/* A metric's rows stand in parts of its org that have no name of their own. */
+static bool is_metric(enum stream_type type, struct str name)
+{
+    return type == STREAM_METRICS && name.len > 0;
+}
+
+static struct str name_in_keys(enum stream_type type, struct str name)
+{
+    return is_metric(type, name) ? STR("") : name;
+}
+
 struct listing {
     part_visit fn;
     void *ctx;
+    struct str metric; /* only parts that hold it; empty: all */
     int32_t last_hour;
     enum err_code rc;
     struct err *e;
@@ -197,31 +219,77 @@ struct listing {
 static bool visit(struct str key, struct str value, uint64_t revision, void *ctx)
 {
     struct listing *l = ctx;
+    struct part_name found;
     struct part p;
 
     (void)revision;
     l->rc = part_decode(key, value, &p, l->e);
-    return !l->rc && p.hour <= l->last_hour && l->fn(&p, l->ctx);
+    if (l->rc || p.hour > l->last_hour)
+        return false;
+    return (l->metric.len > 0 && !part_name_find(&p, l->metric, &found)) || l->fn(&p, l->ctx);
+}
+
+static enum err_code list_keys(struct parts *p, struct str prefix, struct str from,
+                               struct listing *l, struct err *e)
+{
+    struct kv_txn *t;
+    enum err_code rc = kv_begin(p->kv, false, &t, e);
+
+    if (rc)
+        return rc;
+    rc = kv_list(t, prefix, from, visit, l, e);
+    kv_abort(t);
+    return rc ? rc : l->rc;
 }
 
 enum err_code parts_list(struct parts *p, struct str org, enum stream_type type, struct str name,
                          int32_t first_hour, int32_t last_hour, part_visit fn, void *ctx,
                          struct err *e)
 {
-    struct listing l = {.fn = fn, .ctx = ctx, .last_hour = last_hour, .e = e};
-    struct part_key prefix = part_key_stream(org, type, name);
-    struct part_key from = part_key_hour(org, type, name, first_hour);
-    struct kv_txn *t;
-    enum err_code rc;
+    struct listing l = {.fn = fn,
+                        .ctx = ctx,
+                        .metric = is_metric(type, name) ? name : STR(""),
+                        .last_hour = last_hour,
+                        .e = e};
+    struct str stored = name_in_keys(type, name);
+    struct part_key prefix = part_key_stream(org, type, stored);
+    struct part_key from = part_key_hour(org, type, stored, first_hour);
 
     if (from.too_long)
         return err_set(e, ERR_TOOBIG, "parts: a name is too long");
-    rc = kv_begin(p->kv, false, &t, e);
+    return list_keys(p, part_key_str(&prefix), part_key_str(&from), &l, e);
+}
+
+enum err_code parts_each(struct parts *p, part_visit fn, void *ctx, struct err *e)
+{
+    struct listing l = {.fn = fn, .ctx = ctx, .last_hour = INT32_MAX, .e = e};
+
+    return list_keys(p, PART_KEY_PREFIX, PART_KEY_PREFIX, &l, e);
+}
+
+struct first {
+    int32_t hour;
+    bool found;
+};
+
+static bool note_first(const struct part *p, void *ctx)
+{
+    *(struct first *)ctx = (struct first){p->hour, true};
+    return false;
+}
+
+enum err_code parts_next_hour(struct parts *p, struct str org, enum stream_type type,
+                              struct str name, int32_t from_hour, int32_t *hour, bool *found,
+                              struct err *e)
+{
+    struct first first = {0};
+    enum err_code rc = parts_list(p, org, type, name, from_hour, INT32_MAX, note_first, &first, e);
+
     if (rc)
         return rc;
-    rc = kv_list(t, part_key_str(&prefix), part_key_str(&from), visit, &l, e);
-    kv_abort(t);
-    return rc ? rc : l.rc;
+    *hour = first.hour;
+    *found = first.found;
+    return ERR_OK;
 }
 
 /* Moves the views of *p into the arena, so that they outlive the transaction. */
@@ -250,10 +318,25 @@ enum err_code parts_find(struct parts *p, const struct ulid *id, struct arena *a
         rc = kv_get(t, key, &value, NULL, e);
     if (!rc)
         rc = part_decode(key, value, &found, e);
+    if (!rc)
+        rc = part_unpack(&found, a, e);
     if (!rc && !copy_views(&found, a))
         rc = err_set(e, ERR_NOMEM, "part");
     kv_abort(t);
     if (!rc)
         *out = found;
+    return rc;
+}
+
+enum err_code parts_has(struct parts *p, const struct ulid *id, bool *has, struct err *e)
+{
+    struct id_key by_id = id_key_of(id);
+    struct kv_txn *t;
+    enum err_code rc = kv_begin(p->kv, false, &t, e);
+
+    if (rc)
+        return rc;
+    rc = kv_find(t, id_key_str(&by_id), NULL, NULL, has, e);
+    kv_abort(t);
     return rc;
 }

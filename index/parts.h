@@ -37,18 +37,27 @@ struct part {
     enum part_state state;
     int64_t min_ts_us, max_ts_us;
     uint64_t rows;
-    uint64_t raw_bytes;      /* of the text form */
-    uint64_t stored_bytes;   /* of Parquet; 0 while active */
-    struct str node, object; /* key in the bucket, empty until mirrored */
-    uint8_t sha256[32];      /* of the sealed file; zeros while active */
-    uint8_t text_version;    /* of the text form; 0 while active */
-    uint64_t text_sum;       /* of the text form's lines (gateway/engine/text.h) */
-    uint64_t schema;         /* parts_schema_hash of its columns; 0 while active */
-    const struct part_group *groups; /* in the file's order */
+    uint64_t raw_bytes;              /* of the text form */
+    uint64_t stored_bytes;           /* of Parquet; 0 while active */
+    struct str node, object;         /* key in the bucket, empty until mirrored */
+    uint8_t sha256[32];              /* of the sealed file; zeros while active */
+    uint8_t text_version;            /* of the text form; 0 while active */
+    uint64_t text_sum;               /* of the text form's lines (gateway/engine/text.h) */
+    uint64_t schema;                 /* parts_schema_hash of its columns; 0 while active */
+    const struct part_group *groups; /* in the file's order; NULL in a visit: part_group_at */
     size_t group_count;
-    const struct part_name *names; /* metrics: in order of name (memcmp, then length) */
+    const struct part_name *names; /* metrics: in order of name (str_cmp), each once; NULL in a
+                                      visit: part_name_at */
     size_t name_count;
+    struct str packed; /* a visit's: groups and names as they are stored (parts_codec.h) */
 };
+#define PART_GROUPS_MAX (1u << 20)
+#define PART_NAMES_MAX (1u << 18)
+/* Work on the arrays and on what is packed; the text is a view.  i < the count. */
+struct part_group part_group_at(const struct part *p, size_t i);
+struct part_name part_name_at(const struct part *p, size_t i);
+/* By bisection: the cost does not depend on the other names. */
+bool part_name_find(const struct part *p, struct str name, struct part_name *out);
 
 struct parts;
 enum err_code parts_open(const char *path, bool read_only, struct parts **out, struct err *e);
@@ -63,11 +72,21 @@ enum err_code parts_delete(struct parts *p, const struct part *list, size_t coun
                            uint64_t offset, struct err *e);
 enum err_code parts_position(struct parts *p, uint64_t *segment, uint64_t *offset, struct err *e);
 /* Parts of one stream whose hour lies in [first_hour, last_hour], by hour and id; fn returns false
- * to stop.  It runs inside the transaction: what it is shown ends with it. */
+ * to stop.  It runs inside the transaction: what it is shown ends with it, and it must not call the
+ * index.  Groups and names stay packed, so a part costs the same however many it has.
+ * Metrics: an empty name is all parts of the org, else those that hold the name. */
 typedef bool (*part_visit)(const struct part *part, void *ctx);
 enum err_code parts_list(struct parts *p, struct str org, enum stream_type type, struct str name,
                          int32_t first_hour, int32_t last_hour, part_visit fn, void *ctx,
                          struct err *e);
+/* The first hour from from_hour on that has a part, by one seek (of a metric's name: one for each
+ * part that does not hold it).  So a listing of years, months or days costs a seek an entry. */
+enum err_code parts_next_hour(struct parts *p, struct str org, enum stream_type type,
+                              struct str name, int32_t from_hour, int32_t *hour, bool *found,
+                              struct err *e);
+/* Every part of every stream, in key order. */
+enum err_code parts_each(struct parts *p, part_visit fn, void *ctx, struct err *e);
+
 /* The columns of sealed files, stored once for all parts that have the same: (name, type) in the
  * order of the file.  The hash is of their encoding; putting a known one again changes nothing. */
 struct part_column {
@@ -75,13 +94,16 @@ struct part_column {
     enum field_type type; /* as stored; wider types of the stream come by cast */
     uint32_t number;      /* the field's, also its id in Parquet */
 };
-uint64_t parts_schema_hash(const struct part_column *columns, size_t count);
+uint64_t parts_schema_hash(const struct part_column *columns, size_t count); /* never 0 */
 enum err_code parts_schema_put(struct parts *p, const struct part_column *columns, size_t count,
                                uint64_t *hash, struct err *e);
 enum err_code parts_schema_get(struct parts *p, uint64_t hash, struct arena *a,
                                struct part_column **columns, size_t *count,
                                struct err *e); /* NOTFOUND */
+/* NOTFOUND.  With groups and names as arrays in `a`. */
 enum err_code parts_find(struct parts *p, const struct ulid *id, struct arena *a, struct part *out,
                          struct err *e);
+/* Is it there?  Costs one seek. */
+enum err_code parts_has(struct parts *p, const struct ulid *id, bool *has, struct err *e);
 
 #endif

@@ -56,7 +56,26 @@ static struct part part_of(const char *name, int32_t hour)
                          .stored_bytes = 12,
                          .node = STR("node-1"),
                          .object = STR("files/o/logs/x.parquet"),
-                         .sha256 = {1, 2, 3}};
+                         .sha256 = {1, 2, 3},
+                         .text_version = 1,
+                         .text_sum = 0x1122334455667788,
+                         .schema = 42};
+}
+
+static void assert_same_tables(const struct part *a, const struct part *b)
+{
+    assert_true(a->group_count == b->group_count && a->name_count == b->name_count);
+    for (size_t i = 0; i < a->group_count; i++) {
+        struct part_group x = part_group_at(a, i), y = part_group_at(b, i);
+        assert_true(x.rows == y.rows && x.text_bytes == y.text_bytes);
+    }
+    for (size_t i = 0; i < a->name_count; i++) {
+        struct part_name x = part_name_at(a, i), y = part_name_at(b, i);
+        assert_true(str_eq(x.name, y.name) && x.stream == y.stream);
+        assert_true(x.first_row == y.first_row && x.rows == y.rows);
+        assert_true(x.min_ts_us == y.min_ts_us && x.max_ts_us == y.max_ts_us);
+        assert_true(x.text_bytes == y.text_bytes);
+    }
 }
 
 static void assert_same(const struct part *a, const struct part *b)
@@ -69,6 +88,41 @@ static void assert_same(const struct part *a, const struct part *b)
     assert_true(a->hour == b->hour && a->rows == b->rows);
     assert_true(a->min_ts_us == b->min_ts_us && a->max_ts_us == b->max_ts_us);
     assert_true(a->raw_bytes == b->raw_bytes && a->stored_bytes == b->stored_bytes);
+    assert_true(a->text_version == b->text_version && a->text_sum == b->text_sum);
+    assert_true(a->schema == b->schema);
+    assert_same_tables(a, b);
+}
+
+/* A part of many row groups and names: m000, m001, ... */
+#define MANY_NAMES 300
+struct metrics {
+    struct part part;
+    struct part_group groups[40];
+    struct part_name names[MANY_NAMES];
+    char texts[MANY_NAMES][8];
+};
+
+static void fill_metrics(struct metrics *m, int32_t hour)
+{
+    m->part = part_of("", hour);
+    m->part.type = STREAM_METRICS;
+    m->part.stream = 0;
+    for (size_t i = 0; i < ARRAY_LEN(m->groups); i++)
+        m->groups[i] = (struct part_group){.rows = (uint32_t)i, .text_bytes = i << 33};
+    for (size_t i = 0; i < MANY_NAMES; i++) {
+        snprintf(m->texts[i], sizeof m->texts[i], "m%03d", (int)i);
+        m->names[i] = (struct part_name){.stream = i + 1,
+                                         .name = str_from(m->texts[i]),
+                                         .first_row = i * 10,
+                                         .rows = 10,
+                                         .min_ts_us = -(int64_t)i,
+                                         .max_ts_us = INT64_MAX - (int64_t)i,
+                                         .text_bytes = i};
+    }
+    m->part.groups = m->groups;
+    m->part.group_count = ARRAY_LEN(m->groups);
+    m->part.names = m->names;
+    m->part.name_count = MANY_NAMES;
 }
 
 #define HOURS_MAX 16
@@ -136,21 +190,155 @@ static void a_range_of_hours_gives_its_parts_in_order(void **state)
     }
 }
 
-static void a_metrics_part_has_no_name(void **state)
+struct metric_look {
+    const struct part *part;
+    struct str name;
+    size_t seen;
+    bool has;
+};
+
+/* Inside the visit groups and names are packed, and say the same. */
+static bool look_at_metrics(const struct part *p, void *ctx)
+{
+    struct metric_look *look = ctx;
+    struct part_name found;
+
+    assert_null(p->groups);
+    assert_null(p->names);
+    assert_same(look->part, p);
+    look->has = part_name_find(p, look->name, &found);
+    assert_true(!look->has || str_eq(found.name, look->name));
+    look->seen++;
+    return true;
+}
+
+static void a_metrics_part_holds_many_names(void **state)
+{
+    static const struct {
+        const char *name;
+        bool has;
+    } cases[] = {{"m000", true},  {"m299", true}, {"m150", true}, {"m", false},
+                 {"m300", false}, {"a", false},   {"z", false}};
+    struct fixture *f = *state;
+    AUTO_FREE struct metrics *m = calloc(1, sizeof *m);
+    struct part found;
+
+    fill_metrics(m, 5);
+    assert_int_equal(parts_put(f->parts, &m->part, 1, 1, 0, &f->e), ERR_OK);
+    assert_int_equal(parts_find(f->parts, &m->part.id, &f->arena, &found, &f->e), ERR_OK);
+    assert_same(&m->part, &found);
+    assert_true(found.groups != NULL && found.names != NULL);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct metric_look all = {.part = &m->part, .name = str_from(cases[i].name)}, one = all;
+        assert_int_equal(parts_list(f->parts, STR("o"), STREAM_METRICS, STR(""), 5, 5,
+                                    look_at_metrics, &all, &f->e),
+                         ERR_OK);
+        assert_int_equal(parts_list(f->parts, STR("o"), STREAM_METRICS, one.name, 5, 5,
+                                    look_at_metrics, &one, &f->e),
+                         ERR_OK);
+        assert_int_equal(all.seen, 1);
+        assert_int_equal(all.has, cases[i].has);
+        assert_int_equal(one.seen, cases[i].has); /* a name of its own: only parts that hold it */
+    }
+}
+
+static void names_out_of_order_are_refused(void **state)
 {
     struct fixture *f = *state;
-    struct part p = part_of("", 5), found;
-    struct hours h = {0};
+    struct part_name names[2] = {{.name = STR("b")}, {.name = STR("a")}};
+    struct part p = part_of("", 5);
 
     p.type = STREAM_METRICS;
-    p.stream = 0;
-    assert_int_equal(parts_put(f->parts, &p, 1, 1, 0, &f->e), ERR_OK);
-    assert_int_equal(parts_find(f->parts, &p.id, &f->arena, &found, &f->e), ERR_OK);
-    assert_same(&p, &found);
+    p.names = names;
+    p.name_count = 2;
+    assert_int_equal(parts_put(f->parts, &p, 1, 1, 0, &f->e), ERR_INVALID);
+    names[0].name = STR("a");
+    assert_int_equal(parts_put(f->parts, &p, 1, 1, 0, &f->e), ERR_INVALID);
+}
+
+static void the_next_hour_with_a_part_is_one_seek_away(void **state)
+{
+    static const struct {
+        const char *name;
+        int32_t from;
+        bool found;
+        int32_t hour;
+    } cases[] = {{"s", INT32_MIN, true, -7}, {"s", -6, true, 3},   {"s", 3, true, 3},
+                 {"s", 4, true, 900},        {"s", 901, false, 0}, {"other", 0, false, 0}};
+    struct fixture *f = *state;
+    struct part list[3] = {part_of("s", 3), part_of("s", -7), part_of("s", 900)};
+    AUTO_FREE struct metrics *m = calloc(1, sizeof *m);
+    int32_t hour;
+    bool found;
+
+    fill_metrics(m, 70);
+    assert_int_equal(parts_put(f->parts, list, 3, 1, 0, &f->e), ERR_OK);
+    assert_int_equal(parts_put(f->parts, &m->part, 1, 1, 0, &f->e), ERR_OK);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        assert_int_equal(parts_next_hour(f->parts, STR("o"), STREAM_LOGS, str_from(cases[i].name),
+                                         cases[i].from, &hour, &found, &f->e),
+                         ERR_OK);
+        assert_int_equal(found, cases[i].found);
+        assert_true(!found || hour == cases[i].hour);
+    }
     assert_int_equal(
-        parts_list(f->parts, STR("o"), STREAM_METRICS, STR(""), 5, 5, note_hour, &h, &f->e),
+        parts_next_hour(f->parts, STR("o"), STREAM_METRICS, STR("m007"), 0, &hour, &found, &f->e),
         ERR_OK);
-    assert_int_equal(h.count, 1);
+    assert_true(found && hour == 70);
+    assert_int_equal(
+        parts_next_hour(f->parts, STR("o"), STREAM_METRICS, STR("m"), 0, &hour, &found, &f->e),
+        ERR_OK);
+    assert_false(found);
+}
+
+static bool count_part(const struct part *p, void *ctx)
+{
+    (void)p;
+    (*(size_t *)ctx)++;
+    return true;
+}
+
+static void every_part_of_every_stream_is_visited(void **state)
+{
+    struct fixture *f = *state;
+    struct part list[3] = {part_of("s", 3), part_of("t", -7), part_of("u", 900)};
+    size_t count = 0;
+    bool has;
+
+    list[2].org = STR("other");
+    assert_int_equal(parts_put(f->parts, list, 3, 1, 0, &f->e), ERR_OK);
+    assert_int_equal(parts_each(f->parts, count_part, &count, &f->e), ERR_OK);
+    assert_int_equal(count, 3);
+    assert_int_equal(parts_has(f->parts, &list[1].id, &has, &f->e), ERR_OK);
+    assert_true(has);
+    list[1].id = ulid_new();
+    assert_int_equal(parts_has(f->parts, &list[1].id, &has, &f->e), ERR_OK);
+    assert_false(has);
+}
+
+static void columns_are_stored_once_under_their_hash(void **state)
+{
+    struct fixture *f = *state;
+    struct part_column columns[] = {{STR("_timestamp"), FIELD_INT64, 1},
+                                    {STR("level"), FIELD_UTF8, 2},
+                                    {STR("took"), FIELD_FLOAT64, 7}};
+    struct part_column *found;
+    uint64_t hash = 0, again = 0;
+    size_t count;
+
+    assert_int_equal(parts_schema_put(f->parts, columns, 3, &hash, &f->e), ERR_OK);
+    assert_int_equal(parts_schema_put(f->parts, columns, 3, &again, &f->e), ERR_OK);
+    assert_true(hash == again && hash != 0 && hash == parts_schema_hash(columns, 3));
+    assert_int_equal(parts_schema_get(f->parts, hash, &f->arena, &found, &count, &f->e), ERR_OK);
+    assert_int_equal(count, 3);
+    for (size_t i = 0; i < count; i++) {
+        assert_true(str_eq(found[i].name, columns[i].name));
+        assert_true(found[i].type == columns[i].type && found[i].number == columns[i].number);
+    }
+    columns[2].type = FIELD_UTF8;
+    assert_true(parts_schema_hash(columns, 3) != hash);
+    assert_int_equal(parts_schema_get(f->parts, hash + 1, &f->arena, &found, &count, &f->e),
+                     ERR_NOTFOUND);
 }
 
 static void deleting_twice_is_deleting_once(void **state)
@@ -217,25 +405,27 @@ static void a_reader_follows_the_writer(void **state)
 
 static void a_cut_key_or_record_is_corrupt(void **state)
 {
-    struct part p = part_of("s", 1), out;
-    struct part_key key = part_key_of(&p);
-    char value[PART_VALUE_MAX];
-    size_t len;
+    AUTO_FREE struct metrics *m = calloc(1, sizeof *m);
+    struct part_key key;
+    struct part out;
+    struct buf value;
     struct err e;
 
     (void)state;
-    assert_int_equal(part_encode(&p, value, &len, &e), ERR_OK);
-    assert_int_equal(part_decode(part_key_str(&key), (struct str){value, len}, &out, &e), ERR_OK);
-    for (size_t n = 0; n < len; n++)
-        assert_int_equal(part_decode(part_key_str(&key), (struct str){value, n}, &out, &e),
+    fill_metrics(m, 1);
+    key = part_key_of(&m->part);
+    buf_init(&value, KV_VALUE_MAX);
+    assert_int_equal(part_encode(&m->part, &value, &e), ERR_OK);
+    assert_int_equal(part_decode(part_key_str(&key), buf_str(&value), &out, &e), ERR_OK);
+    for (size_t n = 0; n < value.len; n++)
+        assert_int_equal(part_decode(part_key_str(&key), (struct str){value.data, n}, &out, &e),
                          ERR_CORRUPT);
     for (size_t n = 0; n < key.len; n++)
-        assert_int_equal(
-            part_decode((struct str){key.bytes, n}, (struct str){value, len}, &out, &e),
-            ERR_CORRUPT);
-    value[1] = PART_REMOTE + 1;
-    assert_int_equal(part_decode(part_key_str(&key), (struct str){value, len}, &out, &e),
-                     ERR_CORRUPT);
+        assert_int_equal(part_decode((struct str){key.bytes, n}, buf_str(&value), &out, &e),
+                         ERR_CORRUPT);
+    value.data[1] = PART_REMOTE + 1;
+    assert_int_equal(part_decode(part_key_str(&key), buf_str(&value), &out, &e), ERR_CORRUPT);
+    buf_done(&value);
 }
 
 int main(void)
@@ -244,7 +434,13 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_part_is_found_by_id_as_it_was_put, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_range_of_hours_gives_its_parts_in_order, set_up,
                                         tear_down),
-        cmocka_unit_test_setup_teardown(a_metrics_part_has_no_name, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_metrics_part_holds_many_names, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(names_out_of_order_are_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_next_hour_with_a_part_is_one_seek_away, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(every_part_of_every_stream_is_visited, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(columns_are_stored_once_under_their_hash, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(deleting_twice_is_deleting_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(the_journals_position_goes_with_the_parts, set_up,
                                         tear_down),
