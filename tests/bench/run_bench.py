@@ -8,6 +8,7 @@ import base64
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "integration"))
 os.environ.setdefault("WEIR_BINARY", os.path.join(HERE, "../../build/release/weir"))
-from weirlib import EMAIL, PASSWORD, TestNode, children, wait_for  # noqa: E402
+from weirlib import EMAIL, PASSWORD, ROOT, TestNode, children, wait_for  # noqa: E402
 
 AUTH = base64.b64encode(f"{EMAIL}:{PASSWORD}".encode()).decode()
 
@@ -44,6 +45,14 @@ def hwm_mb(node):
         with open(f"/proc/{pid}/status") as status:
             each[name] = int(next(line for line in status if line.startswith("VmHWM")).split()[1]) / 1024
     return {"sum_mb": round(sum(each.values()), 1), **{k: round(v, 1) for k, v in each.items()}}
+
+
+def rss_mb(node):
+    total = 0
+    for pid in [node.process.pid, *children(node).values()]:
+        with open(f"/proc/{pid}/status") as status:
+            total += int(next(line for line in status if line.startswith("VmRSS")).split()[1]) / 1024
+    return round(total, 1)
 
 
 def cpu_seconds(node):
@@ -174,7 +183,217 @@ def query():
         return {"seconds": took, "memory": hwm_mb(node)}
 
 
-FIGURES = {f.__name__: f for f in (latency, throughput, visibility, start, full, query)}
+# ---- sealing: against the pinned DuckDB alone, in the same run ----
+
+READ_JSON = "read_json([{files}], format='newline_delimited')"
+
+
+def build_bare_duckdb():
+    folder = subprocess.run([f"{ROOT}/tools/fetch-duckdb"], check=True, capture_output=True, text=True).stdout.strip()
+    path = os.path.join(tempfile.gettempdir(), f"weir-bare-duckdb-{os.getuid()}")
+    subprocess.run(["cc", "-O2", f"-I{folder}/include", f"{HERE}/bare_duckdb.c", "-o", path, f"-L{folder}/lib", "-lduckdb",
+                    f"-Wl,-rpath,{folder}/lib"], check=True)
+    return path
+
+
+def bare_duckdb(*statements, repeat=1, threads=2):
+    command = [build_bare_duckdb(), str(threads), str(repeat), *statements]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def quoted(paths):
+    return ",".join(f"'{p}'" for p in paths)
+
+
+def size_of(paths):
+    return sum(os.path.getsize(p) for p in paths)
+
+
+def copy_lines(node, stream, folder):
+    """The lines of a stream, as plain files beside the node; their paths."""
+    copies = []
+    for i, path in enumerate(node.files(stream)):
+        copies.append(f"{folder}/{i}.ndjson")
+        shutil.copyfile(path, copies[-1])
+    return copies
+
+
+def seal():
+    """Ingest over HTTP with sealing to the end, against DuckDB's read_json + COPY TO of the same lines."""
+    with Running() as node:
+        load(node, "bulk", 4, 1_000_000, 100, 1)
+        node.flush()
+        before, began = cpu_seconds(node), time.perf_counter()
+        result = load(node, "bulk", 4, 1_000_000, 1000, 1)
+        acknowledged = time.perf_counter() - began
+        node.flush()
+        took = time.perf_counter() - began
+        cpu = {k: round(v - before[k], 2) for k, v in cpu_seconds(node).items() if k in before}
+        texts = node.files("bulk")
+        lines_mb = size_of(texts) / 1.1 / 1e6
+        with tempfile.TemporaryDirectory(dir=node.scratch) as folder:
+            copies = copy_lines(node, "bulk", folder)
+            copy = f"COPY (SELECT * FROM {READ_JSON.format(files=quoted(copies))}) TO '{folder}/bare.parquet' (FORMAT parquet, COMPRESSION zstd)"
+            [bare] = bare_duckdb(copy)
+            bare_rate = size_of(copies) / 1e6 / bare
+        rate = lines_mb / took
+        return {"lines_mb": round(lines_mb), "to_the_end_mb_per_s": round(rate, 1), "acknowledged_mb_per_s": round(lines_mb / acknowledged, 1),
+                "duckdb_mb_per_s": round(bare_rate, 1), "ratio": round(rate / bare_rate, 2), "cpu_s": cpu, "client": result, "memory": hwm_mb(node)}
+
+
+def seal_memory():
+    """Resident memory while 5 GB come in and are sealed."""
+    with Running() as node:
+        samples = []
+        for _ in range(5):
+            load(node, "bulk", 4, 1_000_000, 1000, 1)
+            samples.append(rss_mb(node))
+        node.flush()
+        samples.append(rss_mb(node))
+        journal = sum(e.stat().st_size for e in os.scandir(f"{node.data_dir}/journal")) / 1e6
+        return {"rss_mb_after_each_gb": samples, "peak": hwm_mb(node), "journal_mb_at_the_end": round(journal)}
+
+
+def seal_streams():
+    """10,000 streams at equal volume against one: acknowledging and sealing; then one record each."""
+    figures = {}
+    for streams in (1, 10_000):
+        with Running() as node:
+            load(node, "bulk", 4, 100_000, streams * 0.1 if streams > 1 else 100, streams)
+            node.flush()
+            before = cpu_seconds(node)
+            result = load(node, "bulk", 4, 100_000, 1000, streams)
+            began = time.perf_counter()
+            node.flush()
+            cpu = {k: round(v - before[k], 2) for k, v in cpu_seconds(node).items() if k in before}
+            figures[f"{streams} streams"] = {"acknowledged_mb_per_s": result["mb_per_s"], "flush_s": round(time.perf_counter() - began, 2),
+                                             "cpu_s": cpu, "memory": hwm_mb(node)}
+    with Running() as node:
+        load(node, "paced", 64, 2000, 5, 10_000)
+        before = cpu_seconds(node)
+        node.flush()
+        figures["one record each, 10,000 seals: cpu_s"] = round(sum(cpu_seconds(node).values()) - sum(before.values()), 1)
+    return figures
+
+
+def read_rate(path):
+    """MB/s of a sequential read in 1 MiB blocks."""
+    began = time.perf_counter()
+    size = 0
+    with open(path, "rb", buffering=0) as file:
+        while block := file.read(1 << 20):
+            size += len(block)
+    return size / 1e6 / (time.perf_counter() - began)
+
+
+def drop_caches():
+    subprocess.run(["sync"], check=True)
+    with open("/proc/sys/vm/drop_caches", "w") as file:
+        file.write("1")
+
+
+def sealed_read():
+    """A sealed file of about 100 MB through the mount against the file itself, cold and warm."""
+    figures = {}
+    for features in ("all", "none"):
+        with Running(ZO_MAX_FILE_SIZE_ON_DISK="2000", WEIR_FUSE_FEATURES=features) as node:
+            load(node, "bulk", 4, 1_000_000, 500, 1)
+            node.flush()
+            path = max(node.sealed_files("bulk"), key=os.path.getsize)
+            name = os.path.basename(path)
+            native = next(os.path.join(d, name) for d, _, names in os.walk(f"{node.data_dir}/sealed") if name in names)
+            rates = {}
+            for kind, file in (("native", native), ("mount", path)):
+                drop_caches()
+                rates[f"{kind}_cold"] = read_rate(file)
+                rates[f"{kind}_warm"] = max(read_rate(file) for _ in range(5))
+            figures[features] = {"mb": round(os.path.getsize(path) / 1e6), **{k: round(v) for k, v in rates.items()},
+                                 "cold_ratio": round(rates["mount_cold"] / rates["native_cold"], 2),
+                                 "warm_ratio": round(rates["mount_warm"] / rates["native_warm"], 2)}
+    return figures
+
+
+QUERIES = {
+    "count by level": "SELECT level, count(*) AS n FROM {t} GROUP BY level",
+    "minute histogram": "SELECT {h} AS m, count(*) AS n FROM {t} GROUP BY m ORDER BY m",
+    "latest 100": "SELECT * FROM {t} ORDER BY _timestamp DESC LIMIT 100",
+    "substring": "SELECT count(*) AS n FROM {t} WHERE log LIKE '%orders/77%'",
+    "by pod, p99": "SELECT kubernetes_pod_name, count(*) AS n, approx_quantile(duration_ms, 0.99) AS p FROM {t} GROUP BY 1 ORDER BY n DESC LIMIT 20",
+}
+
+
+def sealed_query():
+    """SQL over 1 GB of lines, sealed: over HTTP and mount against the pinned DuckDB on the same files on disk."""
+    with Running() as node:
+        load(node, "bulk", 4, 1_000_000, 1000, 1)
+        node.flush()
+        names = {os.path.basename(p) for p in node.sealed_files("bulk")}
+        native = [os.path.join(d, n) for d, _, files in os.walk(f"{node.data_dir}/sealed") for n in files if n in names]
+        table = f"read_parquet([{quoted(native)}])"
+        bare = bare_duckdb(*[q.format(t=table, h="time_bucket(INTERVAL 1 minute, make_timestamp(_timestamp))") for q in QUERIES.values()], repeat=3)
+        figures = {}
+        for (name, sql), alone in zip(QUERIES.items(), bare):
+            took = []
+            for _ in range(3):
+                began = time.perf_counter()
+                node.hits(sql.format(t="bulk", h="histogram(_timestamp, '1 minute')"))
+                took.append(time.perf_counter() - began)
+            allowed = 1.2 * alone + 0.001 * len(native)
+            figures[name] = {"s": round(min(took), 3), "duckdb_s": round(alone, 3), "of_what_is_allowed": round(min(took) / allowed, 2)}
+        return {"files": len(native), "parquet_mb": round(size_of(native) / 1e6), "queries": figures, "memory": hwm_mb(node)}
+
+
+def sealed_size():
+    """Parquet against zstd -3 of the same lines: the logs of ../shared/data/loghub, and Kubernetes-like ones."""
+    figures = {}
+    with Running() as node:
+        load(node, "bulk", 4, 1_000_000, 100, 1)
+        loghub = os.path.join(ROOT, "../shared/data/loghub")
+        for name in sorted(os.listdir(loghub)) if os.path.isdir(loghub) else []:
+            with open(os.path.join(loghub, name), encoding="utf-8", errors="replace") as file:
+                lines = file.read().split("\n")[:-1]
+            base = int(time.time() * 1e6)
+            for start in range(0, len(lines), 2000):
+                node.post_json("loghub", [{"_timestamp": base + start + i, "source": name, "log": line} for i, line in enumerate(lines[start:start + 2000])])
+        node.flush()
+        for stream in ("bulk", "loghub"):
+            texts = node.files(stream)
+            if not texts:
+                continue
+            packed = subprocess.run(f"cat {' '.join(texts)} | zstd -3 -c | wc -c", shell=True, check=True, capture_output=True).stdout
+            parquet = size_of(node.sealed_files(stream))
+            figures[stream] = {"lines_mb": round(size_of(texts) / 1e6, 1), "zstd_mb": round(int(packed) / 1e6, 2), "parquet_mb": round(parquet / 1e6, 2),
+                               "ratio": round(parquet / int(packed), 2)}
+    return figures
+
+
+def metrics_size():
+    """10,000 series of 8 labels, 600 points each, as one part: bytes a sample, labels included."""
+    series, points = 10_000, 600
+    with Running(ZO_MAX_FILE_SIZE_ON_DISK="60000", ZO_MAX_FILE_RETENTION_TIME="36000", WEIR_JOURNAL_MAX="8GiB") as node:
+        hour = int(time.time()) // 3600 * 3600_000_000
+        for point in range(0, points, 5):
+            for first in range(0, series, 5000):
+                body = [{"__name__": f"metric_{s % 100:03}", "job": f"job-{s % 7}", "instance": f"10.0.{s % 50}.{s % 200}:9100", "pod": f"pod-{s:05}",
+                         "namespace": f"ns-{s % 20}", "node": f"node-{s % 40}", "container": "main", "cluster": "eu-1", "le": f"{s % 12}",
+                         "_timestamp": hour + p * 5_000_000, "value": s * 10 + p * (s % 17)}
+                        for s in range(first, first + 5000) for p in range(point, point + 5)]
+                status, _, text = node.raw("POST", "/api/default/ingest/metrics/_json", json.dumps(body).encode(), timeout=300)
+                assert status == 200, text
+        node.flush()
+        parts = node.sealed_files(".parts", kind="metrics")
+        took = []
+        for _ in range(5):
+            began = time.perf_counter()
+            status, reply = node.search("SELECT count(*) AS n, sum(value) AS s FROM metric_050", path="/api/default/_search?type=metrics")
+            took.append(time.perf_counter() - began)
+            assert status == 200 and reply["hits"][0]["n"] == points * series // 100, reply
+        return {"samples": series * points, "files": len(parts), "mb": round(size_of(parts) / 1e6, 2),
+                "bytes_per_sample": round(size_of(parts) / (series * points), 3), "one_name_s": round(min(took), 4)}
+
+
+FIGURES = {f.__name__: f for f in (latency, throughput, visibility, start, full, query, seal, seal_memory, seal_streams, sealed_read,
+                                   sealed_query, sealed_size, metrics_size)}
 
 
 def main():

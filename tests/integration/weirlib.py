@@ -115,6 +115,18 @@ class TestNode(Node):
             found += [os.path.join(folder, n) for n in names if n.endswith(".ndjson") and n != "current.ndjson"]
         return sorted(found)
 
+    def sealed_files(self, stream, org="default", kind="logs"):
+        """Paths of a stream's Parquet files on the mount, in order of name."""
+        found = []
+        for folder, _, names in os.walk(f"{self.mount}/{org}/{kind}/{stream}"):
+            found += [os.path.join(folder, n) for n in names if n.endswith(".parquet")]
+        return sorted(found)
+
+    def flush(self):
+        """Seal everything that was acknowledged."""
+        status, _, text = self.raw("PUT", "/node/flush", timeout=600)
+        assert status == 200, (status, text, self.log_tail())
+
     def lines(self, stream, org="default"):
         """Parsed lines of a stream's files."""
         parsed = []
@@ -132,6 +144,23 @@ class TestNode(Node):
         os.kill(pid, signal.SIGKILL)
         wait_for(lambda: children(self).get(name) not in (None, pid), what=f"another {name}")
         self.wait_ready()
+
+
+def text_of(parquet):
+    """The path of the text view of a sealed log file."""
+    parts = parquet.split("/")
+    return "/".join(parts[:-5] + ["text"] + parts[-5:]).replace(".parquet", ".ndjson")
+
+
+def read_parquet(path):
+    """(facts, rows) of a Parquet file by an independent reader; None when there is none."""
+    python = subprocess.run([f"{ROOT}/tools/test-python"], capture_output=True, text=True)
+    if python.returncode != 0:
+        return None
+    reader = f"{ROOT}/tests/support/read_parquet.py"
+    text = subprocess.run([python.stdout.strip(), reader, path], check=True, capture_output=True).stdout
+    facts, *rows = [json.loads(line) for line in text.split(b"\n")[:-1]]
+    return facts, rows
 
 
 class NodeCase(unittest.TestCase):
@@ -158,5 +187,5 @@ class NodeCase(unittest.TestCase):
 
 __all__ = [
     "BINARY", "EMAIL", "NodeCase", "PASSWORD", "ROOT", "SANITIZED", "SHARED", "SKIP", "TestNode",
-    "children", "free_port", "gzip", "main", "now_us", "wait_for",
+    "children", "free_port", "gzip", "main", "now_us", "read_parquet", "text_of", "wait_for",
 ]
