@@ -55,7 +55,7 @@ static bool alloc_blocks(struct file_sum *s)
     return s->blocks != NULL;
 }
 
-/* Reads every block of the file; `seen` may refuse it. */
+/* Reads every block of the file; `seen` may refuse it.  sha256 may be NULL: is not wanted. */
 typedef enum err_code (*seen_block)(void *ctx, uint32_t block, const char *bytes, size_t len,
                                     struct err *e);
 static enum err_code each_block(int fd, uint64_t file_bytes, uint8_t sha256[32], seen_block seen,
@@ -73,10 +73,10 @@ static enum err_code each_block(int fd, uint64_t file_bytes, uint8_t sha256[32],
         rc = sys_read_full(fd, bytes, len, (off_t)(i * FILE_SUM_BLOCK), e);
         if (!rc)
             rc = seen(ctx, (uint32_t)i, bytes, len, e);
-        if (!rc)
+        if (!rc && sha256)
             sha256_update(&sha, len, (const uint8_t *)bytes);
     }
-    if (!rc)
+    if (!rc && sha256)
         sha256_digest(&sha, SHA256_DIGEST_SIZE, sha256);
     return rc;
 }
@@ -186,10 +186,10 @@ static enum err_code compare_block(void *ctx, uint32_t block, const char *bytes,
     return file_sum_check_block(ctx, block, bytes, len, e);
 }
 
-enum err_code file_sum_check(int fd, const struct file_sum *s, struct err *e)
+static enum err_code compare_all(int fd, const struct file_sum *s, uint8_t sha256[32],
+                                 struct err *e)
 {
     struct file_sum sums = *s;
-    uint8_t sha256[SHA256_DIGEST_SIZE];
     uint64_t bytes;
     enum err_code rc = file_size(fd, &bytes, e);
 
@@ -198,7 +198,19 @@ enum err_code file_sum_check(int fd, const struct file_sum *s, struct err *e)
     if (bytes != s->file_bytes)
         return err_set(e, ERR_CORRUPT, "it has %llu bytes in place of %llu",
                        (unsigned long long)bytes, (unsigned long long)s->file_bytes);
-    rc = each_block(fd, bytes, sha256, compare_block, &sums, e);
+    return each_block(fd, bytes, sha256, compare_block, &sums, e);
+}
+
+enum err_code file_sum_check_blocks(int fd, const struct file_sum *s, struct err *e)
+{
+    return compare_all(fd, s, NULL, e);
+}
+
+enum err_code file_sum_check(int fd, const struct file_sum *s, struct err *e)
+{
+    uint8_t sha256[SHA256_DIGEST_SIZE];
+    enum err_code rc = compare_all(fd, s, sha256, e);
+
     if (!rc && memcmp(sha256, s->sha256, sizeof sha256) != 0)
         rc = err_set(e, ERR_CORRUPT, "its SHA-256 is another");
     return rc;

@@ -17,6 +17,7 @@ struct registry {
     struct map numbers; /* by stream number: the stream that has it now */
     struct map files;   /* by id: presence only; also replaced ones, until they are forgotten */
     struct hidden_parts hidden;
+    struct ulid recent[REGISTRY_RECENT_MAX]; /* [n % its length]: the n-th that was hidden */
     int64_t mtime_us;
 };
 
@@ -317,6 +318,46 @@ bool hidden_parts_has(const struct hidden_parts *h, const struct ulid *part)
     return hidden_position(h, part) < h->count;
 }
 
+static bool began_since_locked(const struct registry *r, uint64_t hides, const struct ulid *part)
+{
+    uint64_t last = r->hidden.hides;
+    uint64_t from = last - hides > REGISTRY_RECENT_MAX ? last - REGISTRY_RECENT_MAX : hides;
+
+    for (uint64_t n = from; n < last; n++) {
+        if (ulid_cmp(&r->recent[n % REGISTRY_RECENT_MAX], part) == 0)
+            return true;
+    }
+    return false;
+}
+
+bool registry_hides(struct registry *r, const struct hidden_parts *look, const struct ulid *part)
+{
+    bool began;
+
+    if (hidden_parts_has(look, part))
+        return true;
+    pthread_rwlock_rdlock(&r->lock);
+    began = began_since_locked(r, look->hides, part);
+    pthread_rwlock_unlock(&r->lock);
+    return began;
+}
+
+bool registry_look_holds(struct registry *r, const struct hidden_parts *look)
+{
+    bool holds;
+
+    pthread_rwlock_rdlock(&r->lock);
+    holds = r->hidden.hides - look->hides <= REGISTRY_RECENT_MAX;
+    pthread_rwlock_unlock(&r->lock);
+    return holds;
+}
+
+static void hide_locked(struct registry *r, const struct ulid *part)
+{
+    r->hidden.ids[r->hidden.count++] = *part;
+    r->recent[r->hidden.hides++ % REGISTRY_RECENT_MAX] = *part;
+}
+
 enum err_code registry_hide(struct registry *r, const struct ulid *part, struct err *e)
 {
     enum err_code rc = ERR_OK;
@@ -325,7 +366,7 @@ enum err_code registry_hide(struct registry *r, const struct ulid *part, struct 
     if (r->hidden.count == REGISTRY_HIDDEN_MAX)
         rc = err_set(e, ERR_FULL, "%d parts are being published already", REGISTRY_HIDDEN_MAX);
     else if (!hidden_parts_has(&r->hidden, part))
-        r->hidden.ids[r->hidden.count++] = *part;
+        hide_locked(r, part);
     pthread_rwlock_unlock(&r->lock);
     return rc;
 }

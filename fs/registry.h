@@ -73,8 +73,16 @@ void registry_forget(struct registry *r, const struct ulid *id);
 struct hidden_parts {
     struct ulid ids[REGISTRY_HIDDEN_MAX];
     size_t count;
+    uint64_t hides; /* how many have ever begun to be hidden */
 };
 bool hidden_parts_has(const struct hidden_parts *h, const struct ulid *part);
+/* Who looked at the registry first and finds `part` in the index afterwards: is it to be left out?
+ * Its files were listed at that look, when it was hidden at it or has begun to be since. */
+bool registry_hides(struct registry *r, const struct hidden_parts *look, const struct ulid *part);
+/* False: more than REGISTRY_RECENT_MAX parts have begun to be hidden since that look, and
+ * registry_hides may have missed one: look again. */
+#define REGISTRY_RECENT_MAX 1024
+bool registry_look_holds(struct registry *r, const struct hidden_parts *look);
 
 /* By the names in paths; NULL when there is none. */
 struct registry_org *registry_find_org(struct registry *r, struct str name);

@@ -35,6 +35,11 @@ static const char *const COUNTER_NAMES[STATUS_COUNTER_COUNT] = {
     [GAUGE_HANDLES] = "handles",
     [GAUGE_SNAPSHOTS] = "snapshots",
     [GAUGE_CONTROL_CONNECTIONS] = "control_connections",
+    [GAUGE_SEALED_PARTS] = "parts",
+    [GAUGE_SEALED_BYTES] = "bytes",
+    [GAUGE_SEALED_UNKNOWN] = "unknown_files",
+    [COUNT_PARTS_PUBLISHED] = "published",
+    [COUNT_SEALED_DAMAGED] = "damaged_files",
 };
 
 struct error_line {
@@ -215,6 +220,12 @@ static void write_journal(struct json_writer *w, const struct journal_stats *j)
     jw_ku64(w, "extents", j->extents);
     jw_ku64(w, "poisoned_segments", j->poisoned_segments);
     jw_ku64(w, "waiting", j->waiting);
+    jw_ku64(w, "published", j->published);
+    jw_ku64(w, "moved_bytes", j->moved_bytes);
+    jw_ku64(w, "freed_segments", j->freed_segments);
+    jw_ku64(w, "recycled_segments", j->recycled_segments);
+    jw_ku64(w, "replaced_files", j->replaced_files);
+    jw_ku64(w, "replaced_bytes", j->replaced_bytes);
     jw_end(w);
 }
 
@@ -231,13 +242,26 @@ static void write_tree(struct json_writer *w, struct registry *r)
     jw_end(w);
 }
 
-static void write_counters(struct status *s, struct json_writer *w)
+static void write_counters(struct status *s, struct json_writer *w, int from, int to)
+{
+    for (int i = from; i < to; i++)
+        jw_ki64(w, COUNTER_NAMES[i], atomic_load_explicit(&s->counters[i], memory_order_relaxed));
+}
+
+static void write_fuse(struct status *s, struct json_writer *w)
 {
     jw_key(w, STR("fuse"));
     jw_object(w);
     jw_ku64(w, "threads", s->cfg.threads);
-    for (int i = 0; i < STATUS_COUNTER_COUNT; i++)
-        jw_ki64(w, COUNTER_NAMES[i], atomic_load_explicit(&s->counters[i], memory_order_relaxed));
+    write_counters(s, w, 0, STATUS_FUSE_COUNTERS);
+    jw_end(w);
+}
+
+static void write_sealed(struct status *s, struct json_writer *w)
+{
+    jw_key(w, STR("sealed"));
+    jw_object(w);
+    write_counters(s, w, STATUS_FUSE_COUNTERS, STATUS_COUNTER_COUNT);
     jw_end(w);
 }
 
@@ -250,7 +274,8 @@ static void write_stats(struct status *s, struct buf *out)
     jw_object(&w);
     write_journal(&w, &stats);
     write_tree(&w, s->cfg.registry);
-    write_counters(s, &w);
+    write_fuse(s, &w);
+    write_sealed(s, &w);
     jw_end(&w);
 }
 

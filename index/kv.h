@@ -78,6 +78,9 @@ void kv_on_commit(struct kv *kv, void (*fn)(uint64_t revision, void *ctx), void 
 /* Force the disk (NOMETASYNC stores). */
 enum err_code kv_sync_now(struct kv *kv, struct err *e);
 
+/* A consistent copy in `dir`, which is there and empty; nobody is kept waiting. */
+enum err_code kv_copy(struct kv *kv, const char *dir, struct err *e);
+
 struct kv_stats {
     uint64_t map_bytes, used_bytes, entries;
     unsigned readers, stale_readers_cleared;

@@ -558,6 +558,13 @@ enum err_code kv_sync_now(struct kv *kv, struct err *e)
     return rc ? lmdb_err(e, rc, "sync") : ERR_OK;
 }
 
+enum err_code kv_copy(struct kv *kv, const char *dir, struct err *e)
+{
+    int rc = mdb_env_copy(kv->env, dir);
+
+    return rc ? lmdb_err(e, rc, "copy") : ERR_OK;
+}
+
 enum err_code kv_stats(struct kv *kv, struct kv_stats *out, struct err *e)
 {
     MDB_envinfo info;

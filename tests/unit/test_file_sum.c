@@ -126,10 +126,12 @@ static void one_flipped_bit_is_found_in_its_block(void **state)
         char words[32];
         flip(f->fd, places[i]);
         assert_int_equal(file_sum_check(f->fd, &f->sum, &f->e), ERR_CORRUPT);
+        assert_int_equal(file_sum_check_blocks(f->fd, &f->sum, &f->e), ERR_CORRUPT);
         snprintf(words, sizeof words, "block %d of 3", (int)(places[i] / FILE_SUM_BLOCK));
         assert_non_null(strstr(f->e.msg, words));
         flip(f->fd, places[i]);
         assert_int_equal(file_sum_check(f->fd, &f->sum, &f->e), ERR_OK);
+        assert_int_equal(file_sum_check_blocks(f->fd, &f->sum, &f->e), ERR_OK);
     }
 }
 

@@ -1,0 +1,17 @@
+/* fs/part_json.h - a part as JSON: what PUBLISH carries (control.h) and a sealed file says of
+ * itself in its metadata.
+ *
+ * Any thread may call.  Errors: INVALID with the member's name; NOMEM.
+ */
+#ifndef WEIR_FS_PART_JSON_H
+#define WEIR_FS_PART_JSON_H
+
+#include "base/json.h"
+#include "index/parts.h"
+
+/* Everything in `a`, which may be the document's.  State is PART_SEALED; node and object are empty;
+ * the schema is the hash of the columns. */
+enum err_code part_from_json(const struct json *v, struct arena *a, struct part *part,
+                             struct part_column **columns, size_t *column_count, struct err *e);
+
+#endif

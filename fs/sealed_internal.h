@@ -1,0 +1,60 @@
+/* fs/sealed_internal.h - the parts of the store of sealed files, for its own files only. */
+#ifndef WEIR_FS_SEALED_INTERNAL_H
+#define WEIR_FS_SEALED_INTERNAL_H
+
+#include <pthread.h>
+
+#include "fs/sealed.h"
+#include "fs/sealed_files.h"
+
+#define KEEPER_MS 1000           /* how often the index is made durable */
+#define CHECKED_SLOTS (1u << 18) /* 4 MiB, touched as it is used */
+
+/* A part on its way from staging into the index, by one thread.  One whose index transaction failed
+ * after the journal had its record is stuck: it owns what it needs to be tried again. */
+struct flight {
+    struct flight *next; /* (lock) */
+    struct ulid part;
+    uint64_t floor;    /* its record lies after this journal position */
+    bool is_stuck;     /* (lock) */
+    struct buf record; /* its publish record */
+    struct journal_file *files;
+    size_t file_count;
+};
+
+struct sealed {
+    struct sealed_config cfg; /* its strings are ours; journal, registry, status: set at start */
+    struct sealed_files files;
+    struct parts *index;
+    char *scratch_dir; /* read-only: where a copy of the index stands; else NULL */
+
+    pthread_mutex_t lock;   /* never held during I/O */
+    pthread_cond_t changed; /* a flight has ended */
+    pthread_cond_t wake;    /* the keeper: there is something to do, or it stops */
+    struct flight *flights; /* (lock) */
+    uint64_t newest;        /* (lock) the newest record's position in the journal */
+    uint64_t covered;       /* (lock) what the journal was told of last */
+    struct ulid *checked;   /* (lock) [hash of id % CHECKED_SLOTS]: found sound since the start */
+    bool has_keeper, stopping; /* (lock) */
+    pthread_t keeper;
+
+    struct apply_batch *batch; /* of the opening thread, until sealed_start */
+};
+
+/* Everything up to it is in the index. */
+uint64_t sealed_covered_locked(const struct sealed *s);
+/* Put parts, their columns having been put before, with a position that is safe to store. */
+enum err_code sealed_put(struct sealed *s, const struct part *list, size_t count, uint64_t position,
+                         struct err *e);
+void sealed_count(struct sealed *s, enum status_counter c, int64_t add);
+void sealed_report(struct sealed *s, const struct err *e);
+
+/* sealed_publish.c: flights that are stuck, once more. */
+void sealed_retry_stuck(struct sealed *s);
+void sealed_free_flights(struct sealed *s);
+
+/* sealed_keeper.c */
+enum err_code sealed_keeper_start(struct sealed *s, struct err *e);
+void sealed_keeper_stop(struct sealed *s); /* after a last round */
+
+#endif
