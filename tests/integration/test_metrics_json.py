@@ -1,0 +1,72 @@
+"""Samples as JSON: POST /api/{org}/ingest/metrics/_json."""
+import json
+
+from weirlib import NodeCase, main, now_us
+
+DOOR = "/api/default/ingest/metrics/_json"
+
+
+class MetricsJson(NodeCase):
+    def send(self, body):
+        text = body if isinstance(body, bytes) else json.dumps(body).encode()
+        status, _, reply = self.node.raw("POST", DOOR, text)
+        return status, json.loads(reply)
+
+    def rows(self, name, order="_timestamp, value"):
+        status, reply = self.node.search(f'SELECT * FROM "{name}" ORDER BY {order}', path="/api/default/_search?type=metrics")
+        self.assertEqual(status, 200, reply)
+        return reply["hits"]
+
+    def test_samples_become_rows_of_their_metric(self):
+        t = now_us()
+        status, reply = self.send([{"__name__": "gmx_g", "__type__": "gauge", "host": h, "_timestamp": t, "value": v} for h, v in (("a", 1.5), ("b", 2))])
+        self.assertEqual((status, reply), (200, {"code": 200, "status": [{"name": "gmx_g", "successful": 2, "failed": 0}]}))
+        self.assertEqual(self.rows("gmx_g"), [{"__name__": "gmx_g", "_timestamp": t, "host": "a", "value": 1.5},
+                                              {"__name__": "gmx_g", "_timestamp": t, "host": "b", "value": 2.0}])
+
+    def test_names_keep_their_case_and_labels_are_text(self):
+        t = now_us()
+        labels = {"i": 1, "b": True, "f": 1.5, "n": None, "o": {"x": 1}, "Up-Case": "x", "empty": ""}
+        status, _ = self.send([{"__name__": "Gmx-odd.name:rate", **labels, "_timestamp": t, "value": 1}])
+        self.assertEqual(status, 200)
+        self.assertEqual(self.rows("Gmx_odd_name:rate"), [{"__name__": "Gmx_odd_name:rate", "_timestamp": t, "Up_Case": "x", "b": "true",
+                                                           "f": "1.5", "i": "1", "o_x": "1", "value": 1.0}])
+
+    def test_times_are_told_apart_by_their_size_and_may_be_missing_or_old(self):
+        t = now_us() // 1_000_000
+        for i, stamp in enumerate((t, t * 1000, t * 1_000_000, t * 1_000_000_000)):
+            self.assertEqual(self.send([{"__name__": "gmx_t", "_timestamp": stamp, "value": i}])[0], 200)
+        self.assertEqual({row["_timestamp"] for row in self.rows("gmx_t")}, {t * 1_000_000})
+        before = now_us()
+        self.send([{"__name__": "gmx_now", "value": 1}])
+        self.assertTrue(before <= self.rows("gmx_now")[0]["_timestamp"] <= now_us())
+        self.assertEqual(self.send([{"__name__": "gmx_old", "_timestamp": t - 86400 * 30, "value": 1}])[0], 200)
+        self.assertEqual(len(self.rows("gmx_old")), 1)
+
+    def test_a_bad_sample_fails_the_request_and_nothing_is_stored(self):
+        good = {"__name__": "gmx_bad", "value": 1}
+        for bad, text in (({"value": 1}, "missing __name__"), ({"__name__": "gmx_bad"}, "missing value"),
+                          ({"__name__": "gmx_bad", "value": "1.5"}, "invalid value, need to be number"),
+                          ({"__name__": "gmx_bad", "__type__": "foo", "value": 1}, "invalid metrics type"),
+                          ({"__name__": "gmx_bad", "value": 1, "_timestamp": "soon"}, "invalid timestamp"), (5, "must be an object")):
+            status, reply = self.send([good, bad])
+            self.assertEqual((status, reply["code"]), (400, 400), bad)
+            self.assertIn(text, reply["message"])
+            self.assertIn("record 2", reply["message"])
+        status, reply = self.node.search("SELECT * FROM gmx_bad", path="/api/default/_search?type=metrics")
+        self.assertEqual((status, reply["code"]), (400, 20002))
+
+    def test_bodies_that_are_no_array_of_samples(self):
+        self.assertEqual(self.send([]), (200, {"code": 200}))
+        for body in (b"", b"xx", b"{}", b'[{"__name__":"a","value":1}', b"[] []", b"5"):
+            self.assertEqual(self.send(body)[0], 400, body)
+
+    def test_many_metrics_in_one_request(self):
+        body = [{"__name__": f"gmx_many_{m}", "s": str(s), "value": s} for m in range(50) for s in range(40)]
+        status, reply = self.send(body)
+        self.assertEqual((status, len(reply["status"]), sum(s["successful"] for s in reply["status"])), (200, 50, 2000))
+        self.assertEqual(len(self.rows("gmx_many_49")), 40)
+
+
+if __name__ == "__main__":
+    main()
