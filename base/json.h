@@ -76,6 +76,7 @@ void jw_f64(struct json_writer *w, double v); /* shortest that reads back; NaN, 
 void jw_bool(struct json_writer *w, bool v);
 void jw_null(struct json_writer *w);
 void jw_raw(struct json_writer *w, struct str json);
+void jw_value(struct json_writer *w, const struct json *v);
 /* key + value in one */
 void jw_kstr(struct json_writer *w, const char *key, struct str v);
 void jw_kcstr(struct json_writer *w, const char *key, const char *v);

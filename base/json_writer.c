@@ -182,6 +182,12 @@ void jw_raw(struct json_writer *w, struct str json)
     buf_add_str(w->out, json);
 }
 
+void jw_value(struct json_writer *w, const struct json *v)
+{
+    before_value(w);
+    json_write(w->out, v);
+}
+
 void jw_kstr(struct json_writer *w, const char *key, struct str v)
 {
     jw_key(w, str_from(key));

@@ -197,8 +197,7 @@ static void write_schemas(struct json_writer *w, const struct query_plan *p,
         if (!f->is_sealed || schemas[f->schema] || !file_is_of(f, t, r))
             continue;
         schemas[f->schema] = ++count;
-        jw_raw(w, STR(""));
-        json_write(w->out, p->snapshot->schemas[f->schema].columns);
+        jw_value(w, p->snapshot->schemas[f->schema].columns);
     }
     jw_end(w);
 }
@@ -250,8 +249,7 @@ enum err_code query_plan_request(struct query_service *q, const struct query_pla
     struct json_writer w = {.out = out};
     jw_object(&w);
     jw_key(&w, STR("tree"));
-    jw_raw(&w, STR(""));
-    json_write(out, document);
+    jw_value(&w, document);
     jw_kcstr(&w, "explain", p->explain);
     jw_key(&w, STR("tables"));
     jw_array(&w);

@@ -212,7 +212,7 @@ enum err_code api_node_status(struct http_call *c, struct err *e)
     jw_kcstr(&w, "version", c->cfg->version);
     jw_kcstr(&w, "instance", c->cfg->instance_id);
     jw_key(&w, STR("fs"));
-    json_write(w.out, stats);
+    jw_value(&w, stats);
     jw_end(&w);
     return ERR_OK;
 }

@@ -200,6 +200,16 @@ class Refusals(HttpCase):
             wire.send(request("POST", PATH, auth=None, length=2_500_000))
             self.assertEqual(wire.reply()[0], 401)
 
+    def test_every_route_that_reads_answers_and_the_gateway_lives(self):
+        gateway = self.node.child("gateway")
+        for path in ("/healthz", "/schedulez", "/metrics", "/config", "/node/status", "/api/organizations", "/api/default/streams"):
+            status, _, text = self.node.raw("GET", path)
+            self.assertEqual(status, 200, path)
+            if path != "/metrics":
+                json.loads(text)
+        self.assertEqual(json.loads(self.node.raw("GET", "/node/status")[2])["fs"]["journal"]["bytes_max"] > 0, True)
+        self.assertEqual(self.node.child("gateway"), gateway)
+
     def test_unknown_paths_and_methods_say_so(self):
         self.refused(request("GET", "/nosuch"), 404, message="Not found")
         self.refused(request("POST", "/api/default/a/b/_json", b"[]"), 404)
