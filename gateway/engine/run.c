@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/ipc.h"
+#include "gateway/engine/check.h"
 #include "gateway/engine/encode.h"
 #include "gateway/engine/parse.h"
 
@@ -137,6 +138,7 @@ static const char *explain_prefix(enum run_explain explain)
     return words[explain];
 }
 
+/* The SQL of the tree, checked, behind the word for EXPLAIN. */
 static enum err_code render(struct run *r, struct err *e)
 {
     struct buf tree;
@@ -144,10 +146,14 @@ static enum err_code render(struct run *r, struct err *e)
     json_write(&tree, r->request->tree);
     buf_clear(&r->sql);
     buf_add_cstr(&r->sql, explain_prefix(r->request->explain));
+    size_t start = r->sql.len;
     enum err_code rc = buf_ok(&tree)
                            ? parse_render(r->con, buf_str(&tree), &r->sql, e)
                            : err_set(e, ERR_TOOBIG, "tree is larger than %u bytes", SQL_BYTES_MAX);
     buf_done(&tree);
+    if (rc == ERR_OK)
+        rc =
+            check_sql(r->con, (struct str){r->sql.data + start, r->sql.len - start}, r->request, e);
     return rc;
 }
 

@@ -1,9 +1,10 @@
 /* gateway/engine/run.h - answers one RUN request on its connection.
  *
- *   decode -> [slot] -> connect, watch -> scans and views -> tree to SQL -> prepare
+ *   decode -> [slot] -> connect, watch -> scans and views -> tree to SQL -> check -> prepare
  *          -> SCHEMA -> (fetch chunk -> BATCH)* -> END            any step: ERROR, by the caller
  *
- * Only SELECT and EXPLAIN are executed, whatever the tree says.
+ * Only SELECT and EXPLAIN are executed, and only the request's own tables are read (check.h),
+ * whatever the tree says.
  */
 #ifndef WEIR_GATEWAY_ENGINE_RUN_H
 #define WEIR_GATEWAY_ENGINE_RUN_H
@@ -15,8 +16,8 @@ struct run_context {
     struct database *db;
     struct watch *watch;
     int fd;
-    uint64_t tag;          /* of the request: answers carry it */
-    uint64_t started_ms;   /* when the request came: timeout_ms counts from here */
+    uint64_t tag;        /* of the request: answers carry it */
+    uint64_t started_ms; /* when the request came: timeout_ms counts from here */
 };
 
 /* Sends everything but the ERROR message; GONE when the client does not take it. */
