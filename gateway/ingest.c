@@ -30,9 +30,14 @@ struct ingest {
     struct metric *records, *bytes, *errors;
 };
 
+/* What reads a body: lines_add_json or lines_add_ndjson. */
+typedef enum err_code (*add_body)(struct lines *l, struct str body, lines_full full, void *ctx,
+                                  struct err *e);
+
 /* One request on its way. */
 struct request {
     struct ingest *in;
+    add_body add;
     struct str org, name;                /* normalised */
     const struct catalog_stream *stream; /* NULL: not there yet; owned */
     struct lines *lines;                 /* owned */
@@ -232,14 +237,14 @@ static enum err_code store_full(struct lines *l, void *ctx, struct err *e)
 static enum err_code second_pass(struct request *r, struct str body, struct err *e)
 {
     lines_begin(r->lines, &r->rules, r->stream);
-    enum err_code code = lines_add_json(r->lines, body, store_full, r, e);
+    enum err_code code = r->add(r->lines, body, store_full, r, e);
     return code ? code : store_lines(r, e);
 }
 
 static enum err_code run_request(struct request *r, struct str body, struct err *e)
 {
     lines_begin(r->lines, &r->rules, r->stream);
-    enum err_code code = lines_add_json(r->lines, body, drop_lines, r, e);
+    enum err_code code = r->add(r->lines, body, drop_lines, r, e);
     if (code || r->lines->successful == 0)
         return code;
     code = settle_schema(r, e);
@@ -318,10 +323,10 @@ static void report(const struct lines *l, struct ingest_result *out)
     snprintf(out->error, sizeof out->error, "%s", l->failed ? l->reason : "");
 }
 
-enum err_code ingest_json(struct ingest *in, struct str org, struct str stream, struct str body,
-                          struct ingest_result *out, struct err *e)
+static enum err_code ingest(struct ingest *in, add_body add, struct str org, struct str stream,
+                            struct str body, struct ingest_result *out, struct err *e)
 {
-    struct request r = {.in = in, .org = org};
+    struct request r = {.in = in, .add = add, .org = org};
     enum err_code code = name_org(org, e);
     if (!code)
         code = name_stream(stream, out->stream, &r.name.len, e);
@@ -338,4 +343,16 @@ enum err_code ingest_json(struct ingest *in, struct str org, struct str stream, 
     lines_give_back(in, r.lines);
     catalog_unref(r.stream);
     return code;
+}
+
+enum err_code ingest_json(struct ingest *in, struct str org, struct str stream, struct str body,
+                          struct ingest_result *out, struct err *e)
+{
+    return ingest(in, lines_add_json, org, stream, body, out, e);
+}
+
+enum err_code ingest_ndjson(struct ingest *in, struct str org, struct str stream, struct str body,
+                            struct ingest_result *out, struct err *e)
+{
+    return ingest(in, lines_add_ndjson, org, stream, body, out, e);
 }

@@ -37,6 +37,9 @@ struct ingest_result {
 /* `_json`: an array of objects or one object.  org and stream are as they came in the URL. */
 enum err_code ingest_json(struct ingest *in, struct str org, struct str stream, struct str body,
                           struct ingest_result *out, struct err *e);
+/* `_multi`: one object a line. */
+enum err_code ingest_ndjson(struct ingest *in, struct str org, struct str stream, struct str body,
+                            struct ingest_result *out, struct err *e);
 
 /* `ingest/metrics/_json` (reference §1.7): an array of samples as objects.  A sample that lacks a
  * name or a value, or is none, fails the whole request (INVALID, nothing is stored).  What was

@@ -295,6 +295,47 @@ enum err_code lines_add_json(struct lines *l, struct str body, lines_full full, 
     return ERR_OK;
 }
 
+/* One line of its own: an object and nothing else. */
+static enum err_code add_line(struct lines *l, struct str line, struct err *e)
+{
+    struct scan s;
+    scan_init(&s, line);
+    int c = scan_peek(&s);
+    if (c < 0)
+        return ERR_OK;
+    if (c != '{') {
+        if (!scan_skip(&s, 0))
+            return scan_error(&s, e);
+        return err_set(e, ERR_INVALID, "flatten value must be an object");
+    }
+    if (!add_record(l, &s, 0))
+        return scan_error(&s, e);
+    if (scan_peek(&s) >= 0) {
+        scan_fail(&s, s.p, "trailing characters after the object");
+        return scan_error(&s, e);
+    }
+    return ERR_OK;
+}
+
+enum err_code lines_add_ndjson(struct lines *l, struct str body, lines_full full, void *ctx,
+                               struct err *e)
+{
+    const char *end = body.ptr + body.len;
+    size_t number = 1;
+    for (const char *p = body.ptr; p < end; number++) {
+        const char *newline = memchr(p, '\n', (size_t)(end - p));
+        const char *line_end = newline ? newline : end;
+        enum err_code code = add_line(l, (struct str){p, (size_t)(line_end - p)}, e);
+        if (code)
+            return err_wrap(e, "line %zu", number);
+        code = is_full(l) ? full(l, ctx, e) : ERR_OK;
+        if (code)
+            return code;
+        p = newline ? newline + 1 : end;
+    }
+    return ERR_OK;
+}
+
 /* ---- runs ---- */
 
 static int by_hour(const void *a, const void *b)

@@ -1,6 +1,6 @@
 /* gateway/lines.h - a request's records of one stream made into normalised lines, kept in runs.
  *
- * lines_begin, then lines_add_json with a whole body; the lines stand in `out` in the order of the
+ * lines_begin, then lines_add_json or lines_add_ndjson with a whole body; the lines stand in `out` in the order of the
  * records, and `segments` says which stretch of it belongs to which hour.  Past LINES_MAX bytes
  * `full` is called, which stores or discards what there is and calls lines_clear.
  * Nothing here knows of meta or the journal; new fields and wider types are noted in `keys`.
@@ -51,6 +51,10 @@ void lines_begin(struct lines *l, const struct lines_rules *rules,
  * not; then nothing of it may be stored.  Errors of `full` are passed on. */
 enum err_code lines_add_json(struct lines *l, struct str body, lines_full full, void *ctx,
                              struct err *e);
+/* One object a line (`\n`, `\r\n`); blank lines count for the numbering only.  INVALID names the line
+ * that is no object; then nothing of the body may be stored. */
+enum err_code lines_add_ndjson(struct lines *l, struct str body, lines_full full, void *ctx,
+                               struct err *e);
 void lines_clear(struct lines *l); /* forget the lines, keep the counts and fields */
 /* Put the segments in the order of their hours, one an hour. */
 enum err_code lines_sort(struct lines *l, struct err *e);

@@ -5,6 +5,7 @@
 #include "http/call.h"
 
 enum err_code api_ingest_json(struct http_call *c, struct err *e);
+enum err_code api_ingest_multi(struct http_call *c, struct err *e);
 enum err_code api_ingest_metrics_json(struct http_call *c, struct err *e);
 enum err_code api_search(struct http_call *c, struct err *e);
 

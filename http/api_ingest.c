@@ -27,16 +27,29 @@ static void reply_ingested(struct reply *r, const struct ingest_result *in)
     jw_end(&w);
 }
 
-enum err_code api_ingest_json(struct http_call *c, struct err *e)
+typedef enum err_code (*ingest_door)(struct ingest *in, struct str org, struct str stream,
+                                     struct str body, struct ingest_result *out, struct err *e);
+
+static enum err_code ingest_logs(struct http_call *c, ingest_door door, struct err *e)
 {
     struct ingest_result result = {0};
-    enum err_code rc = ingest_json(c->cfg->ingest, c->org, c->stream, c->body, &result, e);
+    enum err_code rc = door(c->cfg->ingest, c->org, c->stream, c->body, &result, e);
     if (rc != ERR_OK)
         return rc;
     str_copy_to(str_from(result.stream), c->seen_stream, sizeof c->seen_stream);
     c->seen_type = stream_type_name(STREAM_LOGS);
     reply_ingested(c->reply, &result);
     return ERR_OK;
+}
+
+enum err_code api_ingest_json(struct http_call *c, struct err *e)
+{
+    return ingest_logs(c, ingest_json, e);
+}
+
+enum err_code api_ingest_multi(struct http_call *c, struct err *e)
+{
+    return ingest_logs(c, ingest_ndjson, e);
 }
 
 static void write_metric(struct str name, uint64_t stored, void *ctx)

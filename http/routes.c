@@ -28,6 +28,14 @@ static const struct route ROUTES[] = {
      .run = api_ingest_json},
 
     {.method = "POST",
+     .path = "/api/{org}/{stream}/_multi",
+     .auth = AUTH_INGEST,
+     .body = BODY_INGEST,
+     .lane = LANE_INGEST,
+     .makes_org = true,
+     .run = api_ingest_multi},
+
+    {.method = "POST",
      .path = "/api/{org}/ingest/metrics/_json",
      .auth = AUTH_INGEST,
      .body = BODY_INGEST,
