@@ -19,7 +19,8 @@
 #define BYTES_PER_MB 1048576.0
 
 struct figures {
-    uint64_t files, rows, bytes;
+    uint64_t files, rows;
+    uint64_t text_bytes, sealed_bytes; /* as lines; of Parquet */
     int64_t min_ts_us, max_ts_us;
 };
 struct entry {
@@ -99,7 +100,8 @@ static void add_file(struct listing *l, const struct snapshot_file *f)
     if (f->max_ts_us > g->max_ts_us)
         g->max_ts_us = f->max_ts_us;
     g->rows += f->rows;
-    g->bytes += f->bytes;
+    g->text_bytes += f->is_sealed ? f->text_bytes : f->bytes;
+    g->sealed_bytes += f->is_sealed ? f->bytes : 0;
 }
 
 /* Leaves the entries sorted by name. */
@@ -128,9 +130,14 @@ static enum err_code fill_figures(struct http_call *c, struct listing *l, struct
 
 /* --- writing -------------------------------------------------------------------------------- */
 
+/* With two decimals, as the API has it. */
+static double megabytes(uint64_t bytes)
+{
+    return (double)(int64_t)((double)bytes / BYTES_PER_MB * 100 + 0.5) / 100;
+}
+
 static void write_figures(struct json_writer *w, const struct figures *g)
 {
-    double mb = (double)g->bytes / BYTES_PER_MB;
     jw_key(w, STR("stats"));
     jw_object(w);
     jw_ki64(w, "created_at", g->min_ts_us);
@@ -138,9 +145,9 @@ static void write_figures(struct json_writer *w, const struct figures *g)
     jw_ki64(w, "doc_time_max", g->max_ts_us);
     jw_ku64(w, "doc_num", g->rows);
     jw_ku64(w, "file_num", g->files);
-    jw_kf64(w, "storage_size", (double)(int64_t)(mb * 100 + 0.5) / 100);
-    jw_ki64(w, "compressed_size", 0);
-    jw_ki64(w, "index_size", 0);
+    jw_kf64(w, "storage_size", megabytes(g->text_bytes));
+    jw_kf64(w, "compressed_size", megabytes(g->sealed_bytes));
+    jw_kf64(w, "index_size", 0);
     jw_end(w);
 }
 
@@ -226,7 +233,8 @@ enum err_code api_stream_schema(struct http_call *c, struct err *e)
     const struct catalog_stream *s;
     enum err_code rc = type_of_url(c, &type, &given, e);
     if (rc == ERR_OK)
-        rc = name_stream(c->stream, name, &len, e);
+        rc = type == STREAM_METRICS ? name_metric(c->stream, name, &len, e)
+                                    : name_stream(c->stream, name, &len, e);
     if (rc != ERR_OK)
         return rc;
     rc = catalog_find(c->cfg->catalog, c->org, type, (struct str){name, len}, &s, e);
