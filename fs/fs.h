@@ -31,7 +31,7 @@ enum err_code fs_unmount(const char *mount_dir, struct err *e);
 bool fs_is_mounted(const char *mount_dir);
 
 struct fs_config {
-    const char *data_dir;      /* journal/, run/, lost+found/, meta/, index/ below it */
+    const char *data_dir;      /* journal/, run/, lost+found/, meta/, index/, staging/, sealed/ */
     const char *mount_dir;
     int dev_fuse_fd;
     int ready_fd;              /* one byte is written once requests are answered; -1 = none */
@@ -40,6 +40,9 @@ struct fs_config {
     gid_t owner_gid;
     uint64_t journal_max_bytes, disk_reserve_bytes;
     uint32_t segment_bytes;
+    uint64_t replaced_keep_us;   /* WEIR_REPLACED_KEEP: see journal.h */
+    uint64_t replaced_max_bytes; /* WEIR_REPLACED_MAX */
+    const char *fuse_features;   /* WEIR_FUSE_FEATURES: "all", a list, "none"; NULL = all */
     bool fsync_disabled;
     bool node_died;            /* see journal.h */
     bool read_only;

@@ -82,8 +82,11 @@ static enum err_code read_facts(const struct json *v, struct part *p, struct err
     if (!json_u64(json_get(v, "text_version"), &version) || version == 0 || version > UINT8_MAX)
         return bad("text_version", e);
     p->text_version = (uint8_t)version;
-    if (!read_sum(json_get(v, "text_sum"), &p->text_sum))
-        return bad("text_sum", e);
+    return read_sum(json_get(v, "text_sum"), &p->text_sum) ? ERR_OK : bad("text_sum", e);
+}
+
+static enum err_code read_file(const struct json *v, struct part *p, struct err *e)
+{
     if (!json_u64(json_get(v, "stored_bytes"), &p->stored_bytes))
         return bad("stored_bytes", e);
     return read_hex(json_get(v, "sha256"), p->sha256, sizeof p->sha256) ? ERR_OK : bad("sha256", e);
@@ -223,14 +226,17 @@ static enum err_code check_sums(const struct part *p, struct err *e)
                : err_set(e, ERR_INVALID, "part: its names do not add up");
 }
 
-enum err_code part_from_json(const struct json *v, struct arena *a, struct part *part,
-                             struct part_column **columns, size_t *column_count, struct err *e)
+enum err_code part_from_json(const struct json *v, enum part_json kind, struct arena *a,
+                             struct part *part, struct part_column **columns, size_t *column_count,
+                             struct err *e)
 {
     struct part p = {.state = PART_SEALED, .node = STR(""), .object = STR("")};
     enum err_code rc = read_identity(v, &p, e);
 
     if (!rc)
         rc = read_facts(v, &p, e);
+    if (!rc && kind == PART_JSON_PUBLISHED)
+        rc = read_file(v, &p, e);
     if (!rc)
         rc = read_groups(v, a, &p, e);
     if (!rc)

@@ -98,6 +98,14 @@ static enum err_code find_stream(struct schema *s, struct str org, enum stream_t
     return rc ? rc : meta_stream_find(meta, org, type, name, arena, out, e);
 }
 
+enum err_code schema_each_stream(struct schema *s, meta_stream_visit fn, void *ctx, struct err *e)
+{
+    struct meta *meta = NULL;
+    enum err_code rc = get_meta(s, &meta, e);
+
+    return rc ? rc : meta_stream_list(meta, STR(""), false, fn, ctx, e);
+}
+
 bool schema_exists(struct schema *s, struct str org, enum stream_type type, struct str name)
 {
     struct meta_stream *m;

@@ -19,18 +19,6 @@
 #include "fs/publish_record.h"
 #include "fs/sealed_internal.h"
 
-#define BATCH_PARTS 256
-#define BATCH_BYTES ((size_t)16 << 20)
-#define BATCH_MEMORY_MAX ((size_t)128 << 20)
-
-/* Publish records that go into the index by one transaction. */
-struct apply_batch {
-    struct arena arena;
-    struct part list[BATCH_PARTS];
-    size_t count;
-    uint64_t position;
-};
-
 /* ---- what others count ---- */
 
 void sealed_count(struct sealed *s, enum status_counter c, int64_t add)
@@ -114,7 +102,7 @@ static enum err_code open_index(struct sealed *s, struct err *e)
     if (rc == ERR_NOTFOUND)
         return ERR_OK;
     if (!rc)
-        s->newest = s->covered = segment << 32 | offset;
+        s->newest = s->covered = s->batch->position = segment << 32 | offset;
     return rc;
 }
 
@@ -196,7 +184,7 @@ enum err_code sealed_put(struct sealed *s, const struct part *list, size_t count
     return parts_put(s->index, list, count, position >> 32, position & UINT32_MAX, e);
 }
 
-static enum err_code flush_batch(struct sealed *s, struct err *e)
+enum err_code sealed_batch_flush(struct sealed *s, struct err *e)
 {
     struct apply_batch *b = s->batch;
     enum err_code rc;
@@ -212,27 +200,38 @@ static enum err_code flush_batch(struct sealed *s, struct err *e)
     return ERR_OK;
 }
 
-static enum err_code add_to_batch(struct sealed *s, const struct journal_publish *p,
-                                  uint64_t position, struct err *e)
+enum err_code sealed_batch_add(struct sealed *s, const struct part *p,
+                               const struct part_column *columns, size_t count, struct err *e)
+{
+    struct apply_batch *b = s->batch;
+    uint64_t hash;
+    enum err_code rc = parts_schema_put(s->index, columns, count, &hash, e);
+
+    if (rc)
+        return rc;
+    b->list[b->count++] = *p;
+    return b->count == BATCH_PARTS || b->arena.used_bytes > BATCH_BYTES ? sealed_batch_flush(s, e)
+                                                                        : ERR_OK;
+}
+
+static enum err_code add_record(struct sealed *s, const struct journal_publish *p,
+                                uint64_t position, struct err *e)
 {
     struct apply_batch *b = s->batch;
     struct str record = arena_copy(&b->arena, p->record);
     struct part_column *columns;
-    uint64_t hash;
+    struct part part;
     size_t count;
     enum err_code rc;
 
     if (!record.ptr)
         return err_set(e, ERR_NOMEM, "no memory for a publish record");
-    rc = publish_record_decode(record, &b->arena, &b->list[b->count], &columns, &count, e);
-    if (!rc)
-        rc = parts_schema_put(s->index, columns, count, &hash, e);
+    rc = publish_record_decode(record, &b->arena, &part, &columns, &count, e);
     if (rc)
         return rc;
-    b->count++;
-    b->position = position > s->newest ? position : s->newest;
-    return b->count == BATCH_PARTS || b->arena.used_bytes > BATCH_BYTES ? flush_batch(s, e)
-                                                                        : ERR_OK;
+    if (position > b->position)
+        b->position = position;
+    return sealed_batch_add(s, &part, columns, count, e);
 }
 
 /* Covered, and yet the index has lost it though its file is there. */
@@ -262,7 +261,7 @@ enum err_code sealed_apply(const struct journal_publish *p, uint64_t position, v
 
     if (position <= s->covered && !is_missing(s, p))
         return ERR_OK;
-    rc = add_to_batch(s, p, position, e);
+    rc = add_record(s, p, position, e);
     if (!rc)
         return ERR_OK;
     ulid_format(&p->part, id);
@@ -276,7 +275,7 @@ struct reconciled {
     uint64_t removed, unknown;
 };
 
-static bool was_never_published(struct sealed *s, const struct sealed_found *found)
+bool sealed_was_never_published(struct sealed *s, const struct sealed_found *found)
 {
     struct journal_file f;
 
@@ -294,7 +293,7 @@ static enum err_code reconcile_one(const struct sealed_found *found, void *ctx, 
         return rc;
     if (known && found->is_pending) {
         sealed_files_unmark(&r->s->files, &found->id, found->hour);
-    } else if (!known && was_never_published(r->s, found)) {
+    } else if (!known && sealed_was_never_published(r->s, found)) {
         sealed_files_remove(&r->s->files, &found->id, found->hour);
         r->removed++;
     } else if (!known) {
@@ -343,7 +342,7 @@ enum err_code sealed_start(struct sealed *s, struct journal *j, struct registry 
     s->cfg.journal = j;
     s->cfg.registry = r;
     s->cfg.status = st;
-    rc = flush_batch(s, e);
+    rc = sealed_batch_flush(s, e);
     free_batch(s);
     if (!rc && !s->cfg.read_only)
         rc = reconcile(s, e);

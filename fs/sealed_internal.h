@@ -41,6 +41,23 @@ struct sealed {
     struct apply_batch *batch; /* of the opening thread, until sealed_start */
 };
 
+/* Parts that go into the index by one transaction. */
+#define BATCH_PARTS 256
+#define BATCH_BYTES ((size_t)16 << 20)
+#define BATCH_MEMORY_MAX ((size_t)256 << 20)
+struct apply_batch {
+    struct arena arena; /* what the parts point to */
+    struct part list[BATCH_PARTS];
+    size_t count;
+    uint64_t position;
+};
+/* The part's memory is the batch's arena, or stays until the flush.  Flushes when it is full. */
+enum err_code sealed_batch_add(struct sealed *s, const struct part *p,
+                               const struct part_column *columns, size_t count, struct err *e);
+enum err_code sealed_batch_flush(struct sealed *s, struct err *e);
+/* Of a file without a record: the journal still has what it was made of. */
+bool sealed_was_never_published(struct sealed *s, const struct sealed_found *found);
+
 /* Everything up to it is in the index. */
 uint64_t sealed_covered_locked(const struct sealed *s);
 /* Put parts, their columns having been put before, with a position that is safe to store. */
