@@ -6,6 +6,7 @@
 #define BATCH_MAGIC 0x54414257u /* "WBAT" */
 #define BATCH_VERSION 1
 #define CRC_AT 48
+#define FLAGS_KNOWN (BATCH_LAST | BATCH_NO_SYNC)
 
 static size_t padded(size_t n)
 {
@@ -90,19 +91,31 @@ static uint32_t count_lines(struct str bytes)
     return n;
 }
 
+/* What has no meaning yet is zero, so that it can be given one. */
+static bool all_zeros(const char *p, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (p[i] != 0)
+            return false;
+    }
+    return true;
+}
+
 /* One run at *at of the table; its bytes are filled in by the caller. */
 static enum err_code decode_run(struct str table, size_t *at, struct batch_run *r, uint32_t *bytes,
                                 struct err *e)
 {
     const char *p = table.ptr + *at;
-    size_t left = table.len - *at, org_len, name_len;
+    size_t left = table.len - *at, org_len, name_len, len;
 
     if (left < BATCH_RUN_LEN)
         return err_set(e, ERR_INVALID, "batch: the run table ends at byte %zu", *at);
     org_len = (uint8_t)p[13];
     name_len = (uint8_t)p[14];
-    if (padded(BATCH_RUN_LEN + org_len + name_len) > left || (uint8_t)p[12] >= STREAM_TYPE_COUNT ||
-        org_len == 0 || name_len == 0 || get_u64(p) == 0)
+    len = BATCH_RUN_LEN + org_len + name_len;
+    if (padded(len) > left || (uint8_t)p[12] >= STREAM_TYPE_COUNT || org_len == 0 ||
+        name_len == 0 || get_u64(p) == 0 || p[15] != 0 || !all_zeros(p + len, padded(len) - len) ||
+        (int64_t)get_u64(p + 24) > (int64_t)get_u64(p + 32))
         return err_set(e, ERR_INVALID, "batch: the run at byte %zu is broken", *at);
     *r = (struct batch_run){.stream = get_u64(p),
                             .hour = (int32_t)get_u32(p + 8),
@@ -113,7 +126,7 @@ static enum err_code decode_run(struct str table, size_t *at, struct batch_run *
                             .org = {p + BATCH_RUN_LEN, org_len},
                             .name = {p + BATCH_RUN_LEN + org_len, name_len}};
     *bytes = get_u32(p + 20);
-    *at += padded(BATCH_RUN_LEN + org_len + name_len);
+    *at += padded(len);
     return ERR_OK;
 }
 
@@ -138,6 +151,8 @@ static enum err_code decode_header(struct str msg, struct batch_part *p, size_t 
                              .flags = get_u16(m + 6),
                              .run_count = get_u32(m + 36)};
     bool last = p->flags & BATCH_LAST;
+    if (p->flags & ~FLAGS_KNOWN || !all_zeros(m + CRC_AT + 4, 4))
+        return err_set(e, ERR_INVALID, "batch: flags %#x are of another version", p->flags);
     if (p->part >= BATCH_PARTS_MAX || (last ? p->parts != p->part + 1 : p->parts != 0))
         return err_set(e, ERR_INVALID, "batch: part %u of %u", p->part, p->parts);
     return ERR_OK;
