@@ -313,7 +313,7 @@ static size_t hidden_position(const struct hidden_parts *h, const struct ulid *p
     return i;
 }
 
-bool hidden_parts_has(const struct hidden_parts *h, const struct ulid *part)
+static bool hidden_parts_has(const struct hidden_parts *h, const struct ulid *part)
 {
     return hidden_position(h, part) < h->count;
 }

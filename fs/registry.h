@@ -75,7 +75,6 @@ struct hidden_parts {
     size_t count;
     uint64_t hides; /* how many have ever begun to be hidden */
 };
-bool hidden_parts_has(const struct hidden_parts *h, const struct ulid *part);
 /* Who looked at the registry first and finds `part` in the index afterwards: is it to be left out?
  * Its files were listed at that look, when it was hidden at it or has begun to be since. */
 bool registry_hides(struct registry *r, const struct hidden_parts *look, const struct ulid *part);

@@ -145,11 +145,21 @@ static void free_batch(struct sealed *s)
     s->batch = NULL;
 }
 
+static void stop_threads(struct sealed *s)
+{
+    pthread_mutex_lock(&s->lock);
+    s->stopping = true;
+    pthread_cond_broadcast(&s->wake);
+    pthread_mutex_unlock(&s->lock);
+    sealed_scrubber_stop(s);
+    sealed_keeper_stop(s);
+}
+
 void sealed_close(struct sealed *s)
 {
     if (!s)
         return;
-    sealed_keeper_stop(s);
+    stop_threads(s);
     sealed_free_flights(s);
     free_batch(s);
     parts_close(s->index);
@@ -348,7 +358,10 @@ enum err_code sealed_start(struct sealed *s, struct journal *j, struct registry 
         rc = reconcile(s, e);
     if (!rc)
         rc = parts_each(s->index, count_part, s, e);
-    return rc || s->cfg.read_only ? rc : sealed_keeper_start(s, e);
+    if (rc || s->cfg.read_only)
+        return rc;
+    rc = sealed_keeper_start(s, e);
+    return rc ? rc : sealed_scrubber_start(s, e);
 }
 
 /* ---- reading ---- */
@@ -370,29 +383,32 @@ static void note_checked(struct sealed *s, const struct ulid *id)
     *checked_slot(s, id) = *id;
 }
 
+enum err_code sealed_check_file(struct sealed *s, const struct part *p, int fd,
+                                enum sealed_check how, struct err *e)
+{
+    enum err_code rc = sealed_files_check(&s->files, p, fd, how, e);
+    char id[ULID_TEXT_LEN + 1];
+
+    if (rc != ERR_CORRUPT)
+        return rc;
+    sealed_count(s, COUNT_SEALED_DAMAGED, 1);
+    ulid_format(&p->id, id);
+    err_wrap(e, "sealed file %s", id);
+    if (e)
+        sealed_report(s, e);
+    return rc;
+}
+
 static enum err_code check_once(struct sealed *s, const struct part *p, int fd, struct err *e)
 {
     enum err_code rc;
 
     if (is_checked(s, &p->id))
         return ERR_OK;
-    rc = sealed_files_check(&s->files, p, fd, SEALED_CHECK_QUICK, e);
-    if (rc == ERR_CORRUPT)
-        sealed_count(s, COUNT_SEALED_DAMAGED, 1);
+    rc = sealed_check_file(s, p, fd, SEALED_CHECK_QUICK, e);
     if (!rc)
         note_checked(s, &p->id);
     return rc;
-}
-
-static enum err_code damaged(struct sealed *s, const struct part *p, struct err *e)
-{
-    char id[ULID_TEXT_LEN + 1];
-
-    ulid_format(&p->id, id);
-    err_wrap(e, "sealed file %s", id);
-    if (e)
-        sealed_report(s, e);
-    return ERR_CORRUPT;
 }
 
 enum err_code sealed_open_file(struct sealed *s, const struct part *p, int *fd, struct err *e)
@@ -400,12 +416,10 @@ enum err_code sealed_open_file(struct sealed *s, const struct part *p, int *fd, 
     AUTO_FD int opened = -1;
     enum err_code rc = sealed_files_open(&s->files, p, &opened, e);
 
-    if (!rc)
-        rc = check_once(s, p, opened, e);
-    if (rc == ERR_CORRUPT)
-        return damaged(s, p, e);
     if (rc == ERR_NOTFOUND) /* it is in the index: lost, or set aside as damaged */
         return err_set(e, ERR_CORRUPT, "its file is gone");
+    if (!rc)
+        rc = check_once(s, p, opened, e);
     if (rc)
         return rc;
     *fd = take_fd(&opened);

@@ -30,13 +30,14 @@ struct sealed {
 
     pthread_mutex_t lock;   /* never held during I/O */
     pthread_cond_t changed; /* a flight has ended */
-    pthread_cond_t wake;    /* the keeper: there is something to do, or it stops */
+    pthread_cond_t wake;    /* keeper and scrubber: there is something to do, or they stop */
     struct flight *flights; /* (lock) */
     uint64_t newest;        /* (lock) the newest record's position in the journal */
     uint64_t covered;       /* (lock) what the journal was told of last */
     struct ulid *checked;   /* (lock) [hash of id % CHECKED_SLOTS]: found sound since the start */
-    bool has_keeper, stopping; /* (lock) */
-    pthread_t keeper;
+    bool stopping;          /* (lock) */
+    bool has_keeper, has_scrubber;
+    pthread_t keeper, scrubber;
 
     struct apply_batch *batch; /* of the opening thread, until sealed_start */
 };
@@ -72,6 +73,19 @@ void sealed_free_flights(struct sealed *s);
 
 /* sealed_keeper.c */
 enum err_code sealed_keeper_start(struct sealed *s, struct err *e);
-void sealed_keeper_stop(struct sealed *s); /* after a last round */
+void sealed_keeper_stop(struct sealed *s); /* after a last round; s->stopping is set */
+
+/* sealed_scrub.c: one thread reads every file now and then. */
+#define SCRUB_BYTES_PER_SEC ((uint64_t)8 << 20)
+#define SCRUB_FIRST_SEC 600        /* after the start */
+#define SCRUB_PASS_SEC (24 * 3600) /* from the end of a pass to the next */
+/* One pass over all parts; false: it was ended in the middle. */
+bool sealed_scrub_pass(struct sealed *s);
+enum err_code sealed_scrubber_start(struct sealed *s, struct err *e);
+void sealed_scrubber_stop(struct sealed *s); /* s->stopping is set */
+
+/* Compares a file with its sum; damage is counted and told. */
+enum err_code sealed_check_file(struct sealed *s, const struct part *p, int fd,
+                                enum sealed_check how, struct err *e);
 
 #endif

@@ -68,10 +68,6 @@ void sealed_keeper_stop(struct sealed *s)
 {
     if (!s->has_keeper)
         return;
-    pthread_mutex_lock(&s->lock);
-    s->stopping = true;
-    pthread_cond_signal(&s->wake);
-    pthread_mutex_unlock(&s->lock);
     pthread_join(s->keeper, NULL);
     s->has_keeper = false;
     sealed_retry_stuck(s);

@@ -180,7 +180,7 @@ static void count_published(struct sealed *s, const struct part *p)
     sealed_count(s, GAUGE_SEALED_PARTS, 1);
     sealed_count(s, GAUGE_SEALED_BYTES, (int64_t)p->stored_bytes);
     pthread_mutex_lock(&s->lock);
-    pthread_cond_signal(&s->wake);
+    pthread_cond_broadcast(&s->wake);
     pthread_mutex_unlock(&s->lock);
 }
 

@@ -302,6 +302,54 @@ static bool copy_views(struct part *p, struct arena *a)
     return !a->failed;
 }
 
+/* Unpacked, and free of the transaction. */
+static enum err_code take_part(struct part *p, struct arena *a, struct err *e)
+{
+    enum err_code rc = part_unpack(p, a, e);
+
+    return rc || copy_views(p, a) ? rc : err_set(e, ERR_NOMEM, "no memory for a part");
+}
+
+struct next {
+    struct arena *a;
+    struct part *out;
+    bool *found;
+    enum err_code rc;
+    struct err *e;
+};
+
+static bool take_next(const struct part *p, void *ctx)
+{
+    struct next *n = ctx;
+    struct part part = *p;
+
+    n->rc = take_part(&part, n->a, n->e);
+    *n->found = n->rc == ERR_OK;
+    if (*n->found)
+        *n->out = part;
+    return false;
+}
+
+enum err_code parts_next(struct parts *p, const struct part *after, struct arena *a,
+                         struct part *out, bool *found, struct err *e)
+{
+    struct next n = {.a = a, .out = out, .found = found, .e = e};
+    struct listing l = {.fn = take_next, .ctx = &n, .last_hour = INT32_MAX, .e = e};
+    char from[KV_KEY_MAX + 1] = "p/"; /* a byte longer than the key before */
+    size_t len = PART_KEY_PREFIX.len;
+    enum err_code rc;
+
+    if (after) {
+        struct part_key key = part_key_of(after);
+        memcpy(from, key.bytes, key.len);
+        from[key.len] = '\0';
+        len = key.len + 1;
+    }
+    *found = false;
+    rc = list_keys(p, PART_KEY_PREFIX, (struct str){from, len}, &l, e);
+    return rc ? rc : n.rc;
+}
+
 enum err_code parts_find(struct parts *p, const struct ulid *id, struct arena *a, struct part *out,
                          struct err *e)
 {
@@ -319,9 +367,7 @@ enum err_code parts_find(struct parts *p, const struct ulid *id, struct arena *a
     if (!rc)
         rc = part_decode(key, value, &found, e);
     if (!rc)
-        rc = part_unpack(&found, a, e);
-    if (!rc && !copy_views(&found, a))
-        rc = err_set(e, ERR_NOMEM, "part");
+        rc = take_part(&found, a, e);
     kv_abort(t);
     if (!rc)
         *out = found;

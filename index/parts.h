@@ -87,6 +87,11 @@ enum err_code parts_next_hour(struct parts *p, struct str org, enum stream_type 
 /* Every part of every stream, in key order. */
 enum err_code parts_each(struct parts *p, part_visit fn, void *ctx, struct err *e);
 
+/* The part after `after` in that order (NULL: the first), packed or not; the same memory rules as
+ * of parts_find. */
+enum err_code parts_next(struct parts *p, const struct part *after, struct arena *a,
+                         struct part *out, bool *found, struct err *e);
+
 /* The columns of sealed files, stored once for all parts that have the same: (name, type) in the
  * order of the file.  The hash is of their encoding; putting a known one again changes nothing. */
 struct part_column {

@@ -298,6 +298,21 @@ static bool count_part(const struct part *p, void *ctx)
     return true;
 }
 
+/* One after the other, each the one after the last. */
+static void assert_every_next(struct fixture *f, const struct part *list, size_t count)
+{
+    struct part at, *last = NULL;
+    bool found;
+
+    for (size_t i = 0; i <= count; i++) {
+        assert_int_equal(parts_next(f->parts, last, &f->arena, &at, &found, &f->e), ERR_OK);
+        assert_int_equal(found, i < count);
+        if (found)
+            assert_same(&at, &list[i]);
+        last = &at;
+    }
+}
+
 static void every_part_of_every_stream_is_visited(void **state)
 {
     struct fixture *f = *state;
@@ -307,6 +322,7 @@ static void every_part_of_every_stream_is_visited(void **state)
 
     list[2].org = STR("other");
     assert_int_equal(parts_put(f->parts, list, 3, 1, 0, &f->e), ERR_OK);
+    assert_every_next(f, list, 3);
     assert_int_equal(parts_each(f->parts, count_part, &count, &f->e), ERR_OK);
     assert_int_equal(count, 3);
     assert_int_equal(parts_has(f->parts, &list[1].id, &has, &f->e), ERR_OK);
