@@ -132,8 +132,10 @@ static void pass_places(struct journal *j, struct str places)
     for (size_t at = 0; at + FRAME_PLACE_LEN <= places.len; at += FRAME_PLACE_LEN) {
         struct place p = place_decode(places.ptr + at);
         struct jfile *file = files_by_number(&j->files, p.file);
-        if (file && file->next_place < p.offset + p.len)
+        if (file && file->next_place < p.offset + p.len) {
             file->next_place = p.offset + p.len;
+            table_add_passed(&j->table, file);
+        }
     }
 }
 

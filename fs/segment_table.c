@@ -7,6 +7,7 @@
  *       files:   declaration as in FILE frames, u64 rows, i64 min_ts_us, max_ts_us,
  *                first_append_us, last_append_us (of what was shown while this segment was current)
  *       extents: u32 file, u32 seq, u32 at, u32 len, u64 offset in the file; in the order shown
+ *                (len 0: nothing to show; places below the offset were given out before)
  *       workers: as in WORKERS frames
  *       open batches: u64 epoch, u64 number, u64 serial, u32 worker, u32 next_part, u32 next_run,
  *                u32 runs; per run u64 stream, i64 min_ts_us, i64 max_ts_us, i32 hour, u32 lines,
@@ -106,6 +107,13 @@ void table_add_extent(struct segment_table *t, const struct jfile *f, uint32_t s
     if (!buf_ok(&t->extents))
         t->is_broken = true;
     t->bytes += sizeof x;
+}
+
+void table_add_passed(struct segment_table *t, const struct jfile *f)
+{
+    if (f->declared_in != t->seq)
+        t->is_broken = true;
+    table_add_extent(t, f, t->seq, 0, 0, f->next_place);
 }
 
 void table_add_facts(struct segment_table *t, const struct jfile *f,
@@ -276,10 +284,14 @@ static bool apply_extents(const char *p, uint32_t count, struct files *files)
 {
     for (uint32_t i = 0; i < count; i++, p += TABLE_EXTENT_LEN) {
         struct jfile *f = files_by_number(files, get_u32(p));
+        uint32_t len = get_u32(p + 12);
+        uint64_t offset = get_u64(p + 16);
         if (!f || !files_reserve(files, f, 1))
             return false;
-        files_show_locked(files, f, get_u32(p + 4), get_u32(p + 8), get_u32(p + 12),
-                          get_u64(p + 16));
+        if (len > 0)
+            files_show_locked(files, f, get_u32(p + 4), get_u32(p + 8), len, offset);
+        else if (f->next_place < offset)
+            f->next_place = offset;
     }
     return true;
 }

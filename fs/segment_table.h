@@ -37,6 +37,8 @@ void table_add_file(struct segment_table *t, struct jfile *f);
 /* The file has been added. */
 void table_add_extent(struct segment_table *t, const struct jfile *f, uint32_t seq, uint32_t at,
                       uint32_t len, uint64_t offset);
+/* What stood at the file's last places is lost; the next come after them. */
+void table_add_passed(struct segment_table *t, const struct jfile *f);
 void table_add_facts(struct segment_table *t, const struct jfile *f,
                      const struct shown_facts *facts);
 

@@ -221,7 +221,7 @@ static void same_file(const struct jfile *a, const struct jfile *b)
     require(a->is_open == b->is_open && a->size == b->size && a->rows == b->rows);
     require(a->min_ts_us == b->min_ts_us && a->max_ts_us == b->max_ts_us);
     require(a->first_append_us == b->first_append_us && a->last_append_us == b->last_append_us);
-    require(a->extents.count == b->extents.count);
+    require(a->next_place == b->next_place && a->extents.count == b->extents.count);
     for (size_t i = 0; i < a->extents.count; i++) {
         const struct extent *x = extent_of(a, i), *y = extent_of(b, i);
         require(x->shown_at == y->shown_at && x->seq == y->seq);

@@ -280,6 +280,8 @@ static void save_segments(struct image *img)
     img->len = complete;
     save_segment("flipped_line", 0, img);
     save_segment("flipped_line_torn", TORN | KEEP, img);
+    img->bytes[payload + 17] ^= 1;
+    save_segment("flipped_last_line", 0, img);
     img->bytes[16] ^= 1;
     save_segment("flipped_header", 0, img);
     *img = (struct image){0};

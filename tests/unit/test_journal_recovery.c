@@ -355,6 +355,52 @@ static void a_rotten_table_is_replaced_by_a_scan(void **state)
     buf_done(&want);
 }
 
+/* Batches of stream 2, until the segment has its table. */
+static void fill_first_segment(struct fixture *f)
+{
+    char text[1000];
+    memset(text, 'x', sizeof text);
+    memcpy(text + sizeof text - 2, "\n", 2);
+    for (uint64_t i = 1; i <= 100; i++)
+        assert_int_equal(append_text(f, 1, i, 2, HOUR, text), ERR_OK);
+}
+
+/* The end of a file is lost, a table is written, the file goes on after it, and the table rots. */
+static void what_follows_a_lost_end_stays_when_the_table_rots(void **state)
+{
+    struct fixture *f = *state;
+    struct image_of img;
+    f->cfg.segment_bytes = 64 << 10;
+    fixture_open(f);
+    fixture_epoch(f);
+    assert_int_equal(append_text(f, 0, 1, 1, HOUR, "kept\n"), ERR_OK);
+    assert_int_equal(append_text(f, 0, 2, 1, HOUR, "lost for ever\n"), ERR_OK);
+    for (uint64_t i = 3; i < 6; i++)
+        assert_int_equal(append_text(f, 0, i, 2, HOUR, "durable\n"), ERR_OK);
+    journal_close(f->j);
+    load_segment(f, 1, &img);
+    char *lost = memmem(img.bytes.data, img.bytes.len, "lost for ever", 13);
+    assert_non_null(lost);
+    lost[0] ^= 1;
+    store(&img, img.bytes.data);
+    buf_done(&img.bytes);
+
+    fixture_open(f);
+    assert_int_equal(f->found.corrupt_frames, 1);
+    fill_first_segment(f);
+    fixture_reopen(f);
+    assert_int_equal(f->found.corrupt_frames, 0); /* from the table */
+    assert_int_equal(append_text(f, 0, 6, 1, HOUR, "after\n"), ERR_OK);
+    journal_close(f->j);
+    load_segment(f, 1, &img);
+    assert_int_equal(img.frames[img.count - 1].frame.kind, FRAME_TABLE);
+    img.bytes.data[img.frames[img.count - 1].at + FRAME_HEADER_LEN + 50] ^= 1;
+    store(&img, img.bytes.data);
+    buf_done(&img.bytes);
+    fixture_open(f);
+    assert_shown(f, 1, HOUR, "kept\nafter\n");
+}
+
 /* ---- failing calls ---- */
 
 struct plan {
@@ -780,6 +826,7 @@ int main(void)
         TEST(a_rotten_byte_costs_its_line_or_its_frame_and_nothing_else),
         TEST(a_rotten_header_page_costs_nothing),
         TEST(a_rotten_table_is_replaced_by_a_scan),
+        TEST(what_follows_a_lost_end_stays_when_the_table_rots),
         TEST(any_one_call_may_fail),
         TEST(any_one_write_may_be_cut_by_a_full_disk),
         TEST(any_call_may_begin_to_fail_for_good),
