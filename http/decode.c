@@ -1,39 +1,41 @@
-/* http/decode.c - inflating request bodies, by zlib.
+/* http/decode.c - unpacking request bodies: the output's growth and its limits.
  *
- * gzip may have several members one after the other (RFC 1952 §2.2); deflate is tried as zlib
- * (RFC 1950) when its two header bytes say so, else as raw deflate, which some clients send.
- * Anything after the end is an error, because it would be silently lost.
+ * How a coding is unpacked stands in decode_zlib.c, decode_zstd.c and decode_brotli.c.  Anything
+ * after the end is an error, because it would be silently lost.
  */
 #include "http/decode.h"
 
-#include <limits.h>
 #include <stdlib.h>
-#include <zlib.h>
+
+#include "base/cleanup.h"
+#include "http/decode_internal.h"
 
 #define OUTPUT_STEP_MIN ((size_t)64 << 10)
 #define EXPECTED_RATIO 4 /* first guess of output bytes for a byte of input */
 
-enum { WINDOW_GZIP = 15 + 16, WINDOW_ZLIB = 15, WINDOW_RAW = -15 };
+static const struct unpacker *const UNPACKERS[CODING_COUNT] = {
+    [CODING_GZIP] = &unpack_gzip,
+    [CODING_DEFLATE] = &unpack_deflate,
+    [CODING_ZSTD] = &unpack_zstd,
+    [CODING_BROTLI] = &unpack_brotli,
+};
 
 struct decoder {
-    z_stream z;
+    void *states[CODING_COUNT]; /* made at the first body of that coding */
 };
 
 struct decoder *decoder_new(void)
 {
-    struct decoder *d = calloc(1, sizeof *d);
-    if (d && inflateInit2(&d->z, WINDOW_GZIP) != Z_OK) {
-        free(d);
-        return NULL;
-    }
-    return d;
+    return calloc(1, sizeof(struct decoder));
 }
 
 void decoder_free(struct decoder *d)
 {
     if (!d)
         return;
-    inflateEnd(&d->z);
+    for (int i = 0; i < CODING_COUNT; i++)
+        if (d->states[i])
+            UNPACKERS[i]->close(d->states[i]);
     free(d);
 }
 
@@ -44,26 +46,19 @@ enum err_code decode_coding_of(struct str header, enum decode_coding *out, struc
         enum decode_coding coding;
     } spoken[] = {
         {"", CODING_IDENTITY},   {"identity", CODING_IDENTITY}, {"gzip", CODING_GZIP},
-        {"x-gzip", CODING_GZIP}, {"deflate", CODING_DEFLATE},
+        {"x-gzip", CODING_GZIP}, {"deflate", CODING_DEFLATE},   {"zstd", CODING_ZSTD},
+        {"br", CODING_BROTLI},
     };
     header = str_trim(header);
-    for (size_t i = 0; i < sizeof spoken / sizeof spoken[0]; i++)
+    for (size_t i = 0; i < ARRAY_LEN(spoken); i++)
         if (str_eq_nocase(header, str_from(spoken[i].name))) {
             *out = spoken[i].coding;
             return ERR_OK;
         }
     return err_set(e, ERR_UNSUPPORTED,
-                   "Content-Encoding \"" STR_FMT "\" is not supported: use gzip, deflate or none",
+                   "Content-Encoding \"" STR_FMT
+                   "\" is not supported: use gzip, deflate, zstd, br or none",
                    (int)(header.len < 64 ? header.len : 64), header.ptr);
-}
-
-static int window_of(enum decode_coding coding, struct str in)
-{
-    if (coding == CODING_GZIP)
-        return WINDOW_GZIP;
-    const unsigned char *p = (const unsigned char *)in.ptr;
-    bool zlib = in.len >= 2 && (p[0] & 15) == Z_DEFLATED && (p[0] << 8 | p[1]) % 31 == 0;
-    return zlib ? WINDOW_ZLIB : WINDOW_RAW;
 }
 
 /* Makes room for more output; TOOBIG when the limit has been reached.  One byte more than the limit
@@ -88,75 +83,79 @@ static enum err_code make_room(struct buf *out, size_t start, size_t first_guess
     return rc;
 }
 
-static void feed(z_stream *z, struct str in, size_t consumed)
-{
-    size_t left = in.len - consumed;
-    union {
-        const char *from;
-        Bytef *to;
-    } cast = {in.ptr + consumed}; /* zlib does not write through next_in */
-    z->next_in = cast.to;
-    z->avail_in = left < UINT_MAX ? (uInt)left : UINT_MAX;
-}
-
-/* One call of inflate into the room that is there. */
-static int step(z_stream *z, struct str in, size_t *consumed, struct buf *out, size_t most)
+/* One step into the room that is there. */
+static enum unpack_verdict step(const struct unpacker *with, void *state, struct unpack *u,
+                                struct buf *out, size_t most)
 {
     size_t room = out->cap - out->len;
-    if (room > most)
-        room = most;
-    if (room > UINT_MAX)
-        room = UINT_MAX;
-    feed(z, in, *consumed);
-    uInt had_in = z->avail_in;
-    z->next_out = (Bytef *)out->data + out->len;
-    z->avail_out = (uInt)room;
-    int rc = inflate(z, Z_NO_FLUSH);
-    *consumed += had_in - z->avail_in;
-    out->len += room - z->avail_out;
+
+    u->to = out->data + out->len;
+    u->room = room < most ? room : most;
+    u->made = 0;
+    enum unpack_verdict verdict = with->step(state, u);
+    out->len += u->made;
     out->data[out->len] = '\0';
-    return rc;
+    return verdict;
 }
 
-static enum err_code at_end(struct decoder *d, enum decode_coding coding, struct str in,
-                            size_t consumed, bool *more, struct err *e)
+static enum err_code at_end(const struct unpacker *with, void *state, const struct unpack *u,
+                            bool *more, struct err *e)
 {
-    *more = false;
-    if (consumed == in.len)
+    *more = u->consumed < u->in.len;
+    if (!*more)
         return ERR_OK;
-    if (coding != CODING_GZIP || (unsigned char)in.ptr[consumed] != 0x1f)
+    if (!with->may_follow((unsigned char)u->in.ptr[u->consumed]))
         return err_set(e, ERR_INVALID, "%zu bytes after the end of the compressed body",
-                       in.len - consumed);
-    *more = true;
-    inflateReset(&d->z);
-    return ERR_OK;
+                       u->in.len - u->consumed);
+    return with->begin(state, u->in, true) ? ERR_OK : err_set(e, ERR_NOMEM, "decompression");
+}
+
+static enum err_code judge(enum unpack_verdict verdict, const struct unpack *u, struct err *e)
+{
+    switch (verdict) {
+    case UNPACK_HUNGRY:
+        return err_set(e, ERR_INVALID, "compressed body is cut off after %zu bytes", u->in.len);
+    case UNPACK_BROKEN:
+        return err_set(e, ERR_INVALID, "compressed body is broken at byte %zu: %s", u->consumed,
+                       u->why);
+    case UNPACK_NOMEM:
+        return err_set(e, ERR_NOMEM, "decompression");
+    default:
+        return ERR_OK;
+    }
+}
+
+static enum err_code begin(struct decoder *d, enum decode_coding coding, struct str in,
+                           struct err *e)
+{
+    void **state = &d->states[coding];
+    if (!*state)
+        *state = UNPACKERS[coding]->open();
+    return *state && UNPACKERS[coding]->begin(*state, in, false)
+               ? ERR_OK
+               : err_set(e, ERR_NOMEM, "decompression");
 }
 
 enum err_code decode_body(struct decoder *d, enum decode_coding coding, struct str in,
                           const struct decode_limits *limits, struct buf *out, struct err *e)
 {
-    size_t start = out->len, consumed = 0;
+    const struct unpacker *with = UNPACKERS[coding];
+    struct unpack u = {.in = in};
+    size_t start = out->len;
     size_t guess = in.len < SIZE_MAX / EXPECTED_RATIO ? in.len * EXPECTED_RATIO : in.len;
-    bool more = true;
-    if (inflateReset2(&d->z, window_of(coding, in)) != Z_OK)
-        return err_set(e, ERR_NOMEM, "inflate");
-    while (more) {
-        enum err_code rc = make_room(out, start, guess, limits, e);
-        if (rc != ERR_OK)
-            return rc;
-        int z = step(&d->z, in, &consumed, out, limits->max_bytes + 1 - (out->len - start));
-        if (z == Z_STREAM_END)
-            rc = at_end(d, coding, in, consumed, &more, e);
-        else if (z == Z_BUF_ERROR || (z == Z_OK && consumed == in.len && d->z.avail_out > 0))
-            rc = err_set(e, ERR_INVALID, "compressed body is cut off after %zu bytes", in.len);
-        else if (z != Z_OK)
-            rc = err_set(e, ERR_INVALID, "compressed body is broken at byte %zu: %s", consumed,
-                         d->z.msg ? d->z.msg : "no reason given");
-        if (rc != ERR_OK)
-            return rc;
+    enum err_code rc = begin(d, coding, in, e);
+
+    for (bool more = true; !rc && more;) {
+        rc = make_room(out, start, guess, limits, e);
+        if (rc)
+            break;
+        enum unpack_verdict verdict =
+            step(with, d->states[coding], &u, out, limits->max_bytes + 1 - (out->len - start));
+        rc = verdict == UNPACK_END ? at_end(with, d->states[coding], &u, &more, e)
+                                   : judge(verdict, &u, e);
     }
-    if (out->len - start > limits->max_bytes)
-        return err_set(e, ERR_TOOBIG, "body is larger than %zu bytes after decompression",
-                       limits->max_bytes);
-    return ERR_OK;
+    if (!rc && out->len - start > limits->max_bytes)
+        rc = err_set(e, ERR_TOOBIG, "body is larger than %zu bytes after decompression",
+                     limits->max_bytes);
+    return rc;
 }

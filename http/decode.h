@@ -1,4 +1,5 @@
-/* http/decode.h - Content-Encoding of request bodies: gzip, deflate (zlib or raw), identity.
+/* http/decode.h - Content-Encoding of request bodies: gzip, deflate (zlib or raw), zstd, br,
+ * identity.
  *
  * Output grows as it is produced, so a bomb stops at the limit and never costs more than that; the
  * caller is asked before each growth, so that a process-wide budget can say no.
@@ -16,7 +17,14 @@ struct decoder;
 struct decoder *decoder_new(void); /* NULL: out of memory */
 void decoder_free(struct decoder *d);
 
-enum decode_coding { CODING_IDENTITY, CODING_GZIP, CODING_DEFLATE };
+enum decode_coding {
+    CODING_IDENTITY,
+    CODING_GZIP,
+    CODING_DEFLATE,
+    CODING_ZSTD,
+    CODING_BROTLI,
+    CODING_COUNT
+};
 /* The value of Content-Encoding (empty: identity).  UNSUPPORTED names what is spoken. */
 enum err_code decode_coding_of(struct str header, enum decode_coding *out, struct err *e);
 

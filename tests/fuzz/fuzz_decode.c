@@ -19,7 +19,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!decoder)
         decoder = decoder_new();
     buf_init(&out, limits.max_bytes + 1);
-    enum decode_coding coding = data[0] & 1 ? CODING_GZIP : CODING_DEFLATE;
+    static const enum decode_coding codings[] = {CODING_DEFLATE, CODING_GZIP, CODING_ZSTD,
+                                                 CODING_BROTLI};
+    enum decode_coding coding = codings[data[0] & 3];
     struct str in = {(const char *)data + 1, size - 1};
     enum err_code rc = decode_body(decoder, coding, in, &limits, &out, &e);
     assert(rc == ERR_OK || rc == ERR_INVALID || rc == ERR_TOOBIG);

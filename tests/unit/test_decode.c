@@ -1,11 +1,13 @@
-// links: weir_http
+// links: weir_http brotlienc
 /* Compressed bodies: good ones, cut ones, and bombs. */
+#include <brotli/encode.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <zlib.h>
+#include <zstd.h>
 
 #include <cmocka.h>
 
@@ -60,6 +62,28 @@ static void pack(struct fixture *f, int window, const void *p, size_t n)
     free(copy);
 }
 
+enum { ZSTD_FRAME = 1000, BR }; /* beside zlib's windows */
+
+static void pack_as(struct fixture *f, int how, const void *p, size_t n)
+{
+    size_t room = n + n / 8 + 4096, made = room;
+    if (how != ZSTD_FRAME && how != BR) {
+        pack(f, how, p, n);
+        return;
+    }
+    assert_true(buf_reserve(&f->packed, room));
+    char *to = f->packed.data + f->packed.len;
+    if (how == ZSTD_FRAME) {
+        made = ZSTD_compress(to, room, p, n, 3);
+        assert_false(ZSTD_isError(made));
+    } else {
+        assert_int_equal(BrotliEncoderCompress(4, BROTLI_DEFAULT_WINDOW, BROTLI_MODE_GENERIC, n, p,
+                                               &made, (uint8_t *)to),
+                         BROTLI_TRUE);
+    }
+    f->packed.len += made;
+}
+
 static enum err_code grant(void *ctx, size_t cap_bytes, struct err *e)
 {
     struct fixture *f = ctx;
@@ -79,7 +103,11 @@ static void every_coding_gives_back_what_was_packed(void **state)
     static const struct {
         int window;
         enum decode_coding coding;
-    } cases[] = {{GZIP, CODING_GZIP}, {ZLIB, CODING_DEFLATE}, {RAW, CODING_DEFLATE}};
+    } cases[] = {{GZIP, CODING_GZIP},
+                 {ZLIB, CODING_DEFLATE},
+                 {RAW, CODING_DEFLATE},
+                 {ZSTD_FRAME, CODING_ZSTD},
+                 {BR, CODING_BROTLI}};
     static const size_t sizes[] = {0, 1, 100, 65535, 65536, 65537, MAX_BYTES};
     struct fixture *f = *state;
     char *text = malloc(MAX_BYTES);
@@ -88,32 +116,39 @@ static void every_coding_gives_back_what_was_packed(void **state)
     for (size_t c = 0; c < ARRAY_LEN(cases); c++)
         for (size_t s = 0; s < ARRAY_LEN(sizes); s++) {
             buf_clear(&f->packed);
-            pack(f, cases[c].window, text, sizes[s]);
+            pack_as(f, cases[c].window, text, sizes[s]);
             assert_int_equal(unpack(f, cases[c].coding, buf_str(&f->packed)), ERR_OK);
             assert_true(str_eq(buf_str(&f->out), (struct str){text, sizes[s]}));
         }
     free(text);
 }
 
-static void gzip_members_are_joined(void **state)
+static void gzip_members_and_zstd_frames_are_joined(void **state)
 {
     struct fixture *f = *state;
     pack(f, GZIP, "[1,", 3);
     pack(f, GZIP, "2]", 2);
     assert_int_equal(unpack(f, CODING_GZIP, buf_str(&f->packed)), ERR_OK);
     assert_string_equal(f->out.data, "[1,2]");
+    buf_clear(&f->packed);
+    pack_as(f, ZSTD_FRAME, "[1,", 3);
+    pack_as(f, ZSTD_FRAME, "2]", 2);
+    assert_int_equal(unpack(f, CODING_ZSTD, buf_str(&f->packed)), ERR_OK);
+    assert_string_equal(f->out.data, "[1,2]");
 }
 
 static void a_body_cut_anywhere_is_invalid(void **state)
 {
     struct fixture *f = *state;
-    static const int windows[] = {GZIP, ZLIB, RAW};
+    static const int windows[] = {GZIP, ZLIB, RAW, ZSTD_FRAME, BR};
+    static const enum decode_coding codings[] = {CODING_GZIP, CODING_DEFLATE, CODING_DEFLATE,
+                                                 CODING_ZSTD, CODING_BROTLI};
     for (size_t w = 0; w < ARRAY_LEN(windows); w++) {
         buf_clear(&f->packed);
-        pack(f, windows[w], "[{\"a\":\"some text, some text, some more\"}]", 41);
+        pack_as(f, windows[w], "[{\"a\":\"some text, some text, some more\"}]", 41);
         for (size_t n = 0; n < f->packed.len; n++) {
             struct str cut = {f->packed.data, n};
-            assert_int_equal(unpack(f, w == 0 ? CODING_GZIP : CODING_DEFLATE, cut), ERR_INVALID);
+            assert_int_equal(unpack(f, codings[w], cut), ERR_INVALID);
         }
     }
 }
@@ -137,11 +172,16 @@ static void a_bomb_stops_at_the_limit(void **state)
     struct fixture *f = *state;
     size_t n = 32 * MAX_BYTES;
     char *zeros = calloc(1, n);
-    pack(f, GZIP, zeros, n);
+    static const int windows[] = {GZIP, ZSTD_FRAME, BR};
+    static const enum decode_coding codings[] = {CODING_GZIP, CODING_ZSTD, CODING_BROTLI};
+    for (size_t i = 0; i < ARRAY_LEN(windows); i++) {
+        buf_clear(&f->packed);
+        pack_as(f, windows[i], zeros, n);
+        assert_int_equal(unpack(f, codings[i], buf_str(&f->packed)), ERR_TOOBIG);
+        assert_true(f->out.cap <= MAX_BYTES + 1);
+        assert_true(f->granted <= MAX_BYTES + 1);
+    }
     free(zeros);
-    assert_int_equal(unpack(f, CODING_GZIP, buf_str(&f->packed)), ERR_TOOBIG);
-    assert_true(f->out.cap <= MAX_BYTES + 1);
-    assert_true(f->granted <= MAX_BYTES + 1);
 }
 
 static void one_byte_over_the_limit_is_too_big(void **state)
@@ -184,8 +224,9 @@ static void the_header_names_the_coding(void **state)
         {" GZip ", ERR_OK, CODING_GZIP},
         {"x-gzip", ERR_OK, CODING_GZIP},
         {"deflate", ERR_OK, CODING_DEFLATE},
-        {"zstd", ERR_UNSUPPORTED, CODING_IDENTITY},
-        {"br", ERR_UNSUPPORTED, CODING_IDENTITY},
+        {"zstd", ERR_OK, CODING_ZSTD},
+        {"Br", ERR_OK, CODING_BROTLI},
+        {"compress", ERR_UNSUPPORTED, CODING_IDENTITY},
         {"gzip, gzip", ERR_UNSUPPORTED, CODING_IDENTITY},
     };
     struct fixture *f = *state;
@@ -203,7 +244,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(every_coding_gives_back_what_was_packed),
-        CASE(gzip_members_are_joined),
+        CASE(gzip_members_and_zstd_frames_are_joined),
         CASE(a_body_cut_anywhere_is_invalid),
         CASE(what_follows_the_end_is_invalid),
         CASE(plain_text_is_not_gzip),
