@@ -211,16 +211,21 @@ static bool open_part(struct commit *c)
     return true;
 }
 
-/* How many of these bytes, whole lines, go into the last part? */
-static size_t fitting(const struct commit *c, struct str bytes, size_t overhead)
+/* How many of these bytes, whole lines, fit into `room`? */
+static size_t whole_lines(struct str bytes, size_t room)
 {
-    if (runs_in_last_part(c) == BATCH_RUNS_MAX || c->used_bytes + overhead >= BATCH_PART_MAX)
-        return 0;
-    size_t room = BATCH_PART_MAX - c->used_bytes - overhead;
     if (bytes.len <= room)
         return bytes.len;
     const char *last = memrchr(bytes.ptr, '\n', room);
     return last ? (size_t)(last - bytes.ptr) + 1 : 0;
+}
+
+/* How many of these bytes go into the last part? */
+static size_t fitting(const struct commit *c, struct str bytes, size_t overhead)
+{
+    if (runs_in_last_part(c) == BATCH_RUNS_MAX || c->used_bytes + overhead >= BATCH_PART_MAX)
+        return 0;
+    return whole_lines(bytes, BATCH_PART_MAX - c->used_bytes - overhead);
 }
 
 static uint32_t count_lines(struct str s)
@@ -249,38 +254,36 @@ static bool add_piece(struct commit *c, const struct batch_run *run, struct str 
     return true;
 }
 
-/* Spread a run over parts. TOOBIG: the batch, or a single line, is too large. */
-static enum err_code plan_run(struct commit *c, const struct batch_run *run, struct err *e)
+/* Spread a run over parts; *run is left with what was not planned.  TOOBIG: the batch is full, or a
+ * single line is too large. */
+static enum err_code plan_run(struct commit *c, struct batch_run *run, struct err *e)
 {
     size_t overhead = batch_run_overhead(run->org, run->name);
-    for (struct str rest = run->bytes; rest.len > 0;) {
-        size_t n = fitting(c, rest, overhead);
+    while (run->bytes.len > 0) {
+        struct str bytes = run->bytes;
+        size_t n = fitting(c, bytes, overhead);
         if (n == 0) {
-            if (runs_in_last_part(c) == 0)
+            if (!whole_lines(bytes, BATCH_PART_MAX - BATCH_HEADER_LEN - overhead))
                 return err_set(e, ERR_TOOBIG, "a line is longer than a part of a batch");
             if (!open_part(c))
                 return err_set(e, ERR_TOOBIG, "a batch has at most %d parts", BATCH_PARTS_MAX);
             continue;
         }
-        if (!add_piece(c, run, (struct str){rest.ptr, n}))
+        if (!add_piece(c, run, (struct str){bytes.ptr, n}))
             return err_set(e, ERR_NOMEM, "no memory for the runs of a batch");
         c->used_bytes += overhead + n;
-        rest = (struct str){rest.ptr + n, rest.len - n};
+        run->bytes = (struct str){bytes.ptr + n, bytes.len - n};
+        run->lines -= c->pieces[c->count - 1].lines;
     }
     return ERR_OK;
 }
 
-enum err_code commit_add(struct commit *c, const struct batch_run *run, struct err *e)
+enum err_code commit_add(struct commit *c, struct batch_run *run, struct err *e)
 {
-    struct commit before = *c;
+    size_t before = c->count;
     assert(run->bytes.len > 0 && run->bytes.ptr[run->bytes.len - 1] == '\n');
     enum err_code code = plan_run(c, run, e);
-    if (code) { /* as if it had not been tried; the arrays may have grown */
-        c->count = before.count;
-        c->parts = before.parts;
-        c->used_bytes = before.used_bytes;
-    }
-    return code;
+    return code == ERR_TOOBIG && c->count > before ? ERR_OK : code;
 }
 
 /* ---- sending ---- */

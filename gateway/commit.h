@@ -6,8 +6,8 @@
  * when the batch is durable.  When the fs process dies in between (EIO, ENOTCONN, EAGAIN for a
  * missing part), the whole batch is sent again under the same id for up to `retry_ms`: it is
  * applied once. The lines given must stay valid until commit_finish or commit_abort. Errors: AGAIN
- * (no free worker, fs away too long), FULL, TOOBIG, IO. Batches over 16 MiB are several: the caller
- * begins again (commit_add says TOOBIG before storing).
+ * (no free worker, fs away too long), FULL, TOOBIG, IO. Lines that fill more than a batch are
+ * several: the caller begins again with what commit_add has left.
  */
 #ifndef WEIR_GATEWAY_COMMIT_H
 #define WEIR_GATEWAY_COMMIT_H
@@ -32,7 +32,9 @@ struct commit; /* one batch being made */
 /* The longest line a part can carry, with its '\n', whatever the names of org and stream. */
 size_t commit_line_max(void);
 enum err_code commit_begin(struct commit_pool *p, struct commit **out, struct err *e);
-enum err_code commit_add(struct commit *c, const struct batch_run *run, struct err *e);
+/* As many whole lines as the batch still takes; *run is left with the others, which are for the
+ * next batch (lines of half a part fill a batch badly).  TOOBIG: not one. */
+enum err_code commit_add(struct commit *c, struct batch_run *run, struct err *e);
 enum err_code commit_finish(struct commit *c, struct err *e); /* frees c in any case */
 void commit_abort(struct commit *c);                          /* nothing is stored; NULL is fine */
 

@@ -175,31 +175,44 @@ static enum err_code settle_schema(struct request *r, struct err *e)
 
 /* ---- the journal ---- */
 
-/* Begin a batch and add segments from *next on, as many as it takes. */
+static struct batch_run run_of(const struct request *r, const struct line_segment *s)
+{
+    return (struct batch_run){.stream = r->stream->number,
+                              .type = STREAM_LOGS,
+                              .org = r->org,
+                              .name = r->name,
+                              .hour = s->hour,
+                              .lines = s->lines,
+                              .min_ts_us = s->min_us,
+                              .max_ts_us = s->max_us,
+                              .bytes = {r->lines->out.data + s->at, s->len}};
+}
+
+/* Begin a batch and add what it takes: segments from *next on; one that does not fit whole is left
+ * with its rest. */
 static enum err_code store_batch(struct request *r, size_t *next, struct err *e)
 {
-    const struct lines *l = r->lines;
+    struct lines *l = r->lines;
     struct commit *c;
+    bool any = false;
     enum err_code code = commit_begin(r->in->cfg.commits, &c, e);
     if (code)
         return code;
-    size_t first = *next;
-    for (; !code && *next < l->segment_count; *next += !code) {
-        const struct line_segment *s = &l->segments[*next];
-        struct batch_run run = {
-            .stream = r->stream->number,
-            .type = STREAM_LOGS,
-            .org = r->org,
-            .name = r->name,
-            .hour = s->hour,
-            .lines = s->lines,
-            .min_ts_us = s->min_us,
-            .max_ts_us = s->max_us,
-            .bytes = {l->out.data + s->at, s->len},
-        };
+    while (*next < l->segment_count) {
+        struct line_segment *s = &l->segments[*next];
+        struct batch_run run = run_of(r, s);
         code = commit_add(c, &run, e);
+        if (code)
+            break;
+        any = true;
+        s->at += s->len - run.bytes.len;
+        s->len = run.bytes.len;
+        s->lines = run.lines;
+        if (s->len > 0)
+            break;
+        ++*next;
     }
-    if (code && !(code == ERR_TOOBIG && *next > first)) {
+    if (code && !(code == ERR_TOOBIG && any)) {
         commit_abort(c);
         return code;
     }

@@ -19,6 +19,8 @@ struct run { /* of one metric and hour */
     uint32_t lines;
     int64_t min_us, max_us;
     struct buf text;
+    size_t sent_bytes; /* of the text, by a batch that took only some of it */
+    uint32_t sent_lines;
 };
 
 struct metric_lines {
@@ -285,10 +287,24 @@ static struct batch_run batch_run_of(const struct samples *s, const struct metri
                               .org = s->org,
                               .name = m->name,
                               .hour = r->hour,
-                              .lines = r->lines,
+                              .lines = r->lines - r->sent_lines,
                               .min_ts_us = r->min_us,
                               .max_ts_us = r->max_us,
-                              .bytes = buf_str(&r->text)};
+                              .bytes = {r->text.data + r->sent_bytes, r->text.len - r->sent_bytes}};
+}
+
+/* As much of a run as the batch takes; *rest: there is more for the next one. */
+static enum err_code add_run(struct commit *c, const struct samples *s,
+                             const struct metric_lines *m, struct run *r, bool *rest, struct err *e)
+{
+    struct batch_run run = batch_run_of(s, m, r);
+    enum err_code rc = commit_add(c, &run, e);
+    if (rc)
+        return rc;
+    r->sent_bytes = r->text.len - run.bytes.len;
+    r->sent_lines = r->lines - run.lines;
+    *rest = run.bytes.len > 0;
+    return ERR_OK;
 }
 
 /* What fits into one batch, from *m and *r on; both are moved behind it. */
@@ -296,18 +312,19 @@ static enum err_code store_batch(struct samples *s, struct metric_lines **m, str
                                  struct err *e)
 {
     struct commit *c;
-    bool any = false;
+    bool any = false, rest = false;
     enum err_code rc = commit_begin(s->commits, &c, e);
 
     if (rc)
         return rc;
     while (*m) {
         if (*r && (*r)->lines > 0) {
-            struct batch_run run = batch_run_of(s, *m, *r);
-            rc = commit_add(c, &run, e);
+            rc = add_run(c, s, *m, *r, &rest, e);
             if (rc)
                 break;
             any = true;
+            if (rest)
+                break;
         }
         *r = *r ? (*r)->next : NULL;
         if (*r)
@@ -330,7 +347,8 @@ static void forget_lines(struct samples *s)
         for (struct run *r = m->runs; r; r = r->next) {
             buf_done(&r->text);
             buf_init(&r->text, 2 * SAMPLES_BYTES_MAX);
-            r->lines = 0;
+            r->lines = r->sent_lines = 0;
+            r->sent_bytes = 0;
         }
     }
     s->bytes = 0;

@@ -51,8 +51,11 @@ static enum err_code store(struct commit_pool *p, const struct batch_run *runs, 
 {
     struct commit *c;
     assert_int_equal(commit_begin(p, &c, e), ERR_OK);
-    for (size_t i = 0; i < count; i++)
-        assert_int_equal(commit_add(c, &runs[i], e), ERR_OK);
+    for (size_t i = 0; i < count; i++) {
+        struct batch_run run = runs[i];
+        assert_int_equal(commit_add(c, &run, e), ERR_OK);
+        assert_int_equal(run.bytes.len, 0);
+    }
     return commit_finish(c, e);
 }
 
@@ -91,25 +94,37 @@ static void what_was_added_is_what_is_stored(void **state)
     }
 }
 
-static void a_batch_past_its_parts_is_refused_and_stays_usable(void **state)
+static void a_batch_takes_what_fits_and_leaves_the_rest(void **state)
 {
     struct commit_dir d;
     struct stored s;
     struct err e;
     struct commit *c;
-    uint32_t count;
+    uint32_t count, stored_lines = 0;
     (void)state;
     commit_dir_make(&d, 1);
     struct commit_pool *p = open_pool(&d, 1);
-    struct buf lines = make_lines(11 << 20, 1, &count);
+    struct buf lines = make_lines(30 << 20, 1, &count);
     struct batch_run run = run_of(&lines, count, 1);
     assert_int_equal(commit_begin(p, &c, &e), ERR_OK);
     assert_int_equal(commit_add(c, &run, &e), ERR_OK);
+    assert_in_range(run.bytes.len, 1, lines.len - (16 << 20));
+    assert_memory_equal(run.bytes.ptr - 1, "\n{", 2);
     assert_int_equal(commit_add(c, &run, &e), ERR_TOOBIG);
+    assert_int_equal(commit_finish(c, &e), ERR_OK);
+    assert_int_equal(commit_begin(p, &c, &e), ERR_OK);
+    assert_int_equal(commit_add(c, &run, &e), ERR_OK);
+    assert_int_equal(run.bytes.len, 0);
+    assert_int_equal(run.lines, 0);
     assert_int_equal(commit_finish(c, &e), ERR_OK);
     stored_init(&s);
     stored_read(&d, 0, &s);
+    assert_int_equal(s.batches, 2);
     assert_int_equal(s.lines.len, lines.len);
+    assert_memory_equal(s.lines.data, lines.data, lines.len);
+    for (size_t k = 0; k < s.run_count; k++)
+        stored_lines += s.runs[k].lines;
+    assert_int_equal(stored_lines, count);
     commit_pool_close(p);
     stored_done(&s);
     buf_done(&lines);
@@ -134,8 +149,8 @@ static void the_longest_line_fits_and_a_longer_one_is_refused(void **state)
     memset(name, 'n', sizeof name);
     run.org = run.name = (struct str){name, sizeof name};
     assert_int_equal(commit_begin(p, &c, &e), ERR_OK);
-    assert_int_equal(commit_add(c, &run, &e), ERR_OK);
     struct batch_run longer = run;
+    assert_int_equal(commit_add(c, &run, &e), ERR_OK);
     buf_clear(&line);
     while (line.len < commit_line_max())
         buf_add_char(&line, 'x');
@@ -161,7 +176,8 @@ static void an_aborted_batch_stores_nothing_and_takes_no_number(void **state)
     struct buf lines = make_lines(100, 1, &count);
     struct batch_run run = run_of(&lines, count, 1);
     assert_int_equal(commit_begin(p, &c, &e), ERR_OK);
-    assert_int_equal(commit_add(c, &run, &e), ERR_OK);
+    struct batch_run added = run;
+    assert_int_equal(commit_add(c, &added, &e), ERR_OK);
     commit_abort(c);
     commit_abort(NULL);
     assert_int_equal(store(p, &run, 1, &e), ERR_OK);
@@ -344,7 +360,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_added_is_what_is_stored),
-        cmocka_unit_test(a_batch_past_its_parts_is_refused_and_stays_usable),
+        cmocka_unit_test(a_batch_takes_what_fits_and_leaves_the_rest),
         cmocka_unit_test(the_longest_line_fits_and_a_longer_one_is_refused),
         cmocka_unit_test(an_aborted_batch_stores_nothing_and_takes_no_number),
         cmocka_unit_test(a_batch_survives_any_one_failure),

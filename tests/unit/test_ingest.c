@@ -299,26 +299,69 @@ static void a_large_body_is_stored_whole_or_not_at_all(void **state)
     node_close(&n);
 }
 
-/* Each takes a part of a batch for itself, and there are more than a batch has parts. */
+/* Each takes a part of a batch for itself, and there are more than a batch has parts: of one hour,
+ * or of two by turns. */
 static void lines_of_half_a_part_take_several_batches(void **state)
+{
+    enum { RECORDS = 25, TEXT = 560000, HOURS_MAX = 2 };
+    (void)state;
+    for (int hours = 1; hours <= HOURS_MAX; hours++) {
+        struct node n;
+        struct ingest_result r;
+        struct err e;
+        struct buf body;
+        size_t lines = 0;
+        node_open(&n);
+        buf_init(&body, 64u << 20);
+        for (int i = 0; i < RECORDS; i++)
+            buf_printf(&body, "%s{\"_timestamp\":%d,\"text\":\"%0*d\"}", i ? "," : "[",
+                       1795387861 + (i % hours) * 3600, TEXT, i);
+        buf_add_char(&body, ']');
+        assert_int_equal(ingest_json(n.in, STR("default"), STR("s"), buf_str(&body), &r, &e),
+                         ERR_OK);
+        assert_int_equal(r.successful, RECORDS);
+        struct stored s = stored_of(&n);
+        assert_int_equal(s.batches, 2);
+        assert_int_equal(s.run_count, RECORDS);
+        for (size_t i = 0; i < s.run_count; i++)
+            lines += s.runs[i].lines;
+        assert_int_equal(lines, RECORDS);
+        stored_done(&s);
+        buf_done(&body);
+        node_close(&n);
+    }
+}
+
+static void ignore_metric(struct str name, uint64_t stored, void *ctx)
+{
+    (void)name;
+    *(uint64_t *)ctx += stored;
+}
+
+static void samples_of_half_a_part_take_several_batches(void **state)
 {
     enum { RECORDS = 25, TEXT = 560000 };
     struct node n;
-    struct ingest_result r;
     struct err e;
     struct buf body;
+    uint64_t told = 0;
+    size_t lines = 0;
     (void)state;
     node_open(&n);
     buf_init(&body, 64u << 20);
     for (int i = 0; i < RECORDS; i++)
-        buf_printf(&body, "%s{\"_timestamp\":%d,\"text\":\"%0*d\"}", i ? "," : "[",
-                   1795387861 + (i % 2) * 3600, TEXT, i);
+        buf_printf(&body, "%s{\"__name__\":\"up\",\"value\":%d,\"text\":\"%0*d\"}", i ? "," : "[",
+                   i, TEXT, i);
     buf_add_char(&body, ']');
-    assert_int_equal(ingest_json(n.in, STR("default"), STR("s"), buf_str(&body), &r, &e), ERR_OK);
-    assert_int_equal(r.successful, RECORDS);
+    assert_int_equal(
+        ingest_metrics_json(n.in, STR("default"), buf_str(&body), ignore_metric, &told, &e),
+        ERR_OK);
+    assert_int_equal(told, RECORDS);
     struct stored s = stored_of(&n);
     assert_int_equal(s.batches, 2);
-    assert_int_equal(s.run_count, RECORDS);
+    for (size_t i = 0; i < s.run_count; i++)
+        lines += s.runs[i].lines;
+    assert_int_equal(lines, RECORDS);
     stored_done(&s);
     buf_done(&body);
     node_close(&n);
@@ -410,6 +453,7 @@ int main(void)
         cmocka_unit_test(a_full_journal_is_reported_as_such),
         cmocka_unit_test(a_large_body_is_stored_whole_or_not_at_all),
         cmocka_unit_test(lines_of_half_a_part_take_several_batches),
+        cmocka_unit_test(samples_of_half_a_part_take_several_batches),
         cmocka_unit_test(threads_may_make_a_stream_together),
         cmocka_unit_test(requests_are_counted),
     };
