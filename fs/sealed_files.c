@@ -62,7 +62,8 @@ static struct path in_dir(const char *dir, const struct ulid *id, const char *su
     struct path p;
 
     ulid_format(id, text);
-    snprintf(p.text, sizeof p.text, "%s/%s%s", dir, text, suffix);
+    if (snprintf(p.text, sizeof p.text, "%s/%s%s", dir, text, suffix) >= (int)sizeof p.text)
+        p.text[0] = '\0'; /* no such path: opening it fails */
     return p;
 }
 
