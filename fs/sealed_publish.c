@@ -81,6 +81,7 @@ static void strand_flight(struct sealed *s, struct flight *f)
     LOCK_SCOPE(&s->lock);
     f->is_stuck = true;
     pthread_cond_broadcast(&s->changed);
+    pthread_cond_broadcast(&s->wake);
 }
 
 /* A record that is not in the index yet holds back what may be stored, and what may be freed. */
