@@ -292,7 +292,7 @@ enum err_code sealed_publish(struct sealed *s, const struct part *part,
 {
     char id[ULID_TEXT_LEN + 1];
     struct part p = *part;
-    struct flight *f;
+    struct flight *f = NULL;
     bool stuck = false;
     enum err_code rc;
 
