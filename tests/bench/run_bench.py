@@ -392,7 +392,16 @@ def metrics_size():
                 "bytes_per_sample": round(size_of(parts) / (series * points), 3), "one_name_s": round(min(took), 4)}
 
 
-FIGURES = {f.__name__: f for f in (latency, throughput, visibility, start, full, query, seal, seal_memory, seal_streams, sealed_read,
+def journal():
+    """The journal without FUSE and HTTP, next to a plain loop of write and fdatasync on the same disk."""
+    build = os.path.dirname(os.path.abspath(os.environ["WEIR_BINARY"]))
+    subprocess.run(["cmake", "--build", build, "--target", "bench_journal"], check=True, stdout=subprocess.DEVNULL)
+    with tempfile.TemporaryDirectory() as folder:
+        lines = subprocess.run([f"{build}/tests/bench_journal", folder], check=True, stdout=subprocess.PIPE, text=True)
+    return [json.loads(line) for line in lines.stdout.splitlines()]
+
+
+FIGURES = {f.__name__: f for f in (latency, throughput, visibility, start, full, query, journal, seal, seal_memory, seal_streams, sealed_read,
                                    sealed_query, sealed_size, metrics_size)}
 
 
