@@ -3,11 +3,13 @@
  *   connected ── a send or a receive fails ──► away ── connect, HELLO with our epoch ──► connected
  *
  * A call that loses its connection is sent again on the next one until its deadline; every request
- * may be repeated.
+ * may be repeated.  Calls wait for each other no longer than their deadlines allow; what HELLO said
+ * is read without waiting, for it stands on the path of every commit.
  */
 #include "fs/control.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -21,15 +23,19 @@
 #define HELLO_MEMORY_MAX 65536
 #define RELEASE_MS 1000
 #define PAUSE_MS 10
+#define OWED_MAX 1024
 
 struct control_client {
-    char *path; /* immutable */
+    char *path;                    /* immutable */
+    _Atomic uint64_t epoch;        /* written under the lock */
+    _Atomic unsigned commit_files; /* written under the lock */
     pthread_mutex_t lock;
-    int fd;                /* (lock) -1: away */
-    uint64_t epoch;        /* (lock) */
-    unsigned commit_files; /* (lock) */
-    uint64_t last_tag;     /* (lock) */
-    struct ipc_msg reply;  /* (lock) */
+    int fd;               /* (lock) -1: away */
+    uint64_t last_tag;    /* (lock) */
+    struct ipc_msg reply; /* (lock) */
+    pthread_mutex_t owed_lock;
+    uint64_t owed[OWED_MAX]; /* (owed_lock) snapshots whose release did not get through */
+    size_t owed_count;       /* (owed_lock) */
 };
 
 static void hang_up_locked(struct control_client *c)
@@ -96,8 +102,8 @@ static enum err_code read_hello_locked(struct control_client *c, struct err *e)
     arena_done(&arena);
     if (rc)
         return rc;
-    c->epoch = epoch;
-    c->commit_files = (unsigned)files;
+    atomic_store(&c->epoch, epoch);
+    atomic_store(&c->commit_files, (unsigned)files);
     return ERR_OK;
 }
 
@@ -105,8 +111,8 @@ static enum err_code connect_locked(struct control_client *c, uint64_t deadline_
                                     struct err *e)
 {
     char body[64];
-    int n = snprintf(body, sizeof body, "{\"epoch\":%llu,\"pid\":%d}", (unsigned long long)c->epoch,
-                     (int)getpid());
+    int n = snprintf(body, sizeof body, "{\"epoch\":%llu,\"pid\":%d}",
+                     (unsigned long long)atomic_load(&c->epoch), (int)getpid());
     enum err_code rc = ipc_connect(c->path, deadline_ms, &c->fd, e);
 
     *lost = false;
@@ -159,9 +165,10 @@ static enum err_code open_as(const char *socket_path, uint64_t epoch, uint64_t d
     if (!c)
         return err_set(e, ERR_NOMEM, "no memory for the control connection");
     c->fd = -1;
-    c->epoch = epoch;
+    atomic_store(&c->epoch, epoch);
     c->path = strdup(socket_path);
     pthread_mutex_init(&c->lock, NULL);
+    pthread_mutex_init(&c->owed_lock, NULL);
     buf_init(&c->reply.body, REPLY_MAX);
     if (!c->path)
         rc = err_set(e, ERR_NOMEM, "no memory for a path");
@@ -199,31 +206,44 @@ void control_close(struct control_client *c)
     hang_up_locked(c);
     buf_done(&c->reply.body);
     pthread_mutex_destroy(&c->lock);
+    pthread_mutex_destroy(&c->owed_lock);
     free(c->path);
     free(c);
 }
 
 uint64_t control_epoch(struct control_client *c)
 {
-    LOCK_SCOPE(&c->lock);
-    return c->epoch;
+    return atomic_load(&c->epoch);
 }
 
 unsigned control_commit_files(struct control_client *c)
 {
-    LOCK_SCOPE(&c->lock);
-    return c->commit_files;
+    return atomic_load(&c->commit_files);
+}
+
+static enum err_code lock_until(struct control_client *c, uint64_t deadline_ms, struct err *e)
+{
+    struct timespec until = {.tv_sec = (time_t)(deadline_ms / 1000),
+                             .tv_nsec = (long)(deadline_ms % 1000) * 1000000};
+    int sys = deadline_ms ? pthread_mutex_clocklock(&c->lock, CLOCK_MONOTONIC, &until)
+                          : pthread_mutex_lock(&c->lock);
+
+    return sys ? err_set(e, ERR_TIMEOUT, "other calls to the fs process take too long") : ERR_OK;
 }
 
 enum err_code control_call(struct control_client *c, enum control_kind kind, struct str body,
                            uint64_t deadline_ms, struct arena *a, struct json **reply,
                            struct err *e)
 {
-    enum err_code rc;
+    enum err_code rc = lock_until(c, deadline_ms, e);
 
-    LOCK_SCOPE(&c->lock);
+    if (rc)
+        return rc;
     rc = call_locked(c, kind, body, deadline_ms, e);
-    return rc ? rc : json_parse(buf_str(&c->reply.body), a, reply, e);
+    if (!rc)
+        rc = json_parse(buf_str(&c->reply.body), a, reply, e);
+    pthread_mutex_unlock(&c->lock);
+    return rc;
 }
 
 static void write_wish(struct buf *out, const uint64_t *streams, size_t count, int64_t start_us,
@@ -358,16 +378,44 @@ enum err_code control_snapshot(struct control_client *c, const uint64_t *streams
     return rc ? err_wrap(e, "snapshot") : ERR_OK;
 }
 
-void control_release(struct control_client *c, uint64_t snapshot_id)
+static enum err_code release(struct control_client *c, uint64_t snapshot_id)
 {
     struct arena scratch;
     struct json *reply;
     char body[48];
     int n = snprintf(body, sizeof body, "{\"snapshot\":%llu}", (unsigned long long)snapshot_id);
+    enum err_code rc;
 
-    /* A lost release costs the fs process one entry until this gateway's epoch ends. */
     arena_init(&scratch, HELLO_MEMORY_MAX);
-    control_call(c, CONTROL_RELEASE, (struct str){body, (size_t)n}, clock_mono_ms() + RELEASE_MS,
-                 &scratch, &reply, NULL);
+    rc = control_call(c, CONTROL_RELEASE, (struct str){body, (size_t)n},
+                      clock_mono_ms() + RELEASE_MS, &scratch, &reply, NULL);
     arena_done(&scratch);
+    return rc;
+}
+
+/* Past OWED_MAX a lost release costs the fs process one entry until this gateway's epoch ends. */
+static void owe(struct control_client *c, uint64_t snapshot_id)
+{
+    LOCK_SCOPE(&c->owed_lock);
+    if (c->owed_count < OWED_MAX)
+        c->owed[c->owed_count++] = snapshot_id;
+}
+
+static bool take_owed(struct control_client *c, uint64_t *snapshot_id)
+{
+    LOCK_SCOPE(&c->owed_lock);
+    if (c->owed_count == 0)
+        return false;
+    *snapshot_id = c->owed[--c->owed_count];
+    return true;
+}
+
+void control_release(struct control_client *c, uint64_t snapshot_id)
+{
+    do {
+        if (release(c, snapshot_id)) {
+            owe(c, snapshot_id);
+            return;
+        }
+    } while (take_owed(c, &snapshot_id));
 }

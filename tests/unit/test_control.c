@@ -1,5 +1,6 @@
 // links: weir_fs weir_index
 /* The control socket: the client of fs/control.h against the server, over a real journal. */
+#include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/ipc.h"
 #include "fs/control.h"
 #include "fs/control_server.h"
 #include "tests/support/scratch.h"
@@ -314,6 +316,49 @@ static void a_call_ends_at_its_deadline_when_nobody_answers(void **state)
     control_close(c);
 }
 
+static void *ask_for_stats(void *ctx)
+{
+    struct json *reply;
+    struct arena arena;
+
+    arena_init(&arena, 1 << 20);
+    assert_int_equal(control_call(ctx, CONTROL_STATS, STR("{}"), soon(), &arena, &reply, NULL),
+                     ERR_OK);
+    arena_done(&arena);
+    return NULL;
+}
+
+static void a_call_that_takes_long_holds_up_no_other_past_its_deadline(void **state)
+{
+    struct fixture *f = *state;
+    struct control_client *c = connect_client(f);
+    uint64_t epoch = control_epoch(c), began;
+    struct snapshot s = snapshot(f, c, 0, 0);
+    int listening, silent;
+    struct json *reply;
+    pthread_t asking;
+
+    stop_server(f);
+    assert_int_equal(ipc_listen(f->socket, &listening, NULL), ERR_OK);
+    assert_int_equal(pthread_create(&asking, NULL, ask_for_stats, c), 0);
+    assert_int_equal(ipc_accept(listening, &silent, NULL), ERR_OK); /* it is never answered */
+    began = clock_mono_ms();
+    assert_int_equal(control_epoch(c), epoch);
+    assert_int_equal(control_commit_files(c), 5);
+    assert_int_equal(control_call(c, CONTROL_STATS, STR("{}"), began + 50, &f->arena, &reply, NULL),
+                     ERR_TIMEOUT);
+    control_release(c, s.id);
+    assert_true(clock_mono_ms() - began < DEADLINE_MS / 2);
+    close(listening);
+    close(silent);
+    start_server(f);
+    pthread_join(asking, NULL);
+    assert_int_equal(live_snapshots(f, c), 1);
+    control_release(c, 12345); /* what did not get through is made up for */
+    assert_int_equal(live_snapshots(f, c), 0);
+    control_close(c);
+}
+
 static void errors_arrive_with_code_and_reason(void **state)
 {
     struct fixture *f = *state;
@@ -410,6 +455,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_client_of_an_older_epoch_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(a_call_ends_at_its_deadline_when_nobody_answers, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(a_call_that_takes_long_holds_up_no_other_past_its_deadline,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(errors_arrive_with_code_and_reason, setup, teardown),
         cmocka_unit_test_setup_teardown(a_roll_begins_a_new_file, setup, teardown),
         cmocka_unit_test_setup_teardown(more_connections_than_slots_are_turned_away, setup,
