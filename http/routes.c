@@ -17,7 +17,11 @@ static const struct route ROUTES[] = {
     {.method = "GET", .path = "/web/", .run = api_page_absent},
     {.method = "POST", .path = "/auth/login", .body = BODY_JSON, .run = api_login},
     {.method = "GET", .path = "/node/status", .auth = AUTH_ROOT, .run = api_node_status},
-    {.method = "PUT", .path = "/node/flush", .auth = AUTH_ROOT, .run = api_node_flush},
+    {.method = "PUT",
+     .path = "/node/flush",
+     .auth = AUTH_ROOT,
+     .lane = LANE_QUERY, /* it may take minutes */
+     .run = api_node_flush},
 
     {.method = "POST",
      .path = "/api/{org}/{stream}/_json",
