@@ -67,6 +67,10 @@ enum err_code kv_delete(struct kv_txn *t, struct str key, uint64_t if_revision, 
 typedef bool (*kv_visit)(struct str key, struct str value, uint64_t revision, void *ctx);
 enum err_code kv_list(struct kv_txn *t, struct str prefix, struct str from, kv_visit fn, void *ctx,
                       struct err *e);
+/* Calls fn for the last key that starts with `prefix` and sorts before `before`, if there is one.
+ */
+enum err_code kv_last(struct kv_txn *t, struct str prefix, struct str before, kv_visit fn,
+                      void *ctx, struct err *e);
 /* Watching is polling, because LMDB does not tell: kv_revision is the store's revision now, and
  * kv_changed_since walks the keys of `prefix` and calls fn for those put after `revision`.  A
  * deletion leaves nothing to find; who must see one leaves a mark.  Threads of the owner may also

@@ -489,6 +489,39 @@ enum err_code kv_list(struct kv_txn *t, struct str prefix, struct str from, kv_v
     return code;
 }
 
+static int seek_before(MDB_cursor *cursor, struct str before, MDB_val *k, MDB_val *v)
+{
+    int rc;
+
+    *k = val_of(before);
+    rc = mdb_cursor_get(cursor, k, v, MDB_SET_RANGE);
+    if (rc == MDB_NOTFOUND)
+        return mdb_cursor_get(cursor, k, v, MDB_LAST);
+    return rc ? rc : mdb_cursor_get(cursor, k, v, MDB_PREV);
+}
+
+enum err_code kv_last(struct kv_txn *t, struct str prefix, struct str before, kv_visit fn,
+                      void *ctx, struct err *e)
+{
+    enum err_code code = ERR_OK;
+    struct str value = {0};
+    uint64_t revision = 0;
+    MDB_cursor *cursor;
+    MDB_val k, v;
+    int rc = mdb_cursor_open(t->txn, t->kv->dbi, &cursor);
+
+    if (rc)
+        return lmdb_err(e, rc, "list");
+    rc = seek_before(cursor, before, &k, &v);
+    if (rc == 0 && str_starts(str_of(&k), prefix)) {
+        code = decode_value(str_of(&k), str_of(&v), &value, &revision, e);
+        if (!code)
+            fn(str_of(&k), value, revision, ctx);
+    }
+    mdb_cursor_close(cursor);
+    return rc == 0 || rc == MDB_NOTFOUND ? code : lmdb_err(e, rc, "list");
+}
+
 struct since {
     uint64_t revision;
     kv_visit fn;

@@ -260,6 +260,47 @@ enum err_code parts_list(struct parts *p, struct str org, enum stream_type type,
     return list_keys(p, part_key_str(&prefix), part_key_str(&from), &l, e);
 }
 
+struct last {
+    int32_t first_hour;
+    part_visit fn;
+    void *ctx;
+    enum err_code rc;
+    struct err *e;
+};
+
+static bool visit_last(struct str key, struct str value, uint64_t revision, void *ctx)
+{
+    struct last *l = ctx;
+    struct part p;
+
+    (void)revision;
+    l->rc = part_decode(key, value, &p, l->e);
+    if (!l->rc && p.hour >= l->first_hour)
+        l->fn(&p, l->ctx);
+    return false;
+}
+
+enum err_code parts_show_last(struct parts *p, struct str org, enum stream_type type,
+                              struct str name, int32_t first_hour, int32_t last_hour, part_visit fn,
+                              void *ctx, struct err *e)
+{
+    struct str stored = name_in_keys(type, name);
+    struct part_key prefix = part_key_stream(org, type, stored);
+    struct part_key before = part_key_hour_end(org, type, stored, last_hour);
+    struct last last = {.first_hour = first_hour, .fn = fn, .ctx = ctx, .e = e};
+    struct kv_txn *t;
+    enum err_code rc;
+
+    if (before.too_long)
+        return err_set(e, ERR_TOOBIG, "parts: a name is too long");
+    rc = kv_begin(p->kv, false, &t, e);
+    if (rc)
+        return rc;
+    rc = kv_last(t, part_key_str(&prefix), part_key_str(&before), visit_last, &last, e);
+    kv_abort(t);
+    return rc ? rc : last.rc;
+}
+
 enum err_code parts_each(struct parts *p, part_visit fn, void *ctx, struct err *e)
 {
     struct listing l = {.fn = fn, .ctx = ctx, .last_hour = INT32_MAX, .e = e};
@@ -350,27 +391,49 @@ enum err_code parts_next(struct parts *p, const struct part *after, struct arena
     return rc ? rc : n.rc;
 }
 
+static enum err_code get_by_id(struct kv_txn *t, const struct ulid *id, struct part *out,
+                               struct err *e)
+{
+    struct id_key by_id = id_key_of(id);
+    struct str key, value;
+    enum err_code rc = kv_get(t, id_key_str(&by_id), &key, NULL, e);
+
+    if (!rc)
+        rc = kv_get(t, key, &value, NULL, e);
+    return rc ? rc : part_decode(key, value, out, e);
+}
+
 enum err_code parts_find(struct parts *p, const struct ulid *id, struct arena *a, struct part *out,
                          struct err *e)
 {
-    struct str key, value;
     struct kv_txn *t;
     struct part found;
-    struct id_key by_id = id_key_of(id);
     enum err_code rc = kv_begin(p->kv, false, &t, e);
 
     if (rc)
         return rc;
-    rc = kv_get(t, id_key_str(&by_id), &key, NULL, e);
-    if (!rc)
-        rc = kv_get(t, key, &value, NULL, e);
-    if (!rc)
-        rc = part_decode(key, value, &found, e);
+    rc = get_by_id(t, id, &found, e);
     if (!rc)
         rc = take_part(&found, a, e);
     kv_abort(t);
     if (!rc)
         *out = found;
+    return rc;
+}
+
+enum err_code parts_show(struct parts *p, const struct ulid *id, part_visit fn, void *ctx,
+                         struct err *e)
+{
+    struct part found;
+    struct kv_txn *t;
+    enum err_code rc = kv_begin(p->kv, false, &t, e);
+
+    if (rc)
+        return rc;
+    rc = get_by_id(t, id, &found, e);
+    if (!rc)
+        fn(&found, ctx);
+    kv_abort(t);
     return rc;
 }
 

@@ -108,6 +108,14 @@ enum err_code parts_schema_get(struct parts *p, uint64_t hash, struct arena *a,
 /* NOTFOUND.  With groups and names as arrays in `a`. */
 enum err_code parts_find(struct parts *p, const struct ulid *id, struct arena *a, struct part *out,
                          struct err *e);
+/* The same as a visit shows it: packed, and gone when fn returns. */
+enum err_code parts_show(struct parts *p, const struct ulid *id, part_visit fn, void *ctx,
+                         struct err *e);
+/* The last part of [first_hour, last_hour] in key order, by one seek; fn is not called when there
+ * is none.  Metrics: of all parts of the org, whatever the name. */
+enum err_code parts_show_last(struct parts *p, struct str org, enum stream_type type,
+                              struct str name, int32_t first_hour, int32_t last_hour, part_visit fn,
+                              void *ctx, struct err *e);
 /* Is it there?  Costs one seek. */
 enum err_code parts_has(struct parts *p, const struct ulid *id, bool *has, struct err *e);
 

@@ -43,6 +43,17 @@ struct part_key part_key_hour(struct str org, enum stream_type type, struct str 
     return k;
 }
 
+struct part_key part_key_hour_end(struct str org, enum stream_type type, struct str name,
+                                  int32_t hour)
+{
+    struct part_key k = part_key_hour(org, type, name, hour);
+    struct ulid last;
+
+    memset(last.b, 0xff, sizeof last.b);
+    key_add(&k, last.b, sizeof last.b);
+    return k;
+}
+
 struct part_key part_key_of(const struct part *p)
 {
     struct part_key k = part_key_hour(p->org, p->type, p->name, p->hour);

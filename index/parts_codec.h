@@ -46,6 +46,9 @@ static inline struct str part_key_str(const struct part_key *k)
 struct part_key part_key_stream(struct str org, enum stream_type type, struct str name);
 /* The same, and the hour: where the parts of an hour begin. */
 struct part_key part_key_hour(struct str org, enum stream_type type, struct str name, int32_t hour);
+/* Not before any key of that hour. */
+struct part_key part_key_hour_end(struct str org, enum stream_type type, struct str name,
+                                  int32_t hour);
 struct part_key part_key_of(const struct part *p);
 
 /* Appended to `out`.  TOOBIG: past a limit above, of parts.h, or of out->max; INVALID: names that

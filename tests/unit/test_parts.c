@@ -291,6 +291,45 @@ static void the_next_hour_with_a_part_is_one_seek_away(void **state)
     assert_false(found);
 }
 
+static bool take_hour(const struct part *p, void *ctx)
+{
+    *(int32_t *)ctx = p->hour;
+    return false;
+}
+
+static void the_last_part_of_some_hours_is_one_seek_away(void **state)
+{
+    static const struct {
+        int32_t first, last, want; /* 0: none */
+    } cases[] = {{INT32_MIN, INT32_MAX, 900}, {INT32_MIN, 899, 3}, {3, 3, 3},         {4, 899, 0},
+                 {901, INT32_MAX, 0},         {INT32_MIN, -1, -7}, {INT32_MIN, -8, 0}};
+    struct fixture *f = *state;
+    struct part list[5] = {part_of("s", 3), part_of("s", -7), part_of("s", 900), part_of("r", 40),
+                           part_of("t", 50)};
+
+    assert_int_equal(parts_put(f->parts, list, ARRAY_LEN(list), 1, 2, &f->e), ERR_OK);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        int32_t hour = 0;
+        assert_int_equal(parts_show_last(f->parts, STR("o"), STREAM_LOGS, STR("s"), cases[i].first,
+                                         cases[i].last, take_hour, &hour, &f->e),
+                         ERR_OK);
+        assert_int_equal(hour, cases[i].want);
+    }
+}
+
+static void a_part_is_shown_by_id(void **state)
+{
+    struct fixture *f = *state;
+    struct part p = part_of("s", 490000);
+    struct ulid other = ulid_new();
+    int32_t hour = 0;
+
+    assert_int_equal(parts_put(f->parts, &p, 1, 1, 2, &f->e), ERR_OK);
+    assert_int_equal(parts_show(f->parts, &p.id, take_hour, &hour, &f->e), ERR_OK);
+    assert_int_equal(hour, 490000);
+    assert_int_equal(parts_show(f->parts, &other, take_hour, &hour, &f->e), ERR_NOTFOUND);
+}
+
 static bool count_part(const struct part *p, void *ctx)
 {
     (void)p;
@@ -447,13 +486,16 @@ static void a_cut_key_or_record_is_corrupt(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(the_next_hour_with_a_part_is_one_seek_away, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(the_last_part_of_some_hours_is_one_seek_away, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_part_is_shown_by_id, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_part_is_found_by_id_as_it_was_put, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_range_of_hours_gives_its_parts_in_order, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_metrics_part_holds_many_names, set_up, tear_down),
         cmocka_unit_test_setup_teardown(names_out_of_order_are_refused, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(the_next_hour_with_a_part_is_one_seek_away, set_up,
-                                        tear_down),
         cmocka_unit_test_setup_teardown(every_part_of_every_stream_is_visited, set_up, tear_down),
         cmocka_unit_test_setup_teardown(columns_are_stored_once_under_their_hash, set_up,
                                         tear_down),
