@@ -131,6 +131,16 @@ static void every_route_below_api_and_node_asks_for_credentials(void **state)
     }
 }
 
+/* Of the lane of the system it could take every thread. */
+static void a_login_waits_where_credentials_are_verified(void **state)
+{
+    struct found f;
+    (void)state;
+    look(&f, "", "POST", "/auth/login");
+    assert_int_equal(f.outcome, ROUTE_FOUND);
+    assert_int_equal(f.match.route->lane, LANE_AUTH);
+}
+
 static void no_two_rows_are_the_same(void **state)
 {
     const struct route *a, *b;
@@ -148,6 +158,7 @@ int main(void)
         cmocka_unit_test(paths_stand_below_the_base_uri),
         cmocka_unit_test(an_escaped_slash_does_not_make_a_segment),
         cmocka_unit_test(every_route_below_api_and_node_asks_for_credentials),
+        cmocka_unit_test(a_login_waits_where_credentials_are_verified),
         cmocka_unit_test(no_two_rows_are_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
