@@ -2,7 +2,8 @@
  *
  * Arrays are JSON text, as the API keeps them; what is no JSON array gives NULL.  Every macro is
  * one expression of built-in functions, so the optimiser sees through it.  Macros cannot take
- * DISTINCT, FILTER or OVER: the gate renames aggregates before that matters.
+ * DISTINCT, FILTER or OVER: aggregates are renamed by the gate instead.  Names with weir_ stand in
+ * for names that DuckDB has for something else.
  */
 #include "gateway/engine/functions.h"
 
@@ -14,6 +15,7 @@
 #define CONTAINS(f, v) "contains(" TEXT(f) ", " v ")"
 #define CONTAINS_NO_CASE(f, v) "contains(lower(" TEXT(f) "), lower(" v "))"
 #define MATCHES(f, re) "regexp_matches(" TEXT(f) ", " re ")"
+#define MATCHES_NO_CASE(f, re) "regexp_matches(" TEXT(f) ", " re ", 'i')"
 
 /* The pattern without escapes and classes, where each bracket that is left opens a group. */
 #define GROUPS(re)                                                                                 \
@@ -26,6 +28,8 @@
     "THEN " t " + to_minutes((CASE WHEN " tz "[1] = '-' THEN -1 ELSE 1 END) * "                    \
     "(CAST(substr(" tz ", 2, 2) AS INTEGER) * 60 + CAST(right(" tz ", 2) AS INTEGER))) "           \
     "ELSE timezone(" tz ", timezone('UTC', " t ")) END)"
+
+#define FORMATTED(t, fmt) "weir_format_time(weir_time(" t "), " fmt ", weir_time(" t "))"
 
 #define IS_ARRAY(f) "json_valid(" TEXT(f) ") AND json_type(" TEXT(f) ") = 'ARRAY'"
 #define ITEMS(f) "json_extract(" TEXT(f) ", '$[*]')"
@@ -73,7 +77,7 @@ static const struct {
     {"re_not_match", "(f, re) AS NOT " MATCHES("f", "re")},
     {"regexp_like", "(f, re) AS " MATCHES("f", "re") ", (f, re, flags) AS " MATCHES(
                         "f", "'(?' || flags || ')' || re")},
-    {"regexp_match",
+    {"weir_regexp_match",
      "(f, re) AS CASE WHEN NOT " MATCHES("f", "re") " THEN NULL WHEN " GROUPS(
          "re") " = 0 "
                "THEN [regexp_extract(f, re)] ELSE [regexp_extract(f, re, 1), regexp_extract(f, re, "
@@ -81,31 +85,56 @@ static const struct {
                "regexp_extract(f, re, 3), regexp_extract(f, re, 4), regexp_extract(f, re, 5), "
                "regexp_extract(f, re, 6), regexp_extract(f, re, 7), regexp_extract(f, re, 8), "
                "regexp_extract(f, re, 9)][1:" GROUPS("re") "] END"},
+    {"regexp_match", "(f, re) AS weir_regexp_match(f, re), "
+                     "(f, re, flags) AS weir_regexp_match(f, '(?' || flags || ')' || re)"},
     {"fuzzy_match", "(f, v, d) AS len(list_filter(regexp_extract_all(lower(" TEXT(
                         "f") "), '[\\pL\\pN]+'), "
                              "lambda x: levenshtein(x, lower(v)) <= d)) > 0"},
+    {"weir_re_match_nocase", "(f, re) AS " MATCHES_NO_CASE("f", "re")},
+    {"weir_re_not_match_nocase", "(f, re) AS NOT " MATCHES_NO_CASE("f", "re")},
+    {"regexp_count", "(f, re) AS len(regexp_extract_all(" TEXT("f") ", re))"},
+    {"initcap",
+     "(s) AS CASE WHEN s = '' THEN s ELSE list_aggregate(list_transform(regexp_extract_all(s, "
+     "'[\\pL\\pN]+|[^\\pL\\pN]+'), "
+     "lambda x: upper(x[1]) || lower(x[2:])), 'string_agg', '') END"},
+    {"weir_overlay", "(s, r, p) AS left(s, p - 1) || r || substr(s, p + len(r)), "
+                     "(s, r, p, n) AS left(s, p - 1) || r || substr(s, p + n)"},
+    {"substr_index", "(s, d, n) AS array_to_string(CASE WHEN n >= 0 THEN string_split(s, d)[1:n] "
+                     "ELSE string_split(s, d)[n:] END, d)"},
+    {"weir_lpad", "(s, n) AS lpad(s, n, ' '), (s, n, pad) AS lpad(s, n, pad)"},
+    {"weir_rpad", "(s, n) AS rpad(s, n, ' '), (s, n, pad) AS rpad(s, n, pad)"},
+    {"weir_encode", "(s) AS encode(s), (s, form) AS CASE form WHEN 'base64' THEN "
+                    "rtrim(to_base64(encode(s)), '=') WHEN 'hex' THEN lower(hex(s)) ELSE "
+                    "error('encode knows base64 and hex') END"},
+    {"weir_decode", "(s) AS decode(s), (s, form) AS CASE form WHEN 'base64' THEN from_base64(s || "
+                    "repeat('=', (4 - len(s) % 4) % 4)) WHEN 'hex' THEN unhex(s) ELSE "
+                    "error('decode knows base64 and hex') END"},
     {"btrim", "(s) AS trim(s), (s, chars) AS trim(s, chars)"},
     {"nvl", "(a, b) AS coalesce(a, b)"},
+    {"nvl2", "(a, b, c) AS CASE WHEN a IS NULL THEN c ELSE b END"},
+    {"nanvl", "(a, b) AS CASE WHEN isnan(a) THEN b ELSE a END"},
+    {"iszero", "(a) AS a = 0"},
     {"string_to_array_v2",
      "(s, chars) AS regexp_split_to_array(s, '[' || regexp_replace(chars, '([\\]\\[\\\\^-])', "
      "'\\\\\\1', 'g') || ']')"},
 
     /* time */
     {"to_timestamp_micros", "(t) AS weir_time(t)"},
-    {"to_timestamp_millis", "(t) AS weir_time(CAST(t AS BIGINT) * 1000)"},
-    {"to_timestamp_seconds", "(t) AS weir_time(CAST(t AS BIGINT) * 1000000)"},
+    {"to_timestamp_millis", "(t) AS weir_time_in(t, 1000000)"},
+    {"to_timestamp_seconds", "(t) AS weir_time_in(t, 1000000000)"},
+    {"to_timestamp_nanos", "(t) AS weir_time_in(t, 1)"},
+    {"weir_to_timestamp", "(t) AS weir_time_in(t, 1000000000), "
+                          "(t, fmt) AS CAST(strptime(t, fmt) AS TIMESTAMP)"},
+    {"weir_to_unixtime", "(t) AS CAST(floor(epoch(weir_time_in(t, 1000000000))) AS BIGINT)"},
+    {"to_date", "(t) AS CAST(weir_time(t) AS DATE)"},
     {"cast_to_timestamp", "(t) AS epoch_us(weir_time(t))"},
-    {"date_format", "(t, fmt, tz) AS strftime(" IN_ZONE(
-                        "weir_time(t)", "tz") ", fmt), "
-                                              "(t, fmt) AS strftime(weir_time(t), fmt)"},
+    {"date_format", "(t, fmt, tz) AS weir_format_time(weir_time(t), fmt, " IN_ZONE(
+                        "weir_time(t)", "tz") "), "
+                                              "(t, fmt) AS " FORMATTED("t", "fmt")},
+    {"to_char", "(t, fmt) AS " FORMATTED("t", "fmt")},
     {"time_range", "(t, a, b) AS weir_time(t) >= weir_time(a) AND weir_time(t) < weir_time(b)"},
     {"date_bin", "(i, t) AS time_bucket(i, weir_time(t)), "
                  "(i, t, origin) AS time_bucket(i, weir_time(t), weir_time(origin))"},
-
-    /* approximate aggregates */
-    {"approx_distinct", "(x) AS approx_count_distinct(x)"},
-    {"approx_percentile_cont", "(x, p) AS approx_quantile(x, CAST(p AS FLOAT))"},
-    {"approx_median", "(x) AS approx_quantile(x, 0.5)"},
 
     /* arrays held as JSON text */
     {"cast_to_arr", "(f) AS " IF_ARRAY("f", ITEM_TEXTS("f"))},
@@ -137,17 +166,33 @@ static const struct {
     /* JSON text */
     {"spath", "(f, path) AS " IF_JSON(
                   "f", "json_extract_string(" TEXT("f") ", '/' || replace(path, '.', '/'))")},
-    {"json_get_str", BY_STEPS("", "json_extract_string", "")},
+    {"weir_json_text", "(j, path) AS CASE WHEN json_type(j, path) = 'VARCHAR' THEN "
+                       "json_extract_string(j, path) END"},
+    {"json_get_str", BY_STEPS("", "weir_json_text", "")},
     {"json_as_text", BY_STEPS("", "json_extract_string", "")},
     {"json_get", BY_STEPS("", "json_extract_string", "")},
     {"json_get_json", BY_STEPS("CAST(", "json_extract", " AS VARCHAR)")},
     {"json_get_int", BY_STEPS("TRY_CAST(", "json_extract_string", " AS BIGINT)")},
     {"json_get_float", BY_STEPS("TRY_CAST(", "json_extract_string", " AS DOUBLE)")},
     {"json_get_bool", BY_STEPS("TRY_CAST(", "json_extract_string", " AS BOOLEAN)")},
-    {"json_length",
-     "(f) AS " IF_JSON("f",
-                       "CASE json_type(" TEXT("f") ") WHEN 'ARRAY' THEN json_array_length(" TEXT(
-                           "f") ") WHEN 'OBJECT' THEN len(json_keys(" TEXT("f") ")) END")},
+    {"weir_json_size", "(j) AS CASE json_type(j) WHEN 'ARRAY' THEN json_array_length(j) "
+                       "WHEN 'OBJECT' THEN len(json_keys(j)) END"},
+    {"json_length", "(f) AS " IF_JSON("f", "weir_json_size(" TEXT("f") ")") ", " BY_STEPS(
+                        "weir_json_size(", "json_extract", ")")},
+    {"weir_json_contains", BY_STEPS("", "json_exists", "")},
+
+    /* types by the names of Arrow */
+    {"weir_arrow_typeof",
+     "(x) AS CASE typeof(x) WHEN 'BOOLEAN' THEN 'Boolean' WHEN 'TINYINT' THEN 'Int8' "
+     "WHEN 'SMALLINT' THEN 'Int16' WHEN 'INTEGER' THEN 'Int32' WHEN 'BIGINT' THEN 'Int64' "
+     "WHEN 'HUGEINT' THEN 'Int64' WHEN 'UTINYINT' THEN 'UInt8' WHEN 'USMALLINT' THEN 'UInt16' "
+     "WHEN 'UINTEGER' THEN 'UInt32' WHEN 'UBIGINT' THEN 'UInt64' WHEN 'FLOAT' THEN 'Float32' "
+     "WHEN 'DOUBLE' THEN 'Float64' WHEN 'VARCHAR' THEN 'Utf8View' WHEN 'JSON' THEN 'Utf8View' "
+     "WHEN 'BLOB' THEN 'BinaryView' WHEN 'DATE' THEN 'Date32' WHEN 'TIME' THEN 'Time64(ns)' "
+     "WHEN 'TIMESTAMP' THEN 'Timestamp(µs)' WHEN 'TIMESTAMP_NS' THEN 'Timestamp(ns)' "
+     "WHEN 'TIMESTAMP WITH TIME ZONE' THEN 'Timestamp(ns)' "
+     "WHEN 'INTERVAL' THEN 'Interval(MonthDayNano)' WHEN '\"NULL\"' THEN 'Null' "
+     "ELSE typeof(x) END"},
 };
 
 enum err_code functions_register(duckdb_connection con, struct err *e)

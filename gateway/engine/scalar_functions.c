@@ -3,6 +3,9 @@
  *   weir_histogram(t, interval_us)    start of the bucket of t; origin 2001-01-01T00:00:00 UTC
  *   weir_time(t)                      BIGINT (µs), VARCHAR (RFC 3339, a date, or µs), DATE and both
  *                                     kinds of TIMESTAMP as TIMESTAMP
+ *   weir_time_in(t, unit_ns)          the same, but numbers are counts of `unit_ns` nanoseconds
+ *   weir_format_time(t, format, local)  t as text (format_time.h), as a clock shows it whose zone
+ *                                     makes it `local`
  *   weir_match_words(text, query)     every word of `query` occurs in `text`, whatever the case
  */
 #include "gateway/engine/functions.h"
@@ -11,6 +14,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "gateway/engine/format_time.h"
 #include "gateway/engine/words.h"
 
 #define HISTOGRAM_ORIGIN_US INT64_C(978307200000000) /* 2001-01-01T00:00:00Z */
@@ -129,6 +133,89 @@ static void run_time_text(duckdb_function_info info, duckdb_data_chunk input, du
     }
 }
 
+/* --- weir_time_in --- */
+
+static int64_t floor_div(int64_t a, int64_t b)
+{
+    return a / b - ((a % b != 0) && ((a < 0) != (b < 0)));
+}
+
+/* False past the times that there are. */
+static bool us_of_units(int64_t count, int64_t unit_ns, int64_t *us)
+{
+    if (unit_ns < 1000)
+        return !__builtin_mul_overflow(floor_div(count, 1000), unit_ns, us);
+    return !__builtin_mul_overflow(count, unit_ns / 1000, us);
+}
+
+static void run_time_units(duckdb_function_info info, duckdb_data_chunk input, duckdb_vector output)
+{
+    const int64_t *t = argument(input, 0), *unit_ns = argument(input, 1);
+    int64_t *out = duckdb_vector_get_data(output);
+    idx_t rows = duckdb_data_chunk_get_size(input);
+    for (idx_t i = 0; i < rows; i++) {
+        if (is_null_at(input, 0, i)) {
+            set_null(output, i);
+        } else if (!us_of_units(t[i], unit_ns[i], &out[i])) {
+            duckdb_scalar_function_set_error(info, "the time is out of range");
+            return;
+        }
+    }
+}
+
+/* Fractions of a unit count, down to a microsecond. */
+static void run_time_fractions(duckdb_function_info info, duckdb_data_chunk input,
+                               duckdb_vector output)
+{
+    const double *t = argument(input, 0);
+    const int64_t *unit_ns = argument(input, 1);
+    int64_t *out = duckdb_vector_get_data(output);
+    idx_t rows = duckdb_data_chunk_get_size(input);
+    for (idx_t i = 0; i < rows; i++) {
+        if (is_null_at(input, 0, i)) {
+            set_null(output, i);
+            continue;
+        }
+        double us = t[i] * (double)unit_ns[i] / 1000;
+        if (!(us > -9.2e18 && us < 9.2e18)) { /* also NaN */
+            duckdb_scalar_function_set_error(info, "the time is out of range");
+            return;
+        }
+        out[i] = (int64_t)us;
+    }
+}
+
+/* --- weir_format_time --- */
+
+#define FORMATTED_BYTES_MAX (64u << 10)
+
+static void run_format_time(duckdb_function_info info, duckdb_data_chunk input,
+                            duckdb_vector output)
+{
+    const int64_t *t = argument(input, 0), *local = argument(input, 2);
+    const void *formats = argument(input, 1);
+    idx_t rows = duckdb_data_chunk_get_size(input);
+    struct buf text;
+    struct err e = {0};
+    buf_init(&text, FORMATTED_BYTES_MAX);
+    for (idx_t i = 0; i < rows; i++) {
+        if (is_null_at(input, 0, i) || is_null_at(input, 1, i) || is_null_at(input, 2, i)) {
+            set_null(output, i);
+            continue;
+        }
+        int64_t offset_us;
+        buf_clear(&text);
+        if (__builtin_sub_overflow(local[i], t[i], &offset_us))
+            offset_us = INT64_MAX; /* format_time refuses it */
+        if (format_time(t[i], offset_us / US_PER_SEC, string_at(formats, i), &text, &e) != ERR_OK) {
+            duckdb_scalar_function_set_error(info, e.msg);
+            break;
+        }
+        duckdb_vector_assign_string_element_len(output, i, text.data ? text.data : "", text.len);
+    }
+    buf_done(&text);
+}
+
 /* --- weir_match_words --- */
 
 static void run_match_words(duckdb_function_info info, duckdb_data_chunk input,
@@ -158,7 +245,7 @@ static void run_match_words(duckdb_function_info info, duckdb_data_chunk input,
 
 /* --- registration --- */
 
-#define ARGUMENTS_MAX 2
+#define ARGUMENTS_MAX 3
 
 static const struct scalar_row {
     const char *name;
@@ -182,6 +269,31 @@ static const struct scalar_row {
     {"weir_time", run_time_same, DUCKDB_TYPE_TIMESTAMP, {DUCKDB_TYPE_TIMESTAMP_TZ}},
     {"weir_time", run_time_date, DUCKDB_TYPE_TIMESTAMP, {DUCKDB_TYPE_DATE}},
     {"weir_time", run_time_text, DUCKDB_TYPE_TIMESTAMP, {DUCKDB_TYPE_VARCHAR}},
+    {"weir_time_in",
+     run_time_units,
+     DUCKDB_TYPE_TIMESTAMP,
+     {DUCKDB_TYPE_BIGINT, DUCKDB_TYPE_BIGINT}},
+    {"weir_time_in",
+     run_time_fractions,
+     DUCKDB_TYPE_TIMESTAMP,
+     {DUCKDB_TYPE_DOUBLE, DUCKDB_TYPE_BIGINT}},
+    {"weir_time_in",
+     run_time_same,
+     DUCKDB_TYPE_TIMESTAMP,
+     {DUCKDB_TYPE_TIMESTAMP, DUCKDB_TYPE_BIGINT}},
+    {"weir_time_in",
+     run_time_same,
+     DUCKDB_TYPE_TIMESTAMP,
+     {DUCKDB_TYPE_TIMESTAMP_TZ, DUCKDB_TYPE_BIGINT}},
+    {"weir_time_in", run_time_date, DUCKDB_TYPE_TIMESTAMP, {DUCKDB_TYPE_DATE, DUCKDB_TYPE_BIGINT}},
+    {"weir_time_in",
+     run_time_text,
+     DUCKDB_TYPE_TIMESTAMP,
+     {DUCKDB_TYPE_VARCHAR, DUCKDB_TYPE_BIGINT}},
+    {"weir_format_time",
+     run_format_time,
+     DUCKDB_TYPE_VARCHAR,
+     {DUCKDB_TYPE_TIMESTAMP, DUCKDB_TYPE_VARCHAR, DUCKDB_TYPE_TIMESTAMP}},
     {"weir_match_words",
      run_match_words,
      DUCKDB_TYPE_BOOLEAN,

@@ -194,7 +194,35 @@ static void functions_answer_as_the_api_says(void **state)
          "'2020-01-01T00:00:00Z', '2021-01-01')",
          "true|false"},
         {"date_bin(interval '5 minutes', 1609459861000000)", "2021-01-01T00:10:00"},
-        {"approx_distinct(x), approx_median(x) from (values (1), (1), (1)) t(x)", "1|1"},
+        {"weir_re_match_nocase('aB', 'Ab'), weir_re_not_match_nocase('aB', 'Ab')", "true|false"},
+        {"regexp_match('abc', 'B', 'i'), regexp_count('abab', 'b'), regexp_count(NULL, 'b')",
+         "[\"b\"]|2|NULL"},
+        {"initcap('ab cD-\xc3\xa9x'), initcap(''), initcap(NULL)", "Ab Cd-\xc3\x89x||NULL"},
+        {"weir_overlay('Txxxxas', 'hom', 2, 4), weir_overlay('abcd', 'XY', 2)", "Thomas|aXYd"},
+        {"substr_index('www.a.org', '.', 2), substr_index('www.a.org', '.', -2), "
+         "substr_index('a', '.', 0)",
+         "www.a|a.org|"},
+        {"weir_lpad('a', 3), weir_rpad('a', 3, 'x'), weir_lpad('abc', 2)", "  a|axx|ab"},
+        {"weir_encode('a', 'base64'), weir_encode('az', 'hex'), weir_decode('YQ', 'base64'), "
+         "weir_decode('YQ==', 'base64'), weir_decode('617a', 'hex')",
+         "YQ|617a|61|61|617a"},
+        {"nvl2(1, 2, 3), nvl2(NULL, 2, 3), nanvl('nan'::double, 1), iszero(0.0)", "2|3|1|true"},
+        {"weir_to_timestamp('2024-01-01T00:00:00Z'), weir_to_timestamp(1704067200), "
+         "weir_to_timestamp(1704067200.5), weir_to_timestamp('2024/02', '%Y/%m')",
+         "2024-01-01T00:00:00|2024-01-01T00:00:00|2024-01-01T00:00:00.500000|2024-02-01T00:00:00"},
+        {"to_timestamp_millis(1704067200500), to_timestamp_millis('2024-01-01'), "
+         "to_timestamp_nanos(1704067200123456789), to_timestamp_nanos(-1)",
+         "2024-01-01T00:00:00.500000|2024-01-01T00:00:00|2024-01-01T00:00:00.123456|"
+         "1969-12-31T23:59:59.999999"},
+        {"weir_to_unixtime('2024-01-01T00:00:00Z'), weir_to_unixtime(5), to_date(1704067200000000)",
+         "1704067200|5|2024-01-01"},
+        {"date_format(1704067200123456, '%T%.3f %z', 'Asia/Kolkata'), date_format(0, '%F')",
+         "05:30:00.123 +0530|1970-01-01"},
+        {"to_char(to_timestamp_micros(1704070000000000), '%Y-%j'), to_char(NULL, '%Y')",
+         "2024-001|NULL"},
+        {"weir_arrow_typeof(1::bigint), weir_arrow_typeof('a'), weir_arrow_typeof(weir_time(1)), "
+         "weir_arrow_typeof([1])",
+         "Int64|Utf8View|Timestamp(\xc2\xb5s)|INTEGER[]"},
         {"cast_to_arr('[1,\"a\",true]'), cast_to_arr('no'), to_array_string([1, 2])",
          "[\"1\",\"a\",\"true\"]|NULL|[1,2]"},
         {"arrsort('[12, 345, 23]'), arrsort('[\"b\",\"a\"]'), arrsort('[]'), arrsort('x')",
@@ -212,6 +240,10 @@ static void functions_answer_as_the_api_says(void **state)
         {"json_get_json('{\"a\":{\"b\":1}}', 'a'), json_get('{\"a/b\":\"z\"}', 'a/b'), "
          "json_length('[1]')",
          "{\"b\":1}|z|1"},
+        {"json_get_str('{\"a\":1}', 'a'), json_length('{\"a\":[1,2]}', 'a'), json_length('x', "
+         "'a'), "
+         "weir_json_contains('{\"a\":{\"b\":1}}', 'a', 'b'), weir_json_contains('{}', 'a')",
+         "NULL|2|NULL|true|false"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         char sql[512], row[256];
