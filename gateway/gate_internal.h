@@ -15,7 +15,10 @@ enum gate_use {
     USE_TABLE = 8,
     USE_HISTOGRAM = 16, /* rewritten by gate_rewrite.c */
     USE_MATCH_ALL = 32,
-    USE_COALESCE = 64 /* becomes the COALESCE operator */
+    USE_COALESCE = 64,  /* becomes the COALESCE operator */
+    USE_QUANTILE = 128, /* these three are rewritten by gate_calls.c */
+    USE_ARROW_CAST = 256,
+    USE_STRUCT = 512
 };
 struct gate_function {
     const char *name;   /* lower case */
@@ -49,10 +52,17 @@ enum err_code gate_rewrite(struct gate *g, struct json *node);
 /* gate_streams.c: names of tables. */
 enum err_code gate_resolve_stream(struct gate *g, struct json *table, struct gate_source *source);
 
-/* gate_text.c: match_all and histogram. */
+/* gate_text.c: match_all, fuzzy_match_all and histogram. */
 enum err_code gate_rewrite_match_all(struct gate *g, struct json *call,
                                      const struct gate_source *sources);
 enum err_code gate_rewrite_histogram(struct gate *g, struct json *call);
+/* The constant text of an argument; a whole number counts as its digits. */
+bool gate_constant_text(const struct json *argument, struct str *out);
+
+/* gate_calls.c: calls whose arguments change. */
+enum err_code gate_rewrite_quantile(struct gate *g, struct json *call);
+enum err_code gate_rewrite_arrow_cast(struct gate *g, struct json *call);
+enum err_code gate_rewrite_struct(struct gate *g, struct json *call);
 
 /* gate_page.c: default order, LIMIT and OFFSET of the outermost node. */
 enum err_code gate_page(struct gate *g, struct json *node);

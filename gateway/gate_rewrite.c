@@ -313,6 +313,16 @@ static enum err_code rewrite_coalesce(struct gate *g, struct json *call)
     return ERR_OK;
 }
 
+static void rename_function(struct json *call, const struct gate_function *f)
+{
+    bool window = tree_is(call, "class", "WINDOW");
+    if (window && !tree_is(call, "type", "WINDOW_AGGREGATE"))
+        return; /* bound to its name */
+    json_get(call, "function_name")->text = str_from(f->engine ? f->engine : f->name);
+    if (f->engine && !window)
+        json_get(call, "is_operator")->boolean = false; /* a ~* b becomes a call */
+}
+
 static enum err_code walk_function(struct gate *g, struct json *call, const struct scope *s)
 {
     struct json *name = json_get(call, "function_name");
@@ -331,9 +341,13 @@ static enum err_code walk_function(struct gate *g, struct json *call, const stru
         return gate_rewrite_match_all(g, call, s->sources);
     if (f->uses & USE_COALESCE)
         return rewrite_coalesce(g, call);
-    if (!window ||
-        tree_is(call, "type", "WINDOW_AGGREGATE")) /* the others are bound to their names */
-        name->text = str_from(f->engine ? f->engine : f->name);
+    if (f->uses & USE_QUANTILE)
+        return gate_rewrite_quantile(g, call);
+    if (f->uses & USE_ARROW_CAST)
+        return gate_rewrite_arrow_cast(g, call);
+    if (f->uses & USE_STRUCT)
+        return gate_rewrite_struct(g, call);
+    rename_function(call, f);
     return ERR_OK;
 }
 

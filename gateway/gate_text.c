@@ -1,6 +1,8 @@
-/* gateway/gate_text.c - rewrites match_all() and histogram() into what the engine has.
+/* gateway/gate_text.c - rewrites match_all(), fuzzy_match_all() and histogram() into what the
+ * engine has.
  *
  *   match_all('v')            weir_match_words(concat_ws(' ', f1, f2, ...), 'v')
+ *   fuzzy_match_all('v', 1)   fuzzy_match(concat_ws(' ', f1, f2, ...), 'v', 1)
  *   histogram(t, '5 minutes') weir_histogram(t, 300000000)
  *   histogram(t, '1 month')   time_bucket(INTERVAL '1 months', weir_time(t), '2001-01-01')
  *
@@ -127,8 +129,7 @@ static void add_columns_of(struct match *m, const struct gate_source *source)
     }
 }
 
-/* The constant text of an argument; a whole number counts as its digits. */
-static bool constant_text(const struct json *argument, struct str *out)
+bool gate_constant_text(const struct json *argument, struct str *out)
 {
     if (!tree_is(argument, "class", "CONSTANT"))
         return false;
@@ -143,27 +144,49 @@ static bool constant_text(const struct json *argument, struct str *out)
     return true;
 }
 
-enum err_code gate_rewrite_match_all(struct gate *g, struct json *call,
-                                     const struct gate_source *sources)
+/* concat_ws(' ', field, field, ...); NULL without such a field, or when the arena is full. */
+static struct json *all_fields(struct gate *g, const struct gate_source *sources)
 {
-    const struct json *arguments = json_get(call, "children");
-    struct str words, alias = json_get(call, "alias")->text;
-    if (arguments->count != 1 || !constant_text(arguments->first, &words) ||
-        json_get(call, "filter")->type != JSON_NULL || json_get(call, "distinct")->boolean)
-        return search_error(g->e, API_SQL_EXECUTE,
-                            "Search SQL execute error: match_all takes one constant text");
     struct match m = {.g = g, .columns = build_array(g->a)};
-    if (!m.columns)
-        return gate_no_memory(g->e);
     json_append(m.columns, build_text(g->a, STR(" ")));
     for (const struct gate_source *s = sources; s; s = s->next)
         add_columns_of(&m, s);
-    if (m.columns->count < 2)
+    if (!m.columns || m.columns->count < 2)
+        return NULL;
+    return build_function(g->a, "concat_ws", m.columns);
+}
+
+/* match_all takes a text, fuzzy_match_all a text and a distance; both nothing else. */
+static bool match_arguments_fit(const struct json *call, bool fuzzy)
+{
+    const struct json *arguments = json_get(call, "children");
+    struct str text, distance;
+    int64_t number;
+    return arguments->count == (fuzzy ? 2 : 1) && gate_constant_text(arguments->first, &text) &&
+           (!fuzzy || (gate_constant_text(arguments->last, &distance) &&
+                       str_to_i64(distance, &number) && number >= 0)) &&
+           json_get(call, "filter")->type == JSON_NULL && !json_get(call, "distinct")->boolean;
+}
+
+enum err_code gate_rewrite_match_all(struct gate *g, struct json *call,
+                                     const struct gate_source *sources)
+{
+    bool fuzzy = str_eq_nocase(json_get(call, "function_name")->text, STR("fuzzy_match_all"));
+    const struct json *arguments = json_get(call, "children");
+    struct str words, alias = json_get(call, "alias")->text;
+    if (!match_arguments_fit(call, fuzzy))
+        return search_error(g->e, API_SQL_EXECUTE, "Search SQL execute error: %s",
+                            fuzzy ? "fuzzy_match_all takes a constant text and a distance"
+                                  : "match_all takes one constant text");
+    gate_constant_text(arguments->first, &words);
+    struct json *children = build_array(g->a), *fields = all_fields(g, sources);
+    if (!fields && !g->a->failed)
         return search_error(g->e, API_FTS_FIELD_NOT_FOUND, "Full text search field not found");
-    struct json *children = build_array(g->a);
-    json_append(children, build_function(g->a, "concat_ws", m.columns));
+    json_append(children, fields);
     json_append(children, build_text(g->a, words));
-    struct json *match = build_function(g->a, "weir_match_words", children);
+    if (fuzzy)
+        json_append(children, tree_take(g->a, arguments->last));
+    struct json *match = build_function(g->a, fuzzy ? "fuzzy_match" : "weir_match_words", children);
     if (!match || g->a->failed)
         return gate_no_memory(g->e);
     json_get(match, "alias")->text = alias;
@@ -267,7 +290,7 @@ static bool interval_of_argument(const struct gate *g, const struct json *argume
     if (tree_is(argument, "class", "CAST") &&
         tree_is(json_get(argument, "cast_type"), "id", "INTERVAL"))
         argument = json_get(argument, "child");
-    if (!constant_text(argument, &text))
+    if (!gate_constant_text(argument, &text))
         return false;
     return gate_parse_interval(text, us, months) || interval_of_buckets(g, text, us);
 }
@@ -302,7 +325,7 @@ enum err_code gate_rewrite_histogram(struct gate *g, struct json *call)
     int64_t us = 0, months = 0;
     struct str zone;
     if (!tree_is(call, "class", "FUNCTION") || arguments->count < 1 || arguments->count > 3 ||
-        (arguments->count == 3 && !constant_text(arguments->last, &zone)))
+        (arguments->count == 3 && !gate_constant_text(arguments->last, &zone)))
         return search_error(g->e, API_SQL_NOT_VALID,
                             "Search SQL not valid: histogram takes a field, an interval and a "
                             "time zone");

@@ -56,14 +56,16 @@ static bool is_ours(struct str name, const char *prefix)
 static bool is_function(struct str name)
 {
     static const char *const ours[] = {"weir_match_words", "weir_histogram", "weir_time",
-                                       "time_bucket",      "concat_ws",      "count_star"};
+                                       "time_bucket",      "concat_ws",      "count_star",
+                                       "weir_time_in"};
     for (size_t i = 0; i < ARRAY_LEN(ours); i++)
         if (str_eq(name, str_from(ours[i])))
             return true;
     size_t count;
     const struct gate_function *list = gate_function_list(&count);
     for (size_t i = 0; i < count; i++)
-        if (!(list[i].uses & (USE_HISTOGRAM | USE_MATCH_ALL | USE_COALESCE)) &&
+        if (!(list[i].uses & (USE_HISTOGRAM | USE_MATCH_ALL | USE_COALESCE | USE_ARROW_CAST |
+                              USE_STRUCT | USE_QUANTILE)) &&
             (str_eq(name, str_from(list[i].engine ? list[i].engine : list[i].name)) ||
              str_eq(name, str_from(list[i].name))))
             return true;

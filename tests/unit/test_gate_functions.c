@@ -1,0 +1,272 @@
+// links: weir_gateway weir_engine weir_fs weir_index
+/* tests/unit/test_gate_functions.c - functions of the reference that DuckDB has under other names
+ * or with other arguments: what SQL with them answers. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "gateway/gate_internal.h"
+#include "tests/support/gate_fixture.h"
+
+static int open_fixture(void **state)
+{
+    static struct fixture f;
+    *state = &f;
+    if (fixture_open(&f) == ERR_OK)
+        return 0;
+    print_error("%s\n", f.err.msg);
+    return -1;
+}
+
+static int close_fixture(void **state)
+{
+    fixture_close(*state);
+    return 0;
+}
+
+struct answer_case {
+    const char *sql, *first; /* the first value of the first row */
+};
+
+static void check_answers(void **state, const struct answer_case *cases, size_t count)
+{
+    struct fixture *f = *state;
+    for (size_t i = 0; i < count; i++) {
+        char first[256];
+        uint64_t rows;
+        if (fixture_check(f, cases[i].sql) ||
+            fixture_run(f, f->result.document, first, sizeof first, &rows))
+            fail_msg("%s\n  %d %s", cases[i].sql, f->err.detail, f->err.msg);
+        if (strcmp(first, cases[i].first) != 0)
+            fail_msg("%s\n  gave %s\n  not  %s", cases[i].sql, first, cases[i].first);
+    }
+}
+#define CHECK_ANSWERS(state, cases) check_answers(state, cases, ARRAY_LEN(cases))
+
+static void check_refusals(void **state, const char *const *sql, size_t count, int code)
+{
+    struct fixture *f = *state;
+    for (size_t i = 0; i < count; i++)
+        if (fixture_check(f, sql[i]) != ERR_INVALID || f->err.detail != code)
+            fail_msg("%s\n  gave %d %s", sql[i], f->err.detail, f->err.msg);
+}
+
+/* k8slogs: i = 0 .. 19, level "info" for even ones, else "error". */
+static void approximate_aggregates_take_distinct_filter_and_over(void **state)
+{
+    static const struct answer_case cases[] = {
+        {"SELECT approx_distinct(level) FROM k8slogs", "2"},
+        {"SELECT approx_distinct(DISTINCT level) FROM k8slogs", "2"},
+        {"SELECT approx_distinct(level) FILTER (WHERE level = 'info') FROM k8slogs", "1"},
+        {"SELECT approx_distinct(level) OVER () FROM k8slogs", "2"},
+        {"SELECT approx_percentile_cont(i, 1.0) FROM k8slogs", "19"},
+        {"SELECT approx_percentile_cont(i, 1.0, 100) FROM k8slogs", "19"},
+        {"SELECT approx_percentile_cont(i, 1.0) FILTER (WHERE i < 5) FROM k8slogs", "4"},
+        {"SELECT approx_percentile_cont(i, 1.0, 50) OVER () FROM k8slogs", "19"},
+        {"SELECT approx_median(i) FILTER (WHERE i < 1) FROM k8slogs", "0"},
+        {"SELECT percentile_cont(i, 0.5) FROM k8slogs", "9.5"},
+        {"SELECT percentile_disc(i, 0.5) FROM k8slogs", "9"},
+        {"SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY i) FROM k8slogs", "9.5"},
+        {"SELECT var_population(i) FROM k8slogs WHERE i < 2", "0.25"},
+        {"SELECT array_to_string(array_agg(i ORDER BY i), ',') FROM k8slogs WHERE i < 3", "0,1,2"},
+    };
+    CHECK_ANSWERS(state, cases);
+    static const char *const bad[] = {
+        "SELECT approx_percentile_cont(i) FROM k8slogs",
+        "SELECT approx_percentile_cont(i, 0.5, 1, 2) FROM k8slogs",
+        "SELECT approx_percentile_cont() FROM k8slogs",
+        "SELECT approx_median(i, 0.5) FROM k8slogs",
+        "SELECT approx_median() FROM k8slogs",
+    };
+    check_refusals(state, bad, ARRAY_LEN(bad), API_SQL_EXECUTE);
+}
+
+static void arrow_cast_knows_the_types_of_arrow(void **state)
+{
+    static const struct answer_case cases[] = {
+        {"SELECT arrow_cast('5', 'Int64') + 1", "6"},
+        {"SELECT arrow_typeof(arrow_cast(5, 'Int64'))", "Int64"},
+        {"SELECT arrow_typeof(arrow_cast(5, 'UInt8'))", "UInt8"},
+        {"SELECT arrow_typeof(arrow_cast(5, 'Float64'))", "Float64"},
+        {"SELECT arrow_cast(5, 'Utf8') || 'x'", "5x"},
+        {"SELECT arrow_cast('true', 'Boolean')", "true"},
+        {"SELECT arrow_cast('2024-01-02', 'Date32')", "2024-01-02"},
+        {"SELECT arrow_cast(_timestamp, 'Timestamp(Microsecond, None)') FROM k8slogs ORDER BY i",
+         "2023-11-14 22:13:20"},
+        {"SELECT arrow_cast(1700000000, 'Timestamp(Second, Some(\"UTC\"))')",
+         "2023-11-14 22:13:20"},
+        {"SELECT arrow_cast(1700000000000, 'Timestamp(ms)')", "2023-11-14 22:13:20"},
+        {"SELECT arrow_cast(1700000000000000000, 'Timestamp(Nanosecond, None)')",
+         "2023-11-14 22:13:20"},
+        {"SELECT arrow_cast('2023-11-14T22:13:20Z', 'Timestamp(µs)')", "2023-11-14 22:13:20"},
+        {"SELECT sum(arrow_cast(i, 'Float64')) FILTER (WHERE i < 3) FROM k8slogs", "3.0"},
+        {"SELECT arrow_cast(i, 'Int32') AS a FROM k8slogs WHERE i = 3 ORDER BY a", "3"},
+    };
+    CHECK_ANSWERS(state, cases);
+    static const char *const bad[] = {
+        "SELECT arrow_cast(1, 'Nosuch')",
+        "SELECT arrow_cast(1, '')",
+        "SELECT arrow_cast(1, 'Timestamp(')",
+        "SELECT arrow_cast(1, 'Timestamp()')",
+        "SELECT arrow_cast(1, 'Timestamp(x)')",
+        "SELECT arrow_cast(1, level) FROM k8slogs",
+        "SELECT arrow_cast(1)",
+        "SELECT arrow_cast(DISTINCT 1, 'Int64')",
+        "SELECT arrow_cast(1, 'int64')",
+    };
+    check_refusals(state, bad, ARRAY_LEN(bad), API_SQL_EXECUTE);
+}
+
+static void structs_name_their_members(void **state)
+{
+    static const struct answer_case cases[] = {
+        {"SELECT to_json(struct(1, 'a'))", "{\"c0\":1,\"c1\":\"a\"}"},
+        {"SELECT to_json(named_struct('a', 1, 'b c', 'x'))", "{\"a\":1,\"b c\":\"x\"}"},
+        {"SELECT named_struct('a', i + 1).a FROM k8slogs WHERE i = 2", "3"},
+    };
+    CHECK_ANSWERS(state, cases);
+    static const char *const bad[] = {
+        "SELECT struct()",
+        "SELECT named_struct()",
+        "SELECT named_struct('a')",
+        "SELECT named_struct('', 1)",
+        "SELECT named_struct(level, 1) FROM k8slogs",
+        "SELECT named_struct('a', 1, 'b')",
+    };
+    check_refusals(state, bad, ARRAY_LEN(bad), API_SQL_EXECUTE);
+}
+
+/* log: "GET /item/7"; note: "Note 7". */
+static void regular_expressions_match_anywhere(void **state)
+{
+    static const struct answer_case cases[] = {
+        {"SELECT count(*) FROM k8slogs WHERE re_match(log, 'item/1.$')", "10"},
+        {"SELECT count(*) FROM k8slogs WHERE re_not_match(log, 'item/1.$')", "10"},
+        {"SELECT count(*) FROM k8slogs WHERE re_matches(log, '^GET')", "20"},
+        {"SELECT count(*) FROM k8slogs WHERE re_match(log, '^get')", "0"},
+        {"SELECT count(*) FROM k8slogs WHERE re_match(log, '(?i)^get')", "20"},
+        {"SELECT count(*) FROM k8slogs WHERE re_match(message, '.')", "0"},
+        {"SELECT count(*) FROM k8slogs WHERE re_match(i, '^1.$')", "10"},
+        {"SELECT count(*) FROM k8slogs WHERE log ~ 'item/1'", "11"},
+        {"SELECT count(*) FROM k8slogs WHERE log !~ 'item/1'", "9"},
+        {"SELECT count(*) FROM k8slogs WHERE log ~* 'ITEM/1'", "11"},
+        {"SELECT count(*) FROM k8slogs WHERE log !~* 'ITEM/1'", "9"},
+        {"SELECT count(*) FROM k8slogs WHERE regexp_like(log, 'ITEM/1', 'i')", "11"},
+        {"SELECT array_extract(regexp_match(log, '(\\w+) /(\\w+)'), 2) FROM k8slogs", "item"},
+        {"SELECT regexp_replace(log, '[aeiou]', '_', 'g') FROM k8slogs WHERE i = 3", "GET /_t_m/3"},
+        {"SELECT regexp_count(log, '[A-Z]') FROM k8slogs", "3"},
+    };
+    CHECK_ANSWERS(state, cases);
+}
+
+static void texts_match_by_substring_and_by_distance(void **state)
+{
+    static const struct answer_case cases[] = {
+        {"SELECT count(*) FROM k8slogs WHERE str_match(log, 'ET /i')", "20"},
+        {"SELECT count(*) FROM k8slogs WHERE str_match(log, 'et /i')", "0"},
+        {"SELECT count(*) FROM k8slogs WHERE match(log, 'item/19')", "1"},
+        {"SELECT count(*) FROM k8slogs WHERE match_field(log, '%')", "0"},
+        {"SELECT count(*) FROM k8slogs WHERE str_match_ignore_case(log, 'get /ITEM')", "20"},
+        {"SELECT count(*) FROM k8slogs WHERE match_ignore_case(log, 'gET')", "20"},
+        {"SELECT count(*) FROM k8slogs WHERE match_field_ignore_case(log, 'gEX')", "0"},
+        {"SELECT count(*) FROM k8slogs WHERE fuzzy_match(log, 'itm', 1)", "20"},
+        {"SELECT count(*) FROM k8slogs WHERE fuzzy_match(log, 'im', 1)", "0"},
+        {"SELECT count(*) FROM k8slogs WHERE fuzzy_match_all('itm', 1)", "20"},
+        {"SELECT count(*) FROM k8slogs WHERE fuzzy_match_all('nxxe', 1)", "0"},
+        {"SELECT count(*) FROM k8slogs WHERE fuzzy_match_all('nxxe', 2)", "20"},
+        {"SELECT count(*) FROM k8slogs WHERE match_all_ignore_case('get')", "20"},
+        {"SELECT count(*) FROM k8slogs WHERE match_all_raw('GET')", "20"},
+        {"SELECT count(*) FROM k8slogs WHERE match_all_raw_ignore_case('note 7')", "1"},
+    };
+    CHECK_ANSWERS(state, cases);
+    static const char *const bad[] = {
+        "SELECT count(*) FROM k8slogs WHERE fuzzy_match_all('x')",
+        "SELECT count(*) FROM k8slogs WHERE fuzzy_match_all('x', 'y')",
+        "SELECT count(*) FROM k8slogs WHERE fuzzy_match_all('x', -1)",
+        "SELECT count(*) FROM k8slogs WHERE fuzzy_match_all(log, 1)",
+    };
+    check_refusals(state, bad, ARRAY_LEN(bad), API_SQL_EXECUTE);
+    static const char *const without[] = {
+        "SELECT count(*) FROM plain WHERE fuzzy_match_all('x', 1)"};
+    check_refusals(state, without, ARRAY_LEN(without), API_FTS_FIELD_NOT_FOUND);
+}
+
+static void times_come_and_go_as_text_and_numbers(void **state)
+{
+    static const struct answer_case cases[] = {
+        {"SELECT to_timestamp('2024-01-01T00:00:00Z')", "2024-01-01 00:00:00"},
+        {"SELECT to_timestamp(1704067200)", "2024-01-01 00:00:00"},
+        {"SELECT from_unixtime(1704067200)", "2024-01-01 00:00:00"},
+        {"SELECT to_timestamp_micros(1704067200000000)", "2024-01-01 00:00:00"},
+        {"SELECT to_unixtime('2024-01-01T00:00:00Z')", "1704067200"},
+        {"SELECT to_char(to_timestamp(0), '%H:%M:%S%.3f')", "00:00:00.000"},
+        {"SELECT date_format(_timestamp, '%Y-%m-%dT%H:%M:%S%.6f%:z', '-03:30') FROM k8slogs "
+         "ORDER BY i",
+         "2023-11-14T18:43:20.000000-03:30"},
+        {"SELECT date_bin(INTERVAL '5 minutes', to_timestamp_micros(_timestamp)) FROM k8slogs "
+         "ORDER BY i",
+         "2023-11-14 22:10:00"},
+        {"SELECT date_trunc('hour', to_timestamp_micros(_timestamp)) FROM k8slogs ORDER BY i",
+         "2023-11-14 22:00:00"},
+        {"SELECT extract(minute FROM to_timestamp_micros(_timestamp)) FROM k8slogs ORDER BY i",
+         "13"},
+        {"SELECT count(*) FROM k8slogs WHERE time_range(_timestamp, '2023-11-14T22:13:20Z', "
+         "'2023-11-14T22:13:25Z')",
+         "5"},
+    };
+    CHECK_ANSWERS(state, cases);
+}
+
+static void other_names_of_the_reference_answer(void **state)
+{
+    static const struct answer_case cases[] = {
+        {"SELECT encode('a', 'base64') || encode('a', 'hex')", "YQ61"},
+        {"SELECT lpad('7', 3, '0') || lpad('a', 2) || rpad('b', 2) || '.'", "007 ab ."},
+        {"SELECT overlay('Txxxxas' PLACING 'hom' FROM 2 FOR 4)", "Thomas"},
+        {"SELECT substring_index('a.b.c', '.', 2)", "a.b"},
+        {"SELECT initcap(level) FROM k8slogs WHERE i = 0", "Info"},
+        {"SELECT json_contains('{\"k\":1}', 'k')", "true"},
+        {"SELECT json_length('{\"k\":[1,2,3]}', 'k')", "3"},
+        {"SELECT array_join(make_array(1, 2), '-')", "1-2"},
+        {"SELECT nvl2(message, 'set', 'none') FROM k8slogs", "none"},
+        {"SELECT first_value(i ORDER BY i DESC) FROM k8slogs", "19"},
+        {"SELECT nth_value(i, 2) OVER (ORDER BY i DESC) AS n FROM k8slogs ORDER BY n", "18"},
+    };
+    CHECK_ANSWERS(state, cases);
+}
+
+static void columns_keep_the_names_that_were_written(void **state)
+{
+    static const char *const names[] = {"approx_median", "approx_percentile_cont", "json_contains",
+                                        "struct"};
+    static const char *const sql[] = {"SELECT approx_median(i) FROM k8slogs",
+                                      "SELECT approx_percentile_cont(i, 0.5) FROM k8slogs",
+                                      "SELECT json_contains('{}', 'a')", "SELECT struct(1)"};
+    struct fixture *f = *state;
+    for (size_t i = 0; i < ARRAY_LEN(sql); i++) {
+        assert_int_equal(fixture_check(f, sql[i]), ERR_OK);
+        const struct json *node =
+            json_get(json_at(json_get(f->result.document, "statements"), 0), "node");
+        const struct json *item = json_at(json_get(node, "select_list"), 0);
+        if (!tree_is(item, "alias", names[i]))
+            fail_msg("%s: " STR_FMT, sql[i], STR_ARG(json_get(item, "alias")->text));
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(approximate_aggregates_take_distinct_filter_and_over),
+        cmocka_unit_test(arrow_cast_knows_the_types_of_arrow),
+        cmocka_unit_test(structs_name_their_members),
+        cmocka_unit_test(regular_expressions_match_anywhere),
+        cmocka_unit_test(texts_match_by_substring_and_by_distance),
+        cmocka_unit_test(times_come_and_go_as_text_and_numbers),
+        cmocka_unit_test(other_names_of_the_reference_answer),
+        cmocka_unit_test(columns_keep_the_names_that_were_written),
+    };
+    return cmocka_run_group_tests(tests, open_fixture, close_fixture);
+}
