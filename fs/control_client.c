@@ -8,6 +8,7 @@
  */
 #include "fs/control.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -27,18 +28,19 @@
 
 struct control_client {
     char *path;                    /* immutable */
-    _Atomic uint64_t epoch;        /* written under the lock */
-    _Atomic unsigned commit_files; /* written under the lock */
+    _Atomic uint64_t epoch;        /* written by whose turn it is */
+    _Atomic unsigned commit_files; /* the same */
+    int fd;                        /* of whose turn it is; -1: away */
+    uint64_t last_tag;             /* the same */
+    struct ipc_msg reply;          /* the same */
     pthread_mutex_t lock;
-    int fd;               /* (lock) -1: away */
-    uint64_t last_tag;    /* (lock) */
-    struct ipc_msg reply; /* (lock) */
-    pthread_mutex_t owed_lock;
-    uint64_t owed[OWED_MAX]; /* (owed_lock) snapshots whose release did not get through */
-    size_t owed_count;       /* (owed_lock) */
+    pthread_cond_t given_back;
+    bool is_taken;           /* (lock) it is somebody's turn */
+    uint64_t owed[OWED_MAX]; /* (lock) snapshots whose release did not get through */
+    size_t owed_count;       /* (lock) */
 };
 
-static void hang_up_locked(struct control_client *c)
+static void hang_up(struct control_client *c)
 {
     cleanup_fd(&c->fd);
     c->fd = -1;
@@ -65,9 +67,8 @@ static enum err_code error_of_reply(const struct buf *body, struct err *e)
 }
 
 /* One request and its reply on the open connection.  *lost: the connection is of no further use. */
-static enum err_code exchange_locked(struct control_client *c, enum control_kind kind,
-                                     struct str body, uint64_t deadline_ms, bool *lost,
-                                     struct err *e)
+static enum err_code exchange(struct control_client *c, enum control_kind kind, struct str body,
+                              uint64_t deadline_ms, bool *lost, struct err *e)
 {
     uint64_t tag = ++c->last_tag;
     enum err_code rc = ipc_send(c->fd, kind, tag, body, e);
@@ -76,18 +77,18 @@ static enum err_code exchange_locked(struct control_client *c, enum control_kind
         rc = ipc_recv(c->fd, &c->reply, deadline_ms, e);
     *lost = rc != ERR_OK;
     if (rc) {
-        hang_up_locked(c);
+        hang_up(c);
         return rc;
     }
     if (c->reply.tag != tag) {
         *lost = true;
-        hang_up_locked(c);
+        hang_up(c);
         return err_set(e, ERR_CORRUPT, "the fs process answered another request");
     }
     return c->reply.kind == CONTROL_REPLY ? ERR_OK : error_of_reply(&c->reply.body, e);
 }
 
-static enum err_code read_hello_locked(struct control_client *c, struct err *e)
+static enum err_code read_hello(struct control_client *c, struct err *e)
 {
     struct arena arena;
     struct json *v;
@@ -107,8 +108,8 @@ static enum err_code read_hello_locked(struct control_client *c, struct err *e)
     return ERR_OK;
 }
 
-static enum err_code connect_locked(struct control_client *c, uint64_t deadline_ms, bool *lost,
-                                    struct err *e)
+static enum err_code connect_fs(struct control_client *c, uint64_t deadline_ms, bool *lost,
+                                struct err *e)
 {
     char body[64];
     int n = snprintf(body, sizeof body, "{\"epoch\":%llu,\"pid\":%d}",
@@ -120,11 +121,11 @@ static enum err_code connect_locked(struct control_client *c, uint64_t deadline_
         c->fd = -1;
         return rc;
     }
-    rc = exchange_locked(c, CONTROL_HELLO, (struct str){body, (size_t)n}, deadline_ms, lost, e);
+    rc = exchange(c, CONTROL_HELLO, (struct str){body, (size_t)n}, deadline_ms, lost, e);
     if (!rc)
-        rc = read_hello_locked(c, e);
+        rc = read_hello(c, e);
     if (rc)
-        hang_up_locked(c);
+        hang_up(c);
     return rc;
 }
 
@@ -139,14 +140,14 @@ static void pause_shortly(void)
 }
 
 /* Until there is an answer, even if it is an error, or the deadline has passed. */
-static enum err_code call_locked(struct control_client *c, enum control_kind kind, struct str body,
-                                 uint64_t deadline_ms, struct err *e)
+static enum err_code call(struct control_client *c, enum control_kind kind, struct str body,
+                          uint64_t deadline_ms, struct err *e)
 {
     for (;;) {
         bool lost = false;
-        enum err_code rc = c->fd < 0 ? connect_locked(c, deadline_ms, &lost, e) : ERR_OK;
+        enum err_code rc = c->fd < 0 ? connect_fs(c, deadline_ms, &lost, e) : ERR_OK;
         if (!rc)
-            rc = exchange_locked(c, kind, body, deadline_ms, &lost, e);
+            rc = exchange(c, kind, body, deadline_ms, &lost, e);
         if (!lost || rc == ERR_TIMEOUT || is_over(deadline_ms))
             return rc;
         pause_shortly();
@@ -154,6 +155,17 @@ static enum err_code call_locked(struct control_client *c, enum control_kind kin
 }
 
 /* ---- the contract ---- */
+
+static void init_turns(struct control_client *c)
+{
+    pthread_condattr_t attr;
+
+    pthread_mutex_init(&c->lock, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&c->given_back, &attr);
+    pthread_condattr_destroy(&attr);
+}
 
 static enum err_code open_as(const char *socket_path, uint64_t epoch, uint64_t deadline_ms,
                              struct control_client **out, struct err *e)
@@ -167,13 +179,12 @@ static enum err_code open_as(const char *socket_path, uint64_t epoch, uint64_t d
     c->fd = -1;
     atomic_store(&c->epoch, epoch);
     c->path = strdup(socket_path);
-    pthread_mutex_init(&c->lock, NULL);
-    pthread_mutex_init(&c->owed_lock, NULL);
+    init_turns(c);
     buf_init(&c->reply.body, REPLY_MAX);
     if (!c->path)
         rc = err_set(e, ERR_NOMEM, "no memory for a path");
     while (!rc && lost) {
-        rc = connect_locked(c, deadline_ms, &lost, e);
+        rc = connect_fs(c, deadline_ms, &lost, e);
         if (!lost || is_over(deadline_ms))
             break;
         rc = ERR_OK; /* it went away in the middle: it is starting, or ending */
@@ -203,10 +214,10 @@ void control_close(struct control_client *c)
 {
     if (!c)
         return;
-    hang_up_locked(c);
+    hang_up(c);
     buf_done(&c->reply.body);
+    pthread_cond_destroy(&c->given_back);
     pthread_mutex_destroy(&c->lock);
-    pthread_mutex_destroy(&c->owed_lock);
     free(c->path);
     free(c);
 }
@@ -221,28 +232,42 @@ unsigned control_commit_files(struct control_client *c)
     return atomic_load(&c->commit_files);
 }
 
-static enum err_code lock_until(struct control_client *c, uint64_t deadline_ms, struct err *e)
+/* ERR_TIMEOUT: others kept the connection until the deadline. */
+static enum err_code take_turn(struct control_client *c, uint64_t deadline_ms, struct err *e)
 {
     struct timespec until = {.tv_sec = (time_t)(deadline_ms / 1000),
                              .tv_nsec = (long)(deadline_ms % 1000) * 1000000};
-    int sys = deadline_ms ? pthread_mutex_clocklock(&c->lock, CLOCK_MONOTONIC, &until)
-                          : pthread_mutex_lock(&c->lock);
+    int sys = 0;
 
-    return sys ? err_set(e, ERR_TIMEOUT, "other calls to the fs process take too long") : ERR_OK;
+    LOCK_SCOPE(&c->lock);
+    while (c->is_taken && sys != ETIMEDOUT)
+        sys = deadline_ms ? pthread_cond_timedwait(&c->given_back, &c->lock, &until)
+                          : pthread_cond_wait(&c->given_back, &c->lock);
+    if (c->is_taken)
+        return err_set(e, ERR_TIMEOUT, "other calls to the fs process take too long");
+    c->is_taken = true;
+    return ERR_OK;
+}
+
+static void give_turn_back(struct control_client *c)
+{
+    LOCK_SCOPE(&c->lock);
+    c->is_taken = false;
+    pthread_cond_signal(&c->given_back);
 }
 
 enum err_code control_call(struct control_client *c, enum control_kind kind, struct str body,
                            uint64_t deadline_ms, struct arena *a, struct json **reply,
                            struct err *e)
 {
-    enum err_code rc = lock_until(c, deadline_ms, e);
+    enum err_code rc = take_turn(c, deadline_ms, e);
 
     if (rc)
         return rc;
-    rc = call_locked(c, kind, body, deadline_ms, e);
+    rc = call(c, kind, body, deadline_ms, e);
     if (!rc)
         rc = json_parse(buf_str(&c->reply.body), a, reply, e);
-    pthread_mutex_unlock(&c->lock);
+    give_turn_back(c);
     return rc;
 }
 
@@ -396,14 +421,14 @@ static enum err_code release(struct control_client *c, uint64_t snapshot_id)
 /* Past OWED_MAX a lost release costs the fs process one entry until this gateway's epoch ends. */
 static void owe(struct control_client *c, uint64_t snapshot_id)
 {
-    LOCK_SCOPE(&c->owed_lock);
+    LOCK_SCOPE(&c->lock);
     if (c->owed_count < OWED_MAX)
         c->owed[c->owed_count++] = snapshot_id;
 }
 
 static bool take_owed(struct control_client *c, uint64_t *snapshot_id)
 {
-    LOCK_SCOPE(&c->owed_lock);
+    LOCK_SCOPE(&c->lock);
     if (c->owed_count == 0)
         return false;
     *snapshot_id = c->owed[--c->owed_count];
