@@ -338,6 +338,33 @@ bool file_decl_decode(struct str body, struct file_decl *d)
     return d->number > 0 && d->stream > 0;
 }
 
+/* 16 bytes id of the part, u32 files, u32 record_len, then 16 bytes id per file, u64 size per file,
+ * the record */
+void publish_encode_head(char dst[PUBLISH_FIXED_LEN], const struct ulid *part, uint32_t file_count,
+                         uint32_t record_len)
+{
+    memcpy(dst, part->b, sizeof part->b);
+    put_u32(dst + 16, file_count);
+    put_u32(dst + 20, record_len);
+}
+
+bool publish_decode(struct str body, struct publish_body *p)
+{
+    if (body.len < PUBLISH_FIXED_LEN)
+        return false;
+    size_t left = body.len - PUBLISH_FIXED_LEN, record_len = get_u32(body.ptr + 20);
+    const char *files = body.ptr + PUBLISH_FIXED_LEN;
+    p->file_count = get_u32(body.ptr + 16);
+    memcpy(p->part.b, body.ptr, sizeof p->part.b);
+    if (p->file_count == 0 || p->file_count > left / PUBLISH_FILE_LEN ||
+        left - (size_t)p->file_count * PUBLISH_FILE_LEN != record_len)
+        return false;
+    p->files = (const struct ulid *)files;
+    p->sizes = files + (size_t)p->file_count * sizeof(struct ulid);
+    p->record = (struct str){files + (size_t)p->file_count * PUBLISH_FILE_LEN, record_len};
+    return true;
+}
+
 void worker_last_encode(char dst[WORKER_LAST_LEN], const struct worker_last *w)
 {
     put_u64(dst, w->epoch);

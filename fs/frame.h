@@ -25,8 +25,8 @@ enum frame_kind {
     FRAME_CLOSE,    /* tail: u32 numbers of files that take no more lines */
     FRAME_SETTLE,   /* recovery: tail: places of what it saved; all other open batches are over */
     FRAME_TABLE,    /* tail: what the segment holds (segment_table.c) */
+    FRAME_PUBLISH = 16, /* files are replaced by a part; tail: struct publish_body */
     FRAME_KIND_END
-    /* 16 to 31 belong to publishing and freeing. */
 };
 enum { FRAME_LAST = 1 }; /* flag: the batch is complete with this frame; the tail has its places */
 enum { ENCODING_NDJSON = 0 };
@@ -119,6 +119,22 @@ struct file_decl {
 #define FILE_DECL_LEN 40
 void file_decl_encode(char dst[FILE_DECL_LEN], const struct file_decl *d);
 bool file_decl_decode(struct str body, struct file_decl *d);
+
+/* Written twice, one frame right after the other (`part` 0 and 1), so that one damaged frame does
+ * not bring back rows that are in a part already. */
+struct publish_body {
+    struct ulid part;
+    uint32_t file_count;
+    const struct ulid *files; /* views */
+    const char *sizes;        /* per file u64: its shown bytes */
+    struct str record;
+};
+#define PUBLISH_COPIES 2
+#define PUBLISH_FILE_LEN 24
+#define PUBLISH_FIXED_LEN 24
+bool publish_decode(struct str body, struct publish_body *p);
+void publish_encode_head(char dst[PUBLISH_FIXED_LEN], const struct ulid *part, uint32_t file_count,
+                         uint32_t record_len);
 
 struct worker_last { /* the newest batch of a worker, and what it was answered */
     uint64_t epoch, number;

@@ -108,9 +108,8 @@ void journal_close(struct journal *j)
 
 /* ---- frames without lines ---- */
 
-/* Put one frame without a payload.  OK with *waited: nothing is written, look again. */
-static enum err_code put_control_locked(struct journal *j, const struct frame *f, struct str tail,
-                                        bool *waited, uint64_t *position, struct err *e)
+enum err_code journal_put_control_locked(struct journal *j, const struct frame *f, struct str tail,
+                                         bool *waited, uint64_t *position, struct err *e)
 {
     struct image *img = image_new(frame_size(0, 0, tail.len));
     if (!img)
@@ -133,7 +132,7 @@ static enum err_code new_epoch(struct journal *j, uint64_t *epoch, struct err *e
     pthread_mutex_lock(&j->append_lock);
     struct frame f = {.kind = FRAME_EPOCH, .batch = {.epoch = j->batches.epoch + 1}};
     while (!rc && waited)
-        rc = put_control_locked(j, &f, (struct str){NULL, 0}, &waited, &position, e);
+        rc = journal_put_control_locked(j, &f, (struct str){NULL, 0}, &waited, &position, e);
     if (!rc)
         batches_new_epoch(&j->batches, f.batch.epoch);
     pthread_mutex_unlock(&j->append_lock);
@@ -192,7 +191,8 @@ static enum err_code roll_some(struct journal *j, uint64_t stream, int32_t hour,
         return ERR_OK;
     for (size_t i = 0; i < n; i++)
         put_u32(tail + 4 * i, files[i]->number);
-    enum err_code rc = put_control_locked(j, &f, (struct str){tail, 4 * n}, &waited, position, e);
+    enum err_code rc =
+        journal_put_control_locked(j, &f, (struct str){tail, 4 * n}, &waited, position, e);
     for (size_t i = 0; !rc && !waited && i < n; i++)
         files_close(&j->files, files[i]);
     return rc;
@@ -273,12 +273,14 @@ void journal_stats(struct journal *j, struct journal_stats *out)
                                   .batches_repeated = atomic_load(&j->repeated_count),
                                   .batches_refused = atomic_load(&j->refused_count),
                                   .syncs = atomic_load(&j->sync.syncs),
-                                  .poisoned_segments = atomic_load(&j->poisoned_count)};
+                                  .poisoned_segments = atomic_load(&j->poisoned_count),
+                                  .published = atomic_load(&j->published_count)};
     pthread_rwlock_rdlock(&j->files.lock);
     out->segments = j->files.segment_count;
     out->files = j->files.shown_count;
     out->rows = j->files.row_count;
     out->extents = j->files.extent_count;
+    out->replaced_files = j->files.replaced_count;
     pthread_rwlock_unlock(&j->files.lock);
     pthread_mutex_lock(&j->sync.lock);
     out->waiting = j->sync.waiting;

@@ -124,7 +124,7 @@ void journal_covered(struct journal *j, uint64_t position);
 
 /* Readers of a file: an open handle, or a snapshot.  Counted; a file that is pinned is not
  * forgotten (for a handle: until keep_us after it was replaced).  NOTFOUND when it is forgotten. */
-enum journal_reader { JOURNAL_READER_HANDLE, JOURNAL_READER_SNAPSHOT };
+enum journal_reader { JOURNAL_READER_HANDLE, JOURNAL_READER_SNAPSHOT, JOURNAL_READER_COUNT };
 enum err_code journal_pin(struct journal *j, const struct ulid *id, enum journal_reader kind,
                           struct err *e);
 void journal_unpin(struct journal *j, const struct ulid *id, enum journal_reader kind);

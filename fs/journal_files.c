@@ -210,6 +210,21 @@ void files_close(struct files *f, struct jfile *file)
     pthread_rwlock_unlock(&f->lock);
 }
 
+struct jfile *files_by_id(const struct files *f, const struct ulid *id)
+{
+    return map_find(&f->by_id, id_key(id));
+}
+
+void files_replace(struct files *f, struct jfile *file)
+{
+    files_close(f, file);
+    pthread_rwlock_wrlock(&f->lock);
+    if (!file->is_replaced)
+        f->replaced_count++;
+    file->is_replaced = true;
+    pthread_rwlock_unlock(&f->lock);
+}
+
 static int by_id(const void *a, const void *b)
 {
     struct jfile *const *x = a, *const *y = b;
@@ -411,7 +426,8 @@ static void copy_facts(const struct jfile *file, struct journal_file *out)
                                  .max_ts_us = file->max_ts_us,
                                  .first_append_us = file->first_append_us,
                                  .last_append_us = file->last_append_us,
-                                 .open = file->is_open};
+                                 .open = file->is_open,
+                                 .replaced = file->is_replaced};
 }
 
 static const struct jfile *find_shown_locked(const struct files *f, const struct ulid *id)
@@ -438,12 +454,32 @@ enum err_code files_get(struct files *f, const struct ulid *id, struct journal_f
     return file ? ERR_OK : no_such_file(id, e);
 }
 
+enum err_code files_pin(struct files *f, const struct ulid *id, enum journal_reader kind,
+                        struct err *e)
+{
+    pthread_rwlock_wrlock(&f->lock);
+    struct jfile *file = files_by_id(f, id);
+    if (file)
+        file->pins[kind]++;
+    pthread_rwlock_unlock(&f->lock);
+    return file ? ERR_OK : no_such_file(id, e);
+}
+
+void files_unpin(struct files *f, const struct ulid *id, enum journal_reader kind)
+{
+    pthread_rwlock_wrlock(&f->lock);
+    struct jfile *file = files_by_id(f, id);
+    if (file && file->pins[kind] > 0)
+        file->pins[kind]--;
+    pthread_rwlock_unlock(&f->lock);
+}
+
 size_t files_page(struct files *f, size_t *pos, struct journal_file *out, size_t max)
 {
     size_t n = 0;
     pthread_rwlock_rdlock(&f->lock);
     for (; *pos < f->count && n < max; (*pos)++) {
-        if (f->list[*pos]->rows > 0)
+        if (f->list[*pos]->rows > 0 && !f->list[*pos]->is_replaced)
             copy_facts(f->list[*pos], &out[n++]);
     }
     pthread_rwlock_unlock(&f->lock);

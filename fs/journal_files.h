@@ -50,10 +50,13 @@ struct jfile {
     uint64_t next_place;               /* offset for the next run; append lock */
     uint64_t planned_place;            /* the same while a batch is being placed */
     uint32_t planned_extents;          /* how many that batch adds */
+    struct ulid part;                  /* that has or will have its rows; append lock */
+    uint64_t published;                /* position of the record that says so, 0 = none */
     /* files.lock: */
     uint64_t size, rows;
     int64_t min_ts_us, max_ts_us, first_append_us, last_append_us;
-    bool is_open;
+    bool is_open, is_replaced;
+    uint32_t pins[JOURNAL_READER_COUNT];
     struct extents extents;
 };
 
@@ -66,7 +69,7 @@ struct files {
     uint32_t next_number;
     struct segment **segments; /* ascending seq */
     size_t segment_count, segment_cap;
-    uint64_t extent_count, row_count, shown_count;
+    uint64_t extent_count, row_count, shown_count, replaced_count;
 };
 
 void files_init(struct files *f);
@@ -82,6 +85,9 @@ struct jfile *files_open_find(const struct files *f, uint64_t stream, int32_t ho
 struct jfile *files_declare(struct files *f, const struct file_decl *d);
 struct jfile *files_by_number(const struct files *f, uint32_t number);
 void files_close(struct files *f, struct jfile *file);
+struct jfile *files_by_id(const struct files *f, const struct ulid *id);
+/* Its rows are in a part: it is closed, and no longer listed. */
+void files_replace(struct files *f, struct jfile *file);
 /* Recovery, at its end: order the list by id and seed later ids. */
 void files_order(struct files *f);
 
@@ -112,7 +118,11 @@ void files_drop_segment(struct files *f, uint32_t seq); /* closes; nothing may p
 /* Readers. */
 enum err_code files_get(struct files *f, const struct ulid *id, struct journal_file *out,
                         struct err *e);
-/* Copies up to `max` files that are shown, from *pos on; returns how many; 0 = the end. */
+enum err_code files_pin(struct files *f, const struct ulid *id, enum journal_reader kind,
+                        struct err *e);
+void files_unpin(struct files *f, const struct ulid *id, enum journal_reader kind);
+/* Copies up to `max` files that are shown and not replaced, from *pos on; returns how many; 0 = the
+ * end. */
 size_t files_page(struct files *f, size_t *pos, struct journal_file *out, size_t max);
 struct piece { /* bytes to be read from a descriptor */
     int fd;

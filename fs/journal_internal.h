@@ -24,7 +24,8 @@ enum {
     WAITERS_MAX = 1 << 16,    /* answers that wait for the syncer */
     BACKGROUND_SYNC_MS = 200, /* frames nobody waits for are durable after about that */
     RESTART_PAUSE_MS = 1000,  /* between tries to begin a segment after all failed */
-    APPEND_TRIES = 3          /* of one image, each in another segment */
+    APPEND_TRIES = 3,         /* of one image, each in another segment */
+    PUBLISH_FILES_MAX = 1 << 16
 };
 
 /* Frames that are written by one write, kept until they are durable. */
@@ -96,7 +97,10 @@ struct journal {
     struct files files;
     struct sync_state sync;
 
+    struct tracked *tracked; /* append lock */
+    _Atomic uint64_t covered;
     _Atomic uint64_t appended_bytes, batch_count, repeated_count, refused_count, poisoned_count;
+    _Atomic uint64_t published_count;
 };
 
 /* ---- journal_write.c: frames into the current segment; append_lock is held ---- */
@@ -112,6 +116,19 @@ enum err_code journal_put_locked(struct journal *j, struct image *img, size_t ta
 /* The same without waiting: OK with *is_full: nothing is written.  The state is CURRENT_GOOD. */
 enum err_code journal_put_here_locked(struct journal *j, struct image *img, size_t table_need,
                                       bool *is_full, struct err *e);
+
+/* Put one frame without a payload.  OK with *waited: nothing is written, look again. */
+enum err_code journal_put_control_locked(struct journal *j, const struct frame *f, struct str tail,
+                                         bool *waited, uint64_t *position, struct err *e);
+
+/* A place in the journal that somebody has to know after it is durable: it follows the frame when
+ * that is written again elsewhere. */
+struct tracked {
+    struct tracked *next;
+    uint32_t seq, at;
+};
+void journal_track_locked(struct journal *j, struct tracked *t);
+void journal_untrack_locked(struct journal *j, struct tracked *t);
 
 /* ---- journal_place.c: batches into files; append_lock is held ---- */
 

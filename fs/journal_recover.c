@@ -270,11 +270,38 @@ static enum err_code scan_segment(struct recovery *r, struct candidate *c, bool 
     return rc;
 }
 
+/* The publish records of a segment whose frames are not scanned. */
+static enum err_code replay_published(struct recovery *r, const struct candidate *c,
+                                      struct str places, struct err *e)
+{
+    enum err_code rc = ERR_OK;
+    for (size_t i = 0; !rc && i < places.len; i += TABLE_PUBLISH_LEN) {
+        uint32_t at = get_u32(places.ptr + i), len = get_u32(places.ptr + i + 4);
+        struct frame f;
+        if (at > c->limit || len > c->limit - at)
+            continue;
+        AUTO_FREE char *bytes = malloc(len);
+        if (!bytes)
+            return err_set(e, ERR_NOMEM, "no memory for a publish record");
+        rc = sys_read_full(c->segment->fd, bytes, len, at, e);
+        if (!rc && frame_decode((struct str){bytes, len}, c->seq, at, &f) &&
+            f.kind == FRAME_PUBLISH) {
+            rc = replay_publish(&r->replay, &f, c->seq, at, at + len, e);
+        } else if (!rc) {
+            r->replay.found->corrupt_frames++;
+            r->replay.found->corrupt_bytes += len;
+            set_aside(r, c, at, at + len, "corrupt");
+        }
+    }
+    return rc;
+}
+
 /* The table, when it can be trusted; *applied tells. */
 static enum err_code try_table(struct recovery *r, const struct candidate *c, bool *applied,
                                struct err *e)
 {
     struct frame f;
+    struct str publishes;
     *applied = false;
     if (!c->has_table || c->table_at + c->table_len > c->limit)
         return ERR_OK;
@@ -283,11 +310,13 @@ static enum err_code try_table(struct recovery *r, const struct candidate *c, bo
         return err_set(e, ERR_NOMEM, "no memory for the table of a segment");
     enum err_code rc = sys_read_full(c->segment->fd, bytes, c->table_len, c->table_at, e);
     if (rc || !frame_decode((struct str){bytes, c->table_len}, c->seq, c->table_at, &f) ||
-        f.kind != FRAME_TABLE)
+        f.kind != FRAME_TABLE || !table_is_known((struct str){f.tail, f.tail_len}))
         return rc;
     *applied = true;
     r->good_end = r->torn_end = c->table_at + c->table_len;
-    return replay_table(&r->replay, (struct str){f.tail, f.tail_len}, e);
+    table_reset(&r->j->table, c->seq);
+    rc = replay_table(&r->replay, (struct str){f.tail, f.tail_len}, &publishes, e);
+    return rc ? rc : replay_published(r, c, publishes, e);
 }
 
 static void apply_header(struct recovery *r, const struct candidate *c)

@@ -253,6 +253,36 @@ static enum err_code replay_settle(struct replay *r, const struct frame *f, stru
     return rc;
 }
 
+static void replace_files(struct journal *j, const struct publish_body *p, uint64_t position)
+{
+    for (uint32_t i = 0; i < p->file_count; i++) {
+        struct jfile *file = files_by_id(&j->files, &p->files[i]);
+        if (!file)
+            continue;
+        file->part = p->part;
+        file->published = position;
+        files_replace(&j->files, file);
+    }
+}
+
+enum err_code replay_publish(struct replay *r, const struct frame *f, uint32_t seq, uint32_t at,
+                             uint32_t end, struct err *e)
+{
+    struct publish_body p;
+    const struct journal_config *cfg = &r->j->cfg;
+    uint32_t copies_after = f->part < PUBLISH_COPIES ? PUBLISH_COPIES - 1 - f->part : 0;
+    uint64_t position = frame_position(seq, end) + (uint64_t)copies_after * (end - at);
+    if (!publish_decode((struct str){f->tail, f->tail_len}, &p))
+        return ERR_OK;
+    table_add_publish(&r->j->table, at, end - at);
+    replace_files(r->j, &p, position);
+    if (!cfg->on_published || ulid_cmp(&p.part, &r->published) == 0)
+        return ERR_OK;
+    r->published = p.part;
+    struct journal_publish record = {p.part, p.files, p.file_count, p.record};
+    return cfg->on_published(&record, position, cfg->ctx, e);
+}
+
 enum err_code replay_frame(struct replay *r, const struct scan_item *item, struct err *e)
 {
     const struct frame *f = &item->frame;
@@ -278,6 +308,8 @@ enum err_code replay_frame(struct replay *r, const struct scan_item *item, struc
         return ERR_OK;
     case FRAME_SETTLE:
         return replay_settle(r, f, e);
+    case FRAME_PUBLISH:
+        return replay_publish(r, f, r->j->table.seq, item->at, item->end, e);
     case FRAME_TABLE:
     case FRAME_KIND_END:
         break;
@@ -285,9 +317,9 @@ enum err_code replay_frame(struct replay *r, const struct scan_item *item, struc
     return ERR_OK; /* a kind of a later version */
 }
 
-enum err_code replay_table(struct replay *r, struct str body, struct err *e)
+enum err_code replay_table(struct replay *r, struct str body, struct str *publishes, struct err *e)
 {
-    if (!retire_all(r) || !table_apply(body, &r->j->files, &r->j->batches))
+    if (!retire_all(r) || !table_apply(body, &r->j->files, &r->j->batches, publishes))
         return no_memory(e);
     return ERR_OK;
 }

@@ -23,6 +23,7 @@ struct replay {
     struct journal_recovery *found;
     struct attempt *saved_open; /* frames of an earlier recovery, its SETTLE not yet met */
     struct saved_run *saved, *saved_last;
+    struct ulid published;     /* the part of the newest publish record */
     uint64_t corrupt_position; /* end of the last corrupt place, 0 = none */
     uint64_t unsettled;        /* open batches that a SETTLE has to end */
 };
@@ -30,7 +31,10 @@ struct replay {
 void replay_init(struct replay *r, struct journal *j, struct journal_recovery *found);
 void replay_done(struct replay *r);
 enum err_code replay_frame(struct replay *r, const struct scan_item *item, struct err *e);
-enum err_code replay_table(struct replay *r, struct str body, struct err *e);
+enum err_code replay_table(struct replay *r, struct str body, struct str *publishes, struct err *e);
+/* A publish record whose frame stands at `at` and ends at `end`. */
+enum err_code replay_publish(struct replay *r, const struct frame *f, uint32_t seq, uint32_t at,
+                             uint32_t end, struct err *e);
 /* A newer epoch is known from a segment's header. */
 void replay_epoch(struct replay *r, uint64_t epoch);
 /* Count damage of the segment being replayed; a frame's good lines are replayed all the same. */

@@ -226,6 +226,8 @@ static enum err_code move_some(struct journal *j, struct moving *m, struct err *
     }
     files_relocate(&j->files, m->done, m->done_count);
     batches_relocate(&j->batches, m->done, m->done_count);
+    for (struct tracked *t = j->tracked; t; t = t->next)
+        relocate(m->done, m->done_count, &t->seq, &t->at);
     sync_settle(j, m->todo ? m->reached : j->sync.written);
     j->void_seq = j->current->seq;
     j->void_from = j->current->end;

@@ -242,6 +242,20 @@ static enum err_code write_declarations(struct journal *j, struct image *decls, 
     return ERR_OK;
 }
 
+void journal_track_locked(struct journal *j, struct tracked *t)
+{
+    t->next = j->tracked;
+    j->tracked = t;
+}
+
+void journal_untrack_locked(struct journal *j, struct tracked *t)
+{
+    struct tracked **at = &j->tracked;
+    while (*at != t)
+        at = &(*at)->next;
+    *at = t->next;
+}
+
 enum err_code journal_put_here_locked(struct journal *j, struct image *img, size_t table_need,
                                       bool *is_full, struct err *e)
 {

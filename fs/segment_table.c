@@ -1,14 +1,15 @@
 /* fs/segment_table.c - the table at the end of a segment.
  *
  * Body of the TABLE frame, little-endian:
- *    0  u32 version 1   4  u32 streams   8  u32 files   12  u32 extents   16  u32 workers
- *   20  u32 open batches   24  u64 epoch   32  u64 next_serial   40  8 zeros
+ *    0  u32 version 2   4  u32 streams   8  u32 files   12  u32 extents   16  u32 workers
+ *   20  u32 open batches   24  u64 epoch   32  u64 next_serial   40  u32 publish records   44 zeros
  *   48  streams: declarations as in STREAM frames
  *       files:   declaration as in FILE frames, u64 rows, i64 min_ts_us, max_ts_us,
  *                first_append_us, last_append_us (of what was shown while this segment was current)
  *       extents: u32 file, u32 seq, u32 at, u32 len, u64 offset in the file; in the order shown
  *                (len 0: nothing to show; places below the offset were given out before)
  *       workers: as in WORKERS frames
+ *       publish records: u32 at, u32 len of each PUBLISH frame, in order
  *       open batches: u64 epoch, u64 number, u64 serial, u32 worker, u32 next_part, u32 next_run,
  *                u32 runs; per run u64 stream, i64 min_ts_us, i64 max_ts_us, i32 hour, u32 lines,
  *                len, seq, at, run, skip, u32 zero
@@ -20,23 +21,26 @@
 #include <stdlib.h>
 
 enum {
-    TABLE_VERSION = 1,
+    TABLE_VERSION = 2,
     TABLE_HEADER_LEN = 48,
     OPEN_LEN = 40,
     OPEN_RUN_LEN = 56,
     GROW_MIN = 64,
-    EXTENTS_BYTES_MAX = 256 << 20
+    EXTENTS_BYTES_MAX = 256 << 20,
+    PUBLISHES_BYTES_MAX = 16 << 20
 };
 
 void table_init(struct segment_table *t)
 {
     *t = (struct segment_table){.bytes = TABLE_HEADER_LEN};
     buf_init(&t->extents, EXTENTS_BYTES_MAX);
+    buf_init(&t->publishes, PUBLISHES_BYTES_MAX);
 }
 
 void table_done(struct segment_table *t)
 {
     buf_done(&t->extents);
+    buf_done(&t->publishes);
     free(t->streams);
     free(t->entries);
 }
@@ -44,6 +48,7 @@ void table_done(struct segment_table *t)
 void table_reset(struct segment_table *t, uint32_t seq)
 {
     buf_clear(&t->extents);
+    buf_clear(&t->publishes);
     t->seq = seq;
     t->is_broken = false;
     t->stream_count = t->entry_count = 0;
@@ -114,6 +119,17 @@ void table_add_passed(struct segment_table *t, const struct jfile *f)
     if (f->declared_in != t->seq)
         t->is_broken = true;
     table_add_extent(t, f, t->seq, 0, 0, f->next_place);
+}
+
+void table_add_publish(struct segment_table *t, uint32_t at, uint32_t len)
+{
+    char x[TABLE_PUBLISH_LEN];
+    put_u32(x, at);
+    put_u32(x + 4, len);
+    buf_add(&t->publishes, x, sizeof x);
+    if (!buf_ok(&t->publishes))
+        t->is_broken = true;
+    t->bytes += sizeof x;
 }
 
 void table_add_facts(struct segment_table *t, const struct jfile *f,
@@ -216,6 +232,7 @@ void table_encode(const struct segment_table *t, const struct batches *b, uint64
     put_u32(header + 12, (uint32_t)(t->extents.len / TABLE_EXTENT_LEN));
     put_u64(header + 24, b->epoch);
     put_u64(header + 32, b->next_serial);
+    put_u32(header + 40, (uint32_t)(t->publishes.len / TABLE_PUBLISH_LEN));
     size_t begin = out->len;
     buf_add(out, header, sizeof header);
     encode_streams(t, out);
@@ -224,6 +241,7 @@ void table_encode(const struct segment_table *t, const struct batches *b, uint64
     size_t workers_at = out->len;
     batches_encode_last(b, synced, out);
     uint32_t workers = (uint32_t)((out->len - workers_at) / WORKER_LAST_LEN);
+    buf_add_str(out, buf_str(&t->publishes));
     uint32_t open = encode_all_open(b, out);
     if (!buf_ok(out))
         return;
@@ -327,7 +345,12 @@ static bool apply_open(struct cursor *c, struct batches *b)
     return true;
 }
 
-bool table_apply(struct str body, struct files *files, struct batches *b)
+bool table_is_known(struct str body)
+{
+    return body.len >= TABLE_HEADER_LEN && get_u32(body.ptr) == TABLE_VERSION;
+}
+
+bool table_apply(struct str body, struct files *files, struct batches *b, struct str *publishes)
 {
     struct cursor c = {body.ptr, body.len};
     const char *h = take(&c, 1, TABLE_HEADER_LEN);
@@ -337,7 +360,9 @@ bool table_apply(struct str body, struct files *files, struct batches *b)
     const char *file = take(&c, file_count, TABLE_FILE_LEN);
     const char *extents = take(&c, extent_count, TABLE_EXTENT_LEN);
     const char *workers = take(&c, get_u32(h + 16), WORKER_LAST_LEN);
-    if (!file || !extents || !workers)
+    publishes->len = (size_t)get_u32(h + 40) * TABLE_PUBLISH_LEN;
+    publishes->ptr = take(&c, get_u32(h + 40), TABLE_PUBLISH_LEN);
+    if (!file || !extents || !workers || !publishes->ptr)
         return false;
     for (uint32_t i = 0; i < file_count; i++, file += TABLE_FILE_LEN) {
         if (!apply_file(file, files))

@@ -20,7 +20,7 @@ struct segment_table {
     size_t stream_count, stream_cap;
     struct table_entry *entries;
     size_t entry_count, entry_cap;
-    struct buf extents;
+    struct buf extents, publishes;
     size_t bytes; /* of the encoded table so far, without open batches */
 };
 
@@ -30,6 +30,7 @@ void table_reset(struct segment_table *t, uint32_t seq);
 /* What each extent and each declaration adds to `bytes`. */
 #define TABLE_EXTENT_LEN 24
 #define TABLE_FILE_LEN (FILE_DECL_LEN + 40)
+#define TABLE_PUBLISH_LEN 8
 
 /* Mark as declared in this segment. */
 void table_add_stream(struct segment_table *t, struct jstream *s);
@@ -39,14 +40,17 @@ void table_add_extent(struct segment_table *t, const struct jfile *f, uint32_t s
                       uint32_t len, uint64_t offset);
 /* What stood at the file's last places is lost; the next come after them. */
 void table_add_passed(struct segment_table *t, const struct jfile *f);
+void table_add_publish(struct segment_table *t, uint32_t at, uint32_t len);
 void table_add_facts(struct segment_table *t, const struct jfile *f,
                      const struct shown_facts *facts);
 
 /* The body of the TABLE frame; fails (buf_ok) when it is larger than out->max. */
 void table_encode(const struct segment_table *t, const struct batches *b, uint64_t synced,
                   struct buf *out);
-/* Apply a body, whose checksum was good, to what has been recovered so far; false: no memory, or of
- * another version. */
-bool table_apply(struct str body, struct files *files, struct batches *b);
+/* Is it of this version?  Else the segment must be scanned. */
+bool table_is_known(struct str body);
+/* Apply a body, whose checksum was good, to what has been recovered so far; false: no memory.
+ * *publishes is a view: where the publish records stand, which are the caller's to read. */
+bool table_apply(struct str body, struct files *files, struct batches *b, struct str *publishes);
 
 #endif

@@ -153,7 +153,8 @@ static void apply_table(struct state *s, const struct frame *f)
     struct err e;
     require(body != NULL);
     memcpy(body, f->tail, f->tail_len);
-    s->is_over = replay_table(&s->r, (struct str){body, f->tail_len}, &e) != ERR_OK;
+    struct str publishes;
+    s->is_over = replay_table(&s->r, (struct str){body, f->tail_len}, &publishes, &e) != ERR_OK;
     free(body);
 }
 
@@ -259,11 +260,13 @@ static void same_batches(const struct batches *a, const struct batches *b)
 static void check_table(const struct state *s)
 {
     struct state *again = state_new();
+    struct str publishes;
     struct buf body;
     buf_init(&body, TABLE_MAX);
     table_encode(&s->j.table, &s->j.batches, UINT64_MAX, &body);
     require(buf_ok(&body));
-    require(table_apply(buf_str(&body), &again->j.files, &again->j.batches));
+    require(table_apply(buf_str(&body), &again->j.files, &again->j.batches, &publishes));
+    require(publishes.len == s->j.table.publishes.len);
     require(s->j.files.count == again->j.files.count);
     for (size_t i = 0; i < s->j.files.count; i++)
         same_file(s->j.files.list[i], again->j.files.list[i]);
