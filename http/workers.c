@@ -110,7 +110,7 @@ static unsigned at_least_one(unsigned n)
 static void open_lanes(struct workers *w, unsigned threads)
 {
     const unsigned most[LANE_COUNT] = {
-        [LANE_SYSTEM] = threads,
+        [LANE_SYSTEM] = at_least_one(threads / 4),
         [LANE_AUTH] = AUTH_VERIFICATIONS_MAX,
         [LANE_INGEST] = threads > RESERVED_FOR_SYSTEM ? threads - RESERVED_FOR_SYSTEM : 1,
         [LANE_QUERY] = at_least_one(threads / 2),

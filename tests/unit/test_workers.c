@@ -125,6 +125,26 @@ static void ingest_leaves_threads_to_the_system(void **state)
     assert_int_equal(f->gate.finished, JOBS);
 }
 
+/* Whatever waits in a handler of each, records come in. */
+static void the_system_and_queries_leave_threads_to_ingest(void **state)
+{
+    enum { OTHERS = 30 };
+    struct fixture *f = *state;
+    struct gate ingest = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+    for (size_t i = 0; i < OTHERS; i++)
+        assert_true(workers_submit(f->workers, i % 2 ? LANE_SYSTEM : LANE_QUERY, &f->jobs[i].job));
+    wait_for_running(&f->gate, THREADS / 4 + THREADS / 2);
+    for (size_t i = OTHERS; i < JOBS; i++) {
+        f->jobs[i].gate = &ingest;
+        assert_true(workers_submit(f->workers, LANE_INGEST, &f->jobs[i].job));
+    }
+    wait_for_running(&ingest, THREADS / 4);
+    open_gate(&ingest);
+    open_gate(&f->gate);
+    workers_stop(f->workers);
+    assert_int_equal(f->gate.finished + ingest.finished, JOBS);
+}
+
 static void a_full_lane_refuses_and_others_do_not(void **state)
 {
     struct fixture *f = *state;
@@ -152,6 +172,7 @@ int main(void)
         CASE(every_job_runs_before_a_stop_returns),
         CASE(queries_leave_half_of_the_threads_to_others),
         CASE(ingest_leaves_threads_to_the_system),
+        CASE(the_system_and_queries_leave_threads_to_ingest),
         CASE(a_full_lane_refuses_and_others_do_not),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
