@@ -8,6 +8,7 @@
 #include "base/clock.h"
 
 #define DATA_SUFFIX ".ndjson"
+#define PART_SUFFIX ".parquet"
 #define HASH_TEXT_LEN 17 /* "~" and 16 hexadecimal digits */
 
 /* Names that the tree itself uses beside names from outside. */
@@ -224,10 +225,8 @@ static bool parse_id(struct str text, struct ulid *id)
     return str_eq(text, str_from(again));
 }
 
-static bool cut_suffix(struct str *name)
+static bool cut_suffix(struct str *name, struct str suffix)
 {
-    struct str suffix = STR(DATA_SUFFIX);
-
     if (name->len < suffix.len ||
         memcmp(name->ptr + name->len - suffix.len, suffix.ptr, suffix.len) != 0)
         return false;
@@ -244,7 +243,19 @@ size_t name_format_data(const struct ulid *id, char dst[NAME_DATA_MAX])
 
 bool name_parse_data(struct str name, struct ulid *id)
 {
-    return cut_suffix(&name) && parse_id(name, id);
+    return cut_suffix(&name, STR(DATA_SUFFIX)) && parse_id(name, id);
+}
+
+size_t name_format_part(const struct ulid *id, char dst[NAME_PART_MAX])
+{
+    ulid_format(id, dst);
+    memcpy(dst + ULID_TEXT_LEN, PART_SUFFIX, sizeof PART_SUFFIX);
+    return ULID_TEXT_LEN + sizeof PART_SUFFIX - 1;
+}
+
+bool name_parse_part(struct str name, struct ulid *id)
+{
+    return cut_suffix(&name, STR(PART_SUFFIX)) && parse_id(name, id);
 }
 
 size_t name_format_snapshot(const struct ulid *id, uint64_t bytes, char dst[NAME_SNAPSHOT_MAX])
@@ -260,7 +271,8 @@ bool name_parse_snapshot(struct str name, struct ulid *id, uint64_t *bytes)
 {
     struct str id_text, digits;
 
-    if (!cut_suffix(&name) || !str_cut(name, '@', &id_text, &digits) || !parse_id(id_text, id))
+    if (!cut_suffix(&name, STR(DATA_SUFFIX)) || !str_cut(name, '@', &id_text, &digits) ||
+        !parse_id(id_text, id))
         return false;
     if (digits.len == 0 || (digits.len > 1 && digits.ptr[0] == '0'))
         return false;

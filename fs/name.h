@@ -36,6 +36,9 @@ int span_number(const struct span *s);
 #define NAME_SNAPSHOT_MAX 64 /* "<ULID>@<bytes>.ndjson" with its NUL */
 size_t name_format_data(const struct ulid *id, char dst[NAME_DATA_MAX]);
 bool name_parse_data(struct str name, struct ulid *id);
+#define NAME_PART_MAX 40 /* "<ULID>.parquet" with its NUL */
+size_t name_format_part(const struct ulid *id, char dst[NAME_PART_MAX]);
+bool name_parse_part(struct str name, struct ulid *id);
 size_t name_format_snapshot(const struct ulid *id, uint64_t bytes, char dst[NAME_SNAPSHOT_MAX]);
 bool name_parse_snapshot(struct str name, struct ulid *id, uint64_t *bytes);
 

@@ -120,5 +120,5 @@ void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
     struct tree_ref ref;
 
     if (session_ref(req, ino, &ref))
-        reply_bytes(req, names, tree_xattr_names(&ref, names), size);
+        reply_bytes(req, names, tree_xattr_names(session_of(req)->tree, &ref, names), size);
 }

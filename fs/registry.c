@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/hash.h"
 
 #define ORGS_MAX 100000
@@ -330,6 +331,13 @@ static bool began_since_locked(const struct registry *r, uint64_t hides, const s
     return false;
 }
 
+void registry_look(struct registry *r, struct hidden_parts *out)
+{
+    pthread_rwlock_rdlock(&r->lock);
+    *out = r->hidden;
+    pthread_rwlock_unlock(&r->lock);
+}
+
 bool registry_hides(struct registry *r, const struct hidden_parts *look, const struct ulid *part)
 {
     bool began;
@@ -412,6 +420,7 @@ static void unlist_locked(struct registry *r, const struct journal_file *f)
     }
     if (h->count == 0)
         drop_hour_locked(s, h);
+    touch_locked(r, s, clock_wall_us());
 }
 
 void registry_replace(struct registry *r, const struct journal_file *files, size_t count,
@@ -454,14 +463,15 @@ static enum err_code add_locked(struct registry *r, const struct journal_file *f
 }
 
 enum err_code registry_add_stream(struct registry *r, uint64_t number, struct str org,
-                                  enum stream_type type, struct str name, struct err *e)
+                                  enum stream_type type, struct str name, int64_t made_us,
+                                  struct err *e)
 {
     struct registry_stream *s;
 
     pthread_rwlock_wrlock(&r->lock);
     s = make_stream_locked(r, org, type, name);
-    if (s)
-        take_number_locked(r, s, number);
+    if (s && take_number_locked(r, s, number))
+        touch_locked(r, s, made_us);
     pthread_rwlock_unlock(&r->lock);
     return s ? ERR_OK : err_set(e, ERR_FULL, "no room for another stream in the tree");
 }

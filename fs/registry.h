@@ -53,9 +53,11 @@ bool registry_knows(struct registry *r, const struct ulid *id);
 /* A file that is known already, or of an older number of its stream, changes nothing. */
 enum err_code registry_add(struct registry *r, const struct journal_file *f, struct err *e);
 
-/* A stream that `meta` knows, also without a file.  Known already: nothing changes. */
+/* A stream that `meta` knows, also without a file; made_us is its directory's time until one comes.
+ * Known already: nothing else changes. */
 enum err_code registry_add_stream(struct registry *r, uint64_t number, struct str org,
-                                  enum stream_type type, struct str name, struct err *e);
+                                  enum stream_type type, struct str name, int64_t made_us,
+                                  struct err *e);
 
 /* ---- the hand-over to a sealed part (sealed.h) ---- */
 
@@ -75,6 +77,7 @@ struct hidden_parts {
     size_t count;
     uint64_t hides; /* how many have ever begun to be hidden */
 };
+void registry_look(struct registry *r, struct hidden_parts *out); /* without a listing */
 /* Who looked at the registry first and finds `part` in the index afterwards: is it to be left out?
  * Its files were listed at that look, when it was hidden at it or has begun to be since. */
 bool registry_hides(struct registry *r, const struct hidden_parts *look, const struct ulid *part);

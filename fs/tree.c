@@ -1,29 +1,21 @@
-/* fs/tree.c - what a path names and what it looks like.
+/* fs/tree.c - what a path names.
  *
- *   root ── <org> ── <type> ── <stream> ── <YYYY> ── <MM> ── <DD> ── <HH> ── <id>.ndjson
- *     │                            ├── schema.json
- *     │                            └── current.ndjson  (the inode of the newest <id>.ndjson)
- *     └── .weir ── version, health.json, ...
- *           ├── commit ── 0, 1, ...
- *           └── at ── <id>@<bytes>.ndjson  (found by name, never listed)
+ *   root ── <org> ── <type> ── <stream> ── <YYYY> ── <MM> ── <DD> ── <HH> ── <id>.ndjson, .parquet
+ *     │                │           ├── text ── <YYYY> ── ... ── <HH> ── <id>.ndjson  (not of
+ * metrics) │                │           ├── schema.json │                │           └──
+ * current.ndjson  (the inode of the newest <id>.ndjson) │                └── .parts ── <YYYY> ──
+ * ... ── <HH> ── <id>.parquet  (of metrics) └── .weir ── version, health.json, ... ├── commit ── 0,
+ * 1, ... └── at ── <id>@<bytes>.ndjson  (found by name, never listed)
  *
- * Inode numbers are 63 bits of a hash: of the path, or of the id for data files.  Times of
- * directories are those of the newest file that began below them.
+ * A metric's hours hold <id>.ndjson of what is being written and <part id>.ndjson of what is
+ * sealed. Inode numbers are 63 bits of a hash: of the path, or of the id and what the file shows of
+ * it.
  */
 #include "fs/tree_internal.h"
 
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-#include "base/cleanup.h"
-#include "base/clock.h"
-
-#define TREE_PATH_MAX 1024
-#define BLOCK_BYTES 512
-#define IO_BYTES 131072                       /* what readers should ask for at a time */
-static const double FOR_EVER_SECONDS = 86400; /* what can never change */
-static const double DIR_SECONDS = 1;
 
 enum err_code tree_new(const struct tree_config *cfg, struct tree **out, struct err *e)
 {
@@ -55,6 +47,8 @@ bool tree_is_dir(const struct tree_ref *ref)
     case TREE_ORG:
     case TREE_TYPE:
     case TREE_STREAM:
+    case TREE_TEXTS:
+    case TREE_PARTS:
     case TREE_SPAN:
     case TREE_WEIR:
     case TREE_COMMITS:
@@ -68,7 +62,7 @@ bool tree_is_dir(const struct tree_ref *ref)
 bool tree_same(const struct tree_ref *a, const struct tree_ref *b)
 {
     return a->kind == b->kind && a->type == b->type && a->org == b->org && a->stream == b->stream &&
-           a->number == b->number && a->span.level == b->span.level &&
+           a->number == b->number && a->view == b->view && a->span.level == b->span.level &&
            a->span.first == b->span.first && ulid_cmp(&a->id, &b->id) == 0;
 }
 
@@ -99,7 +93,9 @@ static void add_stream_parts(struct path *p, const struct tree_ref *ref)
     add_part(p, str_from(stream_type_name(ref->type)));
     if (ref->kind == TREE_TYPE)
         return;
-    add_part(p, ref->stream->name);
+    add_part(p, ref->view == VIEW_PARTS ? STR(PARTS_NAME) : ref->stream->name);
+    if (ref->view == VIEW_TEXT)
+        add_part(p, STR(TEXTS_NAME));
     if (ref->kind == TREE_SCHEMA)
         add_part(p, STR(SCHEMA_NAME));
     for (int level = SPAN_YEAR; ref->kind == TREE_SPAN && level <= (int)ref->span.level; level++) {
@@ -127,25 +123,45 @@ static void add_weir_parts(struct path *p, const struct tree_ref *ref)
     }
 }
 
-/* What the inode number is a hash of: the path, or the id. */
-static size_t write_identity(const struct tree_ref *ref, char dst[TREE_PATH_MAX])
+size_t tree_dir_path(const struct tree_ref *dir, char dst[TREE_PATH_MAX])
 {
     struct path path = {.dst = dst};
-    size_t len = sizeof ref->id.b;
 
-    if (ref->kind != TREE_DATA && ref->kind != TREE_SNAPSHOT) {
-        if (ref->org)
-            add_stream_parts(&path, ref);
-        else
-            add_weir_parts(&path, ref);
-        return path.len;
+    if (dir->org)
+        add_stream_parts(&path, dir);
+    else
+        add_weir_parts(&path, dir);
+    return path.len;
+}
+
+static size_t add_bytes(char *dst, size_t len, const void *p, size_t n)
+{
+    memcpy(dst + len, p, n);
+    return len + n;
+}
+
+/* What the inode number is a hash of: the path, or the id and what the file shows of it. */
+static size_t write_identity(const struct tree_ref *ref, char dst[TREE_PATH_MAX])
+{
+    size_t len = add_bytes(dst, 0, ref->id.b, sizeof ref->id.b);
+    char bytes[8];
+
+    switch (ref->kind) {
+    case TREE_DATA:
+        return len;
+    case TREE_SNAPSHOT:
+        put_u64(bytes, ref->number);
+        return add_bytes(dst, len, bytes, sizeof bytes);
+    case TREE_PART:
+        return add_bytes(dst, len, "p", 1);
+    case TREE_TEXT:
+        len = add_bytes(dst, len, "t", 1);
+        return ref->type == STREAM_METRICS
+                   ? add_bytes(dst, len, ref->stream->name.ptr, ref->stream->name.len)
+                   : len;
+    default:
+        return tree_dir_path(ref, dst);
     }
-    memcpy(dst, ref->id.b, len);
-    if (ref->kind == TREE_SNAPSHOT) {
-        put_u64(dst + len, ref->number);
-        len += sizeof ref->number;
-    }
-    return len;
 }
 
 uint64_t tree_ino(const struct tree_ref *ref, unsigned attempt)
@@ -162,15 +178,30 @@ uint64_t tree_ino(const struct tree_ref *ref, unsigned attempt)
     return ino > 1 ? ino : ino + 2;
 }
 
+/* The parent of a directory that begins a view. */
+static struct tree_ref above_view(const struct tree_ref *dir, enum tree_kind kind)
+{
+    struct tree_ref parent = tree_child(dir, kind);
+
+    parent.view = VIEW_DATA;
+    return parent;
+}
+
 static struct tree_ref parent_of(const struct tree_ref *dir)
 {
     switch (dir->kind) {
     case TREE_TYPE:
         return tree_child(dir, TREE_ORG);
+    case TREE_TEXTS:
+        return above_view(dir, TREE_STREAM);
+    case TREE_PARTS:
+        return above_view(dir, TREE_TYPE);
     case TREE_STREAM:
         return tree_child(dir, TREE_TYPE);
     case TREE_SPAN: {
-        struct tree_ref parent = tree_child(dir, TREE_STREAM);
+        static const enum tree_kind tops[] = {
+            [VIEW_DATA] = TREE_STREAM, [VIEW_TEXT] = TREE_TEXTS, [VIEW_PARTS] = TREE_PARTS};
+        struct tree_ref parent = tree_child(dir, tops[dir->view]);
         if (dir->span.level > SPAN_YEAR) {
             parent.kind = TREE_SPAN;
             parent.span = span_around(dir->span.level - 1, dir->span.first);
@@ -203,10 +234,12 @@ struct tree_ref tree_child(const struct tree_ref *parent, enum tree_kind kind)
     return child;
 }
 
-struct tree_ref tree_data_child(const struct tree_ref *stream_or_hour, const struct ulid *id)
+struct tree_ref tree_file_child(const struct tree_ref *dir, enum tree_kind kind,
+                                const struct ulid *id)
 {
-    struct tree_ref ref = tree_child(stream_or_hour, TREE_DATA);
+    struct tree_ref ref = tree_child(dir, kind);
 
+    ref.view = VIEW_DATA;
     ref.id = *id;
     return ref;
 }
@@ -234,9 +267,23 @@ static bool lookup_org(struct tree *t, const struct tree_ref *org, struct str na
 static bool lookup_type(struct tree *t, const struct tree_ref *type, struct str name,
                         struct tree_ref *out)
 {
+    if (type->type == STREAM_METRICS && str_eq(name, STR(PARTS_NAME))) {
+        *out = tree_child(type, TREE_PARTS);
+        out->view = VIEW_PARTS;
+        return tree_has_part(t, out);
+    }
     *out = tree_child(type, TREE_STREAM);
     out->stream = registry_find_stream(t->cfg.registry, type->org, type->type, name);
     return out->stream != NULL;
+}
+
+static bool span_is_there(struct tree *t, const struct tree_ref *ref)
+{
+    int32_t hour;
+
+    return (ref->view == VIEW_DATA &&
+            registry_has_span(t->cfg.registry, ref->stream, &ref->span)) ||
+           tree_first_hour(t, ref, ref->span.first, ref->span.last, &hour);
 }
 
 static bool lookup_span(struct tree *t, const struct tree_ref *parent, struct str name,
@@ -244,7 +291,7 @@ static bool lookup_span(struct tree *t, const struct tree_ref *parent, struct st
 {
     *out = tree_child(parent, TREE_SPAN);
     return span_parse(parent->kind == TREE_SPAN ? &parent->span : NULL, name, &out->span) &&
-           registry_has_span(t->cfg.registry, parent->stream, &out->span);
+           span_is_there(t, out);
 }
 
 bool tree_has_schema(struct tree *t, const struct registry_stream *s)
@@ -264,25 +311,44 @@ static bool lookup_stream(struct tree *t, const struct tree_ref *stream, struct 
     if (str_eq(name, STR(CURRENT_NAME))) {
         if (!registry_current(t->cfg.registry, stream->stream, &id))
             return false;
-        *out = tree_data_child(stream, &id);
+        *out = tree_file_child(stream, TREE_DATA, &id);
         return true;
+    }
+    if (stream->type != STREAM_METRICS && str_eq(name, STR(TEXTS_NAME))) {
+        *out = tree_child(stream, TREE_TEXTS);
+        out->view = VIEW_TEXT;
+        return tree_has_part(t, out);
     }
     return lookup_span(t, stream, name, out);
 }
 
+static bool is_file_of(struct tree *t, const struct tree_ref *hour, const struct ulid *id)
+{
+    struct journal_file f;
+
+    return journal_file_get(t->cfg.journal, id, &f, NULL) == ERR_OK && f.hour == hour->span.first &&
+           f.stream == registry_stream_number(t->cfg.registry, hour->stream);
+}
+
+/* A replaced <id>.ndjson is found by its name as long as the journal has it. */
 static bool lookup_hour(struct tree *t, const struct tree_ref *hour, struct str name,
                         struct tree_ref *out)
 {
-    struct journal_file f;
+    bool shows_text =
+        hour->view == VIEW_TEXT || (hour->view == VIEW_DATA && hour->type == STREAM_METRICS);
     struct ulid id;
 
-    if (!name_parse_data(name, &id) || journal_file_get(t->cfg.journal, &id, &f, NULL))
+    if (name_parse_part(name, &id)) {
+        *out = tree_file_child(hour, TREE_PART, &id);
+        return !shows_text && tree_hour_has(t, hour, &id);
+    }
+    if (!name_parse_data(name, &id))
         return false;
-    if (f.hour != hour->span.first ||
-        f.stream != registry_stream_number(t->cfg.registry, hour->stream))
-        return false;
-    *out = tree_data_child(hour, &id);
-    return true;
+    *out = tree_file_child(hour, TREE_DATA, &id);
+    if (hour->view == VIEW_DATA && is_file_of(t, hour, &id))
+        return true;
+    out->kind = TREE_TEXT;
+    return shows_text && tree_hour_has(t, hour, &id);
 }
 
 static bool lookup_weir(struct tree *t, const struct tree_ref *weir, struct str name,
@@ -339,6 +405,9 @@ bool tree_lookup(struct tree *t, const struct tree_ref *parent, struct str name,
         return lookup_type(t, parent, name, out);
     case TREE_STREAM:
         return lookup_stream(t, parent, name, out);
+    case TREE_TEXTS:
+    case TREE_PARTS:
+        return lookup_span(t, parent, name, out);
     case TREE_SPAN:
         return parent->span.level == SPAN_HOUR ? lookup_hour(t, parent, name, out)
                                                : lookup_span(t, parent, name, out);
@@ -351,132 +420,4 @@ bool tree_lookup(struct tree *t, const struct tree_ref *parent, struct str name,
     default:
         return false;
     }
-}
-
-/* ---- attributes ---- */
-
-static void set_times(struct stat *st, int64_t us)
-{
-    struct timespec ts = {.tv_sec = us / US_PER_SEC, .tv_nsec = us % US_PER_SEC * 1000};
-
-    st->st_atim = st->st_mtim = st->st_ctim = ts;
-}
-
-static void set_size(struct stat *st, uint64_t bytes)
-{
-    st->st_size = (off_t)bytes;
-    st->st_blocks = (blkcnt_t)((bytes + BLOCK_BYTES - 1) / BLOCK_BYTES);
-}
-
-static bool stat_data(struct tree *t, const struct tree_ref *ref, struct stat *st)
-{
-    struct journal_file f;
-    struct ulid current;
-
-    if (journal_file_get(t->cfg.journal, &ref->id, &f, NULL))
-        return false;
-    set_size(st, f.size);
-    set_times(st, f.last_append_us);
-    /* Its second name is current.ndjson: du and tar count and copy it once. */
-    if (registry_current(t->cfg.registry, ref->stream, &current) &&
-        ulid_cmp(&current, &ref->id) == 0)
-        st->st_nlink = 2;
-    return true;
-}
-
-static bool stat_snapshot(struct tree *t, const struct tree_ref *ref, struct stat *st)
-{
-    struct journal_file f;
-
-    if (journal_file_get(t->cfg.journal, &ref->id, &f, NULL))
-        return false;
-    set_size(st, ref->number);
-    set_times(st, f.last_append_us);
-    return true;
-}
-
-static bool stat_text(struct tree *t, const struct tree_ref *ref, struct stat *st)
-{
-    struct buf text;
-
-    buf_init(&text, STATUS_TEXT_MAX);
-    if (tree_text(t, ref, &text, NULL) == ERR_OK)
-        set_size(st, text.len);
-    buf_done(&text);
-    if (ref->kind == TREE_SCHEMA)
-        set_times(st, registry_mtime_stream(t->cfg.registry, ref->stream));
-    else if (ref->number != STATUS_VERSION && ref->number != STATUS_CONFIG)
-        set_times(st, clock_wall_us());
-    return true;
-}
-
-static int64_t dir_mtime(struct tree *t, const struct tree_ref *ref)
-{
-    struct registry *r = t->cfg.registry;
-    int64_t us = 0;
-
-    switch (ref->kind) {
-    case TREE_ROOT:
-        us = registry_mtime_root(r);
-        break;
-    case TREE_ORG:
-        us = registry_mtime_org(r, ref->org);
-        break;
-    case TREE_TYPE:
-        us = registry_mtime_type(r, ref->org, ref->type);
-        break;
-    case TREE_STREAM:
-        us = registry_mtime_stream(r, ref->stream);
-        break;
-    case TREE_SPAN:
-        us = registry_mtime_span(r, ref->stream, &ref->span);
-        break;
-    default:
-        break;
-    }
-    return us ? us : t->cfg.started_us;
-}
-
-static bool belongs_to_node(const struct tree_ref *ref)
-{
-    return ref->kind == TREE_COMMITS || ref->kind == TREE_COMMIT || ref->kind == TREE_SNAPSHOTS ||
-           ref->kind == TREE_SNAPSHOT;
-}
-
-bool tree_stat(struct tree *t, const struct tree_ref *ref, struct stat *out)
-{
-    bool of_node = belongs_to_node(ref);
-
-    *out = (struct stat){.st_nlink = 1, .st_blksize = IO_BYTES};
-    out->st_uid = of_node ? t->cfg.node_uid : t->cfg.owner_uid;
-    out->st_gid = of_node ? t->cfg.node_gid : t->cfg.owner_gid;
-    set_times(out, t->cfg.started_us);
-    if (tree_is_dir(ref)) {
-        /* One link: "how many sub-directories is not told", so find looks into every entry. */
-        out->st_mode = S_IFDIR | 0700;
-        set_times(out, dir_mtime(t, ref));
-        return true;
-    }
-    out->st_mode = S_IFREG | (ref->kind == TREE_COMMIT ? 0600 : 0400);
-    if (ref->kind == TREE_DATA)
-        return stat_data(t, ref, out);
-    if (ref->kind == TREE_SNAPSHOT)
-        return stat_snapshot(t, ref, out);
-    return tree_is_text(ref) ? stat_text(t, ref, out) : true;
-}
-
-void tree_timeouts(const struct tree_ref *ref, double *entry_seconds, double *attr_seconds)
-{
-    bool is_fixed = ref->kind == TREE_SNAPSHOT || ref->kind == TREE_WEIR ||
-                    ref->kind == TREE_COMMITS || ref->kind == TREE_SNAPSHOTS ||
-                    ref->kind == TREE_COMMIT;
-    bool is_listed_dir = tree_is_dir(ref) && !is_fixed;
-
-    bool is_hour = ref->kind == TREE_SPAN && ref->span.level == SPAN_HOUR;
-
-    /* A name of a data file may mean another file at any moment, and its size grows.  Directories
-     * change their time only; it is asked again after a moment, or the check of permissions on a
-     * long path would ask for each part of it. */
-    *entry_seconds = is_fixed ? FOR_EVER_SECONDS : is_listed_dir ? DIR_SECONDS : 0;
-    *attr_seconds = is_fixed ? FOR_EVER_SECONDS : is_listed_dir && !is_hour ? DIR_SECONDS : 0;
 }
