@@ -97,32 +97,37 @@ static void write_records(void)
     buf_done(&lines);
 }
 
-static void make_streams(void)
+/* A stream of some fields; its number. */
+static uint64_t make_stream(const char *name)
 {
     static const struct meta_new_field fields[] = {
         {{"level", 5}, FIELD_UTF8}, {{"log", 3}, FIELD_UTF8}, {{"i", 1}, FIELD_INT64}};
     const struct catalog_stream *bare, *full;
     struct err e;
+    assert_int_equal(catalog_make(catalog, STR("default"), STREAM_LOGS, str_from(name), &bare, &e),
+                     ERR_OK);
+    assert_int_equal(catalog_merge_fields(catalog, bare, fields, ARRAY_LEN(fields), &full, &e),
+                     ERR_OK);
+    uint64_t number = full->number;
+    catalog_unref(bare);
+    catalog_unref(full);
+    return number;
+}
+
+static void make_streams(void)
+{
+    const struct catalog_stream *bare;
+    struct err e;
     char path[128];
     snprintf(path, sizeof path, "%s/meta", engine.dir);
     assert_int_equal(meta_open(path, false, &meta, &e), ERR_OK);
     assert_int_equal(catalog_open(meta, &catalog, &e), ERR_OK);
-    assert_int_equal(catalog_make(catalog, STR("default"), STREAM_LOGS, STR("k8slogs"), &bare, &e),
-                     ERR_OK);
-    assert_int_equal(catalog_merge_fields(catalog, bare, fields, ARRAY_LEN(fields), &full, &e),
-                     ERR_OK);
-    stream_number = full->number;
-    catalog_unref(bare);
-    catalog_unref(full);
+    stream_number = make_stream("k8slogs");
+    make_stream("default");
+    make_stream("order");
     assert_int_equal(catalog_make(catalog, STR("default"), STREAM_LOGS, STR("empty"), &bare, &e),
                      ERR_OK);
     catalog_unref(bare);
-    assert_int_equal(catalog_make(catalog, STR("default"), STREAM_LOGS, STR("default"), &bare, &e),
-                     ERR_OK);
-    assert_int_equal(catalog_merge_fields(catalog, bare, fields, ARRAY_LEN(fields), &full, &e),
-                     ERR_OK);
-    catalog_unref(bare);
-    catalog_unref(full);
     assert_int_equal(catalog_make(catalog, STR("other"), STREAM_LOGS, STR("secret"), &bare, &e),
                      ERR_OK);
     catalog_unref(bare);
@@ -259,6 +264,10 @@ static void rows_come_as_the_sql_says(void **state)
          "{\"m\":3}"},
         {"SELECT default.i FROM Default WHERE default.i IN (SELECT i FROM logs.default) LIMIT 1",
          ""},
+        {"SELECT count(*) AS c FROM order, default d WHERE order.i = d.i AND d.log <> 'from order'",
+         "{\"c\":0}"},
+        {"SELECT approx_percentile_cont(1.0) WITHIN GROUP (ORDER BY i) AS p FROM k8slogs",
+         "{\"p\":49.0}"},
         {"SELECT * FROM empty", ""},
         {"SELECT count(*) AS c FROM empty", "{\"c\":0}"},
         {"SELECT [1, 2] AS l, {'a': NULL} AS s, 1e300 * 1e300 AS inf, 12.0::DOUBLE AS d",
@@ -362,6 +371,9 @@ static void errors_carry_the_references_code_and_words(void **state)
     } cases[] = {
         {"SELEC 1", 20001, "Search SQL not valid: "},
         {"SELECT defaults FROM default default default", 20001, "Search SQL not valid: "},
+        {"SELECT * FROM limit", 20002, "Search stream not found: limit"},
+        {"SELECT * FROM limit WHERE = 1", 20001,
+         "Search SQL not valid: syntax error at or near \"limit\" at byte 14"},
         {"SELECT defaulted FROM k8slogs, default_", 20002, "Search stream not found: default_"},
         {"SELECT 1; SELECT 2", 20001, "Search SQL not valid: "},
         {"SELECT * FROM secret", 20002, "Search stream not found: secret"},
