@@ -17,8 +17,9 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "fs/control.h"
+#include "fs/control_internal.h"
 
-#define REQUEST_MEMORY_MAX ((size_t)64 << 20)
+#define REQUEST_MEMORY_MAX ((size_t)256 << 20)
 
 struct connection {
     struct control_server *server;
@@ -39,166 +40,68 @@ struct control_server {
 
 /* ---- requests ---- */
 
-struct request {
-    struct control_server *server;
-    struct connection *connection;
-    const struct json *body;
-    struct str text; /* the body as it came */
-    struct arena *arena;
-    struct buf *reply;
-};
-
-static enum err_code want_u64(const struct request *r, const char *key, uint64_t *out,
-                              struct err *e)
+enum err_code control_want_u64(const struct control_request *r, const char *key, uint64_t *out,
+                               struct err *e)
 {
     return json_u64(json_get(r->body, key), out)
                ? ERR_OK
                : err_set(e, ERR_INVALID, "\"%s\" is missing or no number", key);
 }
 
-static enum err_code answer_hello(struct request *r, struct err *e)
+enum err_code control_want_epoch(const struct control_request *r, struct err *e)
 {
-    struct control_server *s = r->server;
+    return *r->epoch ? ERR_OK : err_set(e, ERR_INVALID, "say HELLO first");
+}
+
+static enum err_code answer_hello(struct control_request *r, struct err *e)
+{
     struct json_writer w = {.out = r->reply};
     uint64_t wanted = 0, epoch;
-    enum err_code rc = want_u64(r, "epoch", &wanted, e);
+    enum err_code rc = control_want_u64(r, "epoch", &wanted, e);
 
     if (!rc)
-        rc = journal_epoch(s->cfg.journal, wanted, &epoch, e);
+        rc = journal_epoch(r->cfg->journal, wanted, &epoch, e);
     if (rc)
         return rc;
-    r->connection->epoch = epoch;
-    snapshots_end_before(s->cfg.snapshots, epoch);
+    *r->epoch = epoch;
+    snapshots_end_before(r->cfg->snapshots, epoch);
     jw_object(&w);
     jw_ku64(&w, "epoch", epoch);
-    jw_ku64(&w, "commit_files", s->cfg.commit_files);
-    jw_kcstr(&w, "version", s->cfg.version);
+    jw_ku64(&w, "commit_files", r->cfg->commit_files);
+    jw_kcstr(&w, "version", r->cfg->version);
     jw_end(&w);
     return ERR_OK;
 }
 
-static enum err_code want_epoch(const struct request *r, struct err *e)
+static enum err_code answer_stats(struct control_request *r, struct err *e)
 {
-    return r->connection->epoch ? ERR_OK : err_set(e, ERR_INVALID, "say HELLO first");
+    return status_text(r->cfg->status, STATUS_STATS, r->reply, e);
 }
 
-static enum err_code read_wish(const struct request *r, struct snapshot_wish *wish, struct err *e)
-{
-    const struct json *streams = json_get(r->body, "streams");
-    uint64_t *numbers;
-    size_t n = 0;
-
-    if (!streams || streams->type != JSON_ARRAY)
-        return err_set(e, ERR_INVALID, "\"streams\" is missing or no array");
-    numbers = arena_alloc(r->arena, (streams->count + 1) * sizeof *numbers);
-    if (!numbers)
-        return err_set(e, ERR_NOMEM, "too many streams in a snapshot");
-    for (const struct json *v = streams->first; v; v = v->next) {
-        if (!json_u64(v, &numbers[n++]))
-            return err_set(e, ERR_INVALID, "a stream number is no number");
-    }
-    *wish = (struct snapshot_wish){.streams = numbers, .stream_count = n};
-    if (!json_i64(json_get(r->body, "start_us"), &wish->start_us) ||
-        !json_i64(json_get(r->body, "end_us"), &wish->end_us))
-        return err_set(e, ERR_INVALID, "\"start_us\" or \"end_us\" is missing or no number");
-    return ERR_OK;
-}
-
-static void write_file(struct json_writer *w, const struct journal_file *f)
-{
-    char id[ULID_TEXT_LEN + 1];
-
-    ulid_format(&f->id, id);
-    jw_object(w);
-    jw_ku64(w, "stream", f->stream);
-    jw_kcstr(w, "id", id);
-    jw_ki64(w, "hour", f->hour);
-    jw_ku64(w, "bytes", f->size);
-    jw_ku64(w, "rows", f->rows);
-    jw_ki64(w, "min_ts", f->min_ts_us);
-    jw_ki64(w, "max_ts", f->max_ts_us);
-    jw_kcstr(w, "state", "active");
-    jw_end(w);
-}
-
-static enum err_code answer_snapshot(struct request *r, struct err *e)
-{
-    struct json_writer w = {.out = r->reply};
-    struct journal_file *files = NULL;
-    struct snapshot_wish wish;
-    uint64_t id;
-    size_t count;
-    enum err_code rc = want_epoch(r, e);
-
-    if (!rc)
-        rc = read_wish(r, &wish, e);
-    if (!rc)
-        rc = snapshots_take(r->server->cfg.snapshots, r->connection->epoch, &wish, &id, &files,
-                            &count, e);
-    if (rc)
-        return rc;
-    jw_object(&w);
-    jw_ku64(&w, "snapshot", id);
-    jw_key(&w, STR("files"));
-    jw_array(&w);
-    for (size_t i = 0; i < count; i++)
-        write_file(&w, &files[i]);
-    jw_end(&w);
-    jw_end(&w);
-    free(files);
-    if (!buf_ok(r->reply))
-        snapshots_release(r->server->cfg.snapshots, r->connection->epoch, id);
-    return ERR_OK;
-}
-
-static enum err_code answer_release(struct request *r, struct err *e)
-{
-    uint64_t id;
-    enum err_code rc = want_u64(r, "snapshot", &id, e);
-
-    if (!rc)
-        snapshots_release(r->server->cfg.snapshots, r->connection->epoch, id);
-    return rc;
-}
-
-static enum err_code answer_stats(struct request *r, struct err *e)
-{
-    return status_text(r->server->cfg.status, STATUS_STATS, r->reply, e);
-}
-
-static enum err_code answer_roll(struct request *r, struct err *e)
-{
-    uint64_t stream;
-    int64_t hour = 0;
-    enum err_code rc = want_u64(r, "stream", &stream, e);
-
-    if (rc)
-        return rc;
-    if (stream != 0 &&
-        (!json_i64(json_get(r->body, "hour"), &hour) || hour < INT32_MIN || hour > INT32_MAX))
-        return err_set(e, ERR_INVALID, "\"hour\" is missing or no hour");
-    return journal_roll(r->server->cfg.journal, stream, (int32_t)hour, e);
-}
-
-static enum err_code answer_report(struct request *r, struct err *e)
+static enum err_code answer_report(struct control_request *r, struct err *e)
 {
     (void)e;
-    status_report(r->server->cfg.status, json_str(json_get(r->body, "source"), STR("gateway")),
+    status_report(r->cfg->status, json_str(json_get(r->body, "source"), STR("gateway")),
                   json_str(json_get(r->body, "message"), STR("")));
     return ERR_OK;
 }
 
-static enum err_code answer_health(struct request *r, struct err *e)
+static enum err_code answer_health(struct control_request *r, struct err *e)
 {
-    return status_set_gateway_health(r->server->cfg.status, r->text, e);
+    return status_set_gateway_health(r->cfg->status, r->text, e);
 }
 
-typedef enum err_code (*answer_fn)(struct request *r, struct err *e);
+typedef enum err_code (*answer_fn)(struct control_request *r, struct err *e);
 static const answer_fn ANSWERS[] = {
-    [CONTROL_HELLO] = answer_hello,     [CONTROL_SNAPSHOT] = answer_snapshot,
-    [CONTROL_RELEASE] = answer_release, [CONTROL_STATS] = answer_stats,
-    [CONTROL_ROLL] = answer_roll,       [CONTROL_REPORT] = answer_report,
+    [CONTROL_HELLO] = answer_hello,
+    [CONTROL_SNAPSHOT] = control_answer_snapshot,
+    [CONTROL_RELEASE] = control_answer_release,
+    [CONTROL_STATS] = answer_stats,
+    [CONTROL_ROLL] = control_answer_roll,
+    [CONTROL_REPORT] = answer_report,
     [CONTROL_HEALTH] = answer_health,
+    [CONTROL_SEALABLE] = control_answer_sealable,
+    [CONTROL_PUBLISH] = control_answer_publish,
 };
 
 /* Fills the reply; an answer that adds nothing is {}. */
@@ -207,7 +110,8 @@ static enum err_code answer(struct connection *c, const struct ipc_msg *m, struc
 {
     struct arena arena;
     struct json *body;
-    struct request r = {.server = c->server, .connection = c, .reply = reply, .arena = &arena};
+    struct control_request r = {
+        .cfg = &c->server->cfg, .epoch = &c->epoch, .reply = reply, .arena = &arena};
     enum err_code rc;
 
     if (m->kind >= ARRAY_LEN(ANSWERS) || !ANSWERS[m->kind])

@@ -18,6 +18,7 @@ struct control_server_config {
     struct registry *registry;
     struct status *status;
     struct snapshots *snapshots;
+    struct sealed *sealed; /* NULL: nothing can be published */
     unsigned commit_files;
     const char *version;
 };

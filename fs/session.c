@@ -1,12 +1,13 @@
 /* fs/session.c - the fs process: opens the journal, serves the mount, ends in order.
  *
- *   start:  journal (replayed) -> registry -> tree, queues -> fs.sock -> FUSE workers -> ready
- *   stop:   fs.sock -> notifier -> FUSE workers -> fsync queue -> journal (answers what waits) ->
- * the rest
+ *   start:  index -> journal (replayed; its publish records go into the index) -> sealed parts ->
+ *           tree, queues -> streams and files into the registry -> fs.sock -> FUSE workers -> ready
+ *   stop:   fs.sock -> notifier -> FUSE workers -> fsync queue -> sealed parts -> journal (answers
+ *           what waits) -> the rest
  *
  * Threads: `threads` FUSE workers, each reading a request at a time from the device; the fsync
- * thread; the control server's; the notifier; the journal's own.  The main thread waits
- * for signals. SIGTERM and SIGINT end the session; a mount that is taken away ends it too.
+ * thread; the control server's; the notifier; the index's; the journal's own.  The main thread
+ * waits for signals. SIGTERM and SIGINT end the session; a mount that is taken away ends it too.
  */
 #include "fs/session.h"
 
@@ -62,10 +63,62 @@ static void on_grow(const struct ulid *id, void *ctx)
         add_file(s, &f);
 }
 
+static void on_forgotten(const struct ulid *id, void *ctx)
+{
+    registry_forget(((struct session *)ctx)->registry, id);
+}
+
+static enum err_code on_published(const struct journal_publish *p, uint64_t position, void *ctx,
+                                  struct err *e)
+{
+    return sealed_apply(p, position, ((struct session *)ctx)->sealed, e);
+}
+
 static bool add_replayed(const struct journal_file *f, void *ctx)
 {
     add_file(ctx, f);
     return true;
+}
+
+/* ---- streams, also those that have no file now ---- */
+
+static void add_stream(struct session *s, uint64_t number, struct str org, enum stream_type type,
+                       struct str name, int64_t made_us)
+{
+    struct err e = {0};
+
+    if (registry_add_stream(s->registry, number, org, type, name, made_us, &e))
+        status_report(s->status, STR("tree"), str_from(e.msg));
+}
+
+static bool add_known_stream(const struct meta_stream *m, void *ctx)
+{
+    add_stream(ctx, m->number, m->org, m->type, m->name, m->created_us);
+    return true;
+}
+
+static bool add_stream_of_part(const struct part *p, void *ctx)
+{
+    for (size_t i = 0; i < p->name_count; i++) {
+        struct part_name n = part_name_at(p, i);
+        add_stream(ctx, n.stream, p->org, p->type, n.name, p->min_ts_us);
+    }
+    if (p->type != STREAM_METRICS)
+        add_stream(ctx, p->stream, p->org, p->type, p->name, p->min_ts_us);
+    return true;
+}
+
+/* `meta` says what there is; only a directory without one is shown by what the parts say.  A stream
+ * that is missed here comes back with its next file. */
+static void add_streams(struct session *s)
+{
+    struct err e = {0};
+    enum err_code rc = schema_each_stream(s->schema, add_known_stream, s, &e);
+
+    if (rc == ERR_GONE)
+        rc = parts_each(sealed_index(s->sealed), add_stream_of_part, s, &e);
+    if (rc)
+        status_report(s->status, STR("tree"), str_from(e.msg));
 }
 
 /* ---- start ---- */
@@ -104,6 +157,16 @@ static void log_recovery(const struct journal_recovery *r)
                    (unsigned long long)r->corrupt_frames, (unsigned long long)r->corrupt_bytes);
 }
 
+static enum err_code open_sealed(struct session *s, struct err *e)
+{
+    struct sealed_config sc = {.data_dir = s->cfg->data_dir,
+                               .node_name = s->cfg->node_name,
+                               .read_only = s->cfg->read_only};
+    enum err_code rc = sealed_open(&sc, &s->sealed, e);
+
+    return rc ? err_wrap(e, "sealed parts") : ERR_OK;
+}
+
 static enum err_code open_journal(struct process *p, struct journal_recovery *found, struct err *e)
 {
     const struct fs_config *cfg = p->session.cfg;
@@ -117,7 +180,12 @@ static enum err_code open_journal(struct process *p, struct journal_recovery *fo
         .node_died = cfg->node_died,
         .read_only = cfg->read_only,
         .on_grow = on_grow,
+        .on_forgotten = on_forgotten,
+        .on_published = on_published,
         .ctx = &p->session,
+        .covered = sealed_position(p->session.sealed),
+        .replaced_keep_us = cfg->replaced_keep_us,
+        .replaced_max_bytes = cfg->replaced_max_bytes,
     };
     enum err_code rc = journal_open(&jc, &p->session.journal, found, e);
 
@@ -180,7 +248,7 @@ static enum err_code open_snapshots(struct process *p, struct err *e)
 {
     struct session *s = &p->session;
     struct snapshots_config sc = {
-        .journal = s->journal, .registry = s->registry, .status = s->status};
+        .journal = s->journal, .registry = s->registry, .sealed = s->sealed, .status = s->status};
     enum err_code rc = notifier_start(s->status, drop_snapshot_name, s, &p->notifier, e);
 
     sc.notifier = p->notifier;
@@ -196,6 +264,7 @@ static enum err_code open_control(struct process *p, struct err *e)
         .registry = s->registry,
         .status = s->status,
         .snapshots = p->snapshots,
+        .sealed = s->sealed,
         .commit_files = s->cfg->commit_files,
         .version = s->cfg->version,
     };
@@ -203,20 +272,35 @@ static enum err_code open_control(struct process *p, struct err *e)
     return s->cfg->read_only ? ERR_OK : control_server_start(&cc, &p->control, e);
 }
 
-static enum err_code open_parts(struct process *p, struct err *e)
+/* Everything that says what there is. */
+static enum err_code open_stores(struct process *p, struct err *e)
 {
     struct session *s = &p->session;
     struct journal_recovery found = {0};
-    enum err_code rc = open_paths(p, e);
+    enum err_code rc = registry_new(&s->registry, e);
 
     if (!rc)
-        rc = registry_new(&s->registry, e);
+        rc = open_sealed(s, e);
     if (!rc)
         rc = open_journal(p, &found, e);
     if (!rc)
         rc = open_status(p, &found, e);
     if (!rc)
+        rc = sealed_start(s->sealed, s->journal, s->registry, s->status, e);
+    if (!rc)
         rc = schema_new(p->meta_dir, &s->schema, e);
+    if (!rc)
+        add_streams(s);
+    return rc;
+}
+
+static enum err_code open_parts(struct process *p, struct err *e)
+{
+    struct session *s = &p->session;
+    enum err_code rc = open_paths(p, e);
+
+    if (!rc)
+        rc = open_stores(p, e);
     if (!rc)
         rc = open_tree(s, e);
     if (!rc)
@@ -394,6 +478,7 @@ static void close_all(struct process *p)
     notifier_stop(p->notifier);
     stop_workers(p);
     sync_queue_stop(s->syncs);
+    sealed_close(s->sealed);
     journal_close(s->journal); /* the last deferred replies go out through the session */
     if (s->fuse)
         fuse_session_destroy(s->fuse);

@@ -12,6 +12,7 @@
 #include "fs/fs.h"
 #include "fs/handles.h"
 #include "fs/nodes.h"
+#include "fs/sealed.h"
 #include "fs/sync_queue.h"
 
 #define FUSE_USE_VERSION 34
@@ -35,6 +36,7 @@ struct session {
     struct commits commits;
     struct journal *journal;
     struct registry *registry;
+    struct sealed *sealed;
     struct schema *schema;
     struct status *status;
     struct tree *tree;

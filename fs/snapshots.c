@@ -1,4 +1,4 @@
-/* fs/snapshots.c - choosing the files of a snapshot, remembering that it lives. */
+/* fs/snapshots.c - choosing what a snapshot holds, remembering that it lives. */
 #include "fs/snapshots.h"
 
 #include <pthread.h>
@@ -7,6 +7,8 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/hash.h"
+
+#define LOOKS_MAX 1000 /* at one stream, while parts of it are being published */
 
 struct live {
     uint64_t id, epoch;
@@ -56,29 +58,116 @@ void snapshots_free(struct snapshots *s)
     free(s);
 }
 
-/* ---- choosing files ---- */
+/* ---- choosing ---- */
 
-struct ids {
-    struct ulid *list;
+/* One stream of a wish, looked at. */
+struct look {
+    struct snapshots *s;
+    const struct snapshot_wish *wish;
+    struct snapshot_content *out;
+    const struct registry_stream *stream;
+    uint64_t number;
+    struct hidden_parts hidden;
+    struct ulid *ids; /* the files that are listed */
     size_t count, cap;
-    bool failed;
+    bool failed; /* no memory */
 };
 
-static void collect(const struct ulid *id, void *ctx)
+static bool grow(void *list, size_t count, size_t *cap, size_t size)
 {
-    struct ids *ids = ctx;
+    size_t more = *cap ? *cap * 2 : 64;
+    void *old, *bigger;
 
-    if (ids->count == ids->cap) {
-        size_t cap = ids->cap ? ids->cap * 2 : 64;
-        struct ulid *more = realloc(ids->list, cap * sizeof *more);
-        if (!more) {
-            ids->failed = true;
-            return;
-        }
-        ids->list = more;
-        ids->cap = cap;
-    }
-    ids->list[ids->count++] = *id;
+    if (count < *cap)
+        return true;
+    memcpy(&old, list, sizeof old);
+    bigger = realloc(old, more * size);
+    if (!bigger)
+        return false;
+    memcpy(list, &bigger, sizeof bigger);
+    *cap = more;
+    return true;
+}
+
+static void collect_file(const struct ulid *id, void *ctx)
+{
+    struct look *l = ctx;
+
+    l->failed = l->failed || !grow(&l->ids, l->count, &l->cap, sizeof *l->ids);
+    if (!l->failed)
+        l->ids[l->count++] = *id;
+}
+
+static bool overlaps(const struct snapshot_wish *w, int64_t min_ts_us, int64_t max_ts_us)
+{
+    return max_ts_us >= w->start_us && (w->end_us == 0 || min_ts_us <= w->end_us);
+}
+
+/* *gone: it was replaced and forgotten since it was listed. */
+static enum err_code take_file(struct look *l, const struct ulid *id, bool *gone, struct err *e)
+{
+    struct journal *j = l->s->cfg.journal;
+    struct snapshot_content *c = l->out;
+    struct journal_file *f;
+    enum err_code rc;
+
+    if (!grow(&c->files, c->file_count, &c->file_cap, sizeof *c->files))
+        return err_set(e, ERR_NOMEM, "no memory for a snapshot");
+    f = &c->files[c->file_count];
+    rc = journal_pin(j, id, JOURNAL_READER_SNAPSHOT, e);
+    *gone = rc == ERR_NOTFOUND;
+    if (rc)
+        return *gone ? ERR_OK : rc;
+    rc = journal_file_get(j, id, f, e);
+    if (rc || f->size == 0 || !overlaps(l->wish, f->min_ts_us, f->max_ts_us))
+        journal_unpin(j, id, JOURNAL_READER_SNAPSHOT);
+    else
+        c->file_count++;
+    return rc;
+}
+
+static void unpin_from(struct snapshots *s, struct snapshot_content *c, size_t first)
+{
+    for (size_t i = first; i < c->file_count; i++)
+        journal_unpin(s->cfg.journal, &c->files[i].id, JOURNAL_READER_SNAPSHOT);
+    c->file_count = first;
+}
+
+/* What the part holds of the look's stream; false: nothing of the time that is asked for. */
+static bool describe(const struct look *l, const struct part *p, struct snapshot_part *out)
+{
+    struct part_name name = {.stream = p->stream,
+                             .rows = p->rows,
+                             .min_ts_us = p->min_ts_us,
+                             .max_ts_us = p->max_ts_us,
+                             .text_bytes = p->raw_bytes};
+
+    if (p->type == STREAM_METRICS && !part_name_find(p, l->stream->raw, &name))
+        return false;
+    *out = (struct snapshot_part){.stream = l->stream,
+                                  .number = name.stream,
+                                  .id = p->id,
+                                  .hour = p->hour,
+                                  .stored_bytes = p->stored_bytes,
+                                  .text_bytes = name.text_bytes,
+                                  .rows = name.rows,
+                                  .schema = p->schema,
+                                  .min_ts_us = name.min_ts_us,
+                                  .max_ts_us = name.max_ts_us};
+    return name.stream == l->number && overlaps(l->wish, name.min_ts_us, name.max_ts_us);
+}
+
+static bool collect_part(const struct part *p, void *ctx)
+{
+    struct look *l = ctx;
+    struct snapshot_content *c = l->out;
+
+    if (registry_hides(l->s->cfg.registry, &l->hidden, &p->id))
+        return true;
+    l->failed = !grow(&c->parts, c->part_count, &c->part_cap, sizeof *c->parts);
+    if (!l->failed && describe(l, p, &c->parts[c->part_count]))
+        c->part_count++;
+    return !l->failed;
 }
 
 static int32_t hour_within(int64_t us)
@@ -90,54 +179,80 @@ static int32_t hour_within(int64_t us)
     return hour_of_us(us);
 }
 
-static void collect_wish(struct snapshots *s, const struct snapshot_wish *w, struct ids *ids)
+static enum err_code list_parts(struct look *l, int32_t first, int32_t last, struct err *e)
 {
+    const struct registry_stream *s = l->stream;
+    enum err_code rc;
+
+    if (!l->s->cfg.sealed)
+        return ERR_OK;
+    rc = parts_list(sealed_index(l->s->cfg.sealed), s->org->raw, s->type, s->raw, first, last,
+                    collect_part, l, e);
+    return rc || !l->failed ? rc : err_set(e, ERR_NOMEM, "no memory for a snapshot");
+}
+
+/* *again: something was replaced in the middle, so that a row may be missing. */
+static enum err_code look_once(struct look *l, bool *again, struct err *e)
+{
+    const struct snapshot_wish *w = l->wish;
     int32_t first = w->start_us > 0 ? hour_within(w->start_us) : INT32_MIN;
     int32_t last = w->end_us != 0 ? hour_within(w->end_us) : INT32_MAX;
+    enum err_code rc = ERR_OK;
 
-    for (size_t i = 0; i < w->stream_count; i++)
-        registry_each_file_of(s->cfg.registry, w->streams[i], first, last, collect, ids, NULL);
-}
-
-static bool is_wanted(const struct journal_file *f, const struct snapshot_wish *w)
-{
-    return f->size > 0 && f->max_ts_us >= w->start_us &&
-           (w->end_us == 0 || f->min_ts_us <= w->end_us);
-}
-
-static enum err_code look_up(struct snapshots *s, const struct snapshot_wish *w,
-                             const struct ids *ids, struct journal_file **files, size_t *count,
-                             struct err *e)
-{
-    struct journal_file *list = malloc((ids->count + 1) * sizeof *list);
-    size_t n = 0;
-
-    if (!list || ids->failed) {
-        free(list);
+    l->count = 0;
+    *again = false;
+    registry_each_file_of(l->s->cfg.registry, l->number, first, last, collect_file, l, &l->hidden);
+    if (l->failed)
         return err_set(e, ERR_NOMEM, "no memory for a snapshot");
+    for (size_t i = 0; !rc && !*again && i < l->count; i++)
+        rc = take_file(l, &l->ids[i], again, e);
+    if (!rc && !*again)
+        rc = list_parts(l, first, last, e);
+    *again = *again || !registry_look_holds(l->s->cfg.registry, &l->hidden);
+    return rc;
+}
+
+static enum err_code look_at_stream(struct snapshots *s, const struct snapshot_wish *wish,
+                                    uint64_t number, struct snapshot_content *out, struct err *e)
+{
+    struct look l = {.s = s, .wish = wish, .out = out, .number = number};
+    size_t files = out->file_count, parts = out->part_count;
+    bool again = true;
+    enum err_code rc = ERR_OK;
+
+    l.stream = registry_stream_of(s->cfg.registry, number);
+    if (!l.stream)
+        return ERR_OK;
+    for (int i = 0; !rc && again && i < LOOKS_MAX; i++) {
+        unpin_from(s, out, files);
+        out->part_count = parts;
+        rc = look_once(&l, &again, e);
     }
-    for (size_t i = 0; i < ids->count; i++) {
-        if (journal_file_get(s->cfg.journal, &ids->list[i], &list[n], NULL) == ERR_OK &&
-            is_wanted(&list[n], w))
-            n++;
-    }
-    *files = list;
-    *count = n;
-    return ERR_OK;
+    free(l.ids);
+    if (!rc && again)
+        rc = err_set(e, ERR_AGAIN, "parts are published faster than they can be listed");
+    return rc;
+}
+
+void snapshot_content_done(struct snapshot_content *c)
+{
+    free(c->files);
+    free(c->parts);
+    *c = (struct snapshot_content){0};
 }
 
 /* ---- what lives ---- */
 
-static struct live *new_live(uint64_t epoch, const struct journal_file *files, size_t count)
+static struct live *new_live(uint64_t epoch, const struct snapshot_content *c)
 {
-    struct live *live = malloc(sizeof *live + count * sizeof live->files[0]);
+    struct live *live = malloc(sizeof *live + c->file_count * sizeof live->files[0]);
 
     if (!live)
         return NULL;
     live->epoch = epoch;
-    live->count = count;
-    for (size_t i = 0; i < count; i++)
-        live->files[i] = (struct notifier_name){.id = files[i].id, .bytes = files[i].size};
+    live->count = c->file_count;
+    for (size_t i = 0; i < c->file_count; i++)
+        live->files[i] = (struct notifier_name){.id = c->files[i].id, .bytes = c->files[i].size};
     return live;
 }
 
@@ -159,53 +274,70 @@ static enum err_code remember(struct snapshots *s, struct live *live, uint64_t *
 }
 
 enum err_code snapshots_take(struct snapshots *s, uint64_t epoch, const struct snapshot_wish *wish,
-                             uint64_t *id, struct journal_file **files, size_t *count,
-                             struct err *e)
+                             struct snapshot_content *out, struct err *e)
 {
-    struct ids ids = {0};
+    struct snapshot_content c = {0};
     struct live *live;
-    enum err_code rc;
+    enum err_code rc = ERR_OK;
 
-    collect_wish(s, wish, &ids);
-    rc = look_up(s, wish, &ids, files, count, e);
-    free(ids.list);
-    if (rc)
+    for (size_t i = 0; !rc && i < wish->stream_count; i++)
+        rc = look_at_stream(s, wish, wish->streams[i], &c, e);
+    if (!rc) {
+        live = new_live(epoch, &c);
+        rc = live ? remember(s, live, &c.id, e) : err_set(e, ERR_NOMEM, "no memory for a snapshot");
+    }
+    if (rc) {
+        unpin_from(s, &c, 0);
+        snapshot_content_done(&c);
         return rc;
-    live = new_live(epoch, *files, *count);
-    rc = live ? remember(s, live, id, e) : err_set(e, ERR_NOMEM, "no memory for a snapshot");
-    if (rc)
-        free(*files);
-    return rc;
+    }
+    *out = c;
+    return ERR_OK;
 }
 
-static void end_locked(struct snapshots *s, struct live *live)
+/* It has left the map. */
+static void end(struct snapshots *s, struct live *live)
 {
-    map_remove(&s->live, key_of(&live->id));
+    for (size_t i = 0; i < live->count; i++)
+        journal_unpin(s->cfg.journal, &live->files[i].id, JOURNAL_READER_SNAPSHOT);
     notifier_add(s->cfg.notifier, live->files, live->count);
     status_count(s->cfg.status, GAUGE_SNAPSHOTS, -1);
     free(live);
 }
 
-void snapshots_release(struct snapshots *s, uint64_t epoch, uint64_t id)
+static struct live *take(struct snapshots *s, uint64_t epoch, uint64_t id)
 {
     struct live *live;
 
     LOCK_SCOPE(&s->lock);
     live = map_find(&s->live, key_of(&id));
-    if (live && live->epoch == epoch)
-        end_locked(s, live);
+    if (!live || live->epoch != epoch)
+        return NULL;
+    map_remove(&s->live, key_of(&id));
+    return live;
 }
 
-static struct live *find_before_locked(struct snapshots *s, uint64_t epoch)
+void snapshots_release(struct snapshots *s, uint64_t epoch, uint64_t id)
+{
+    struct live *live = take(s, epoch, id);
+
+    if (live)
+        end(s, live);
+}
+
+static struct live *take_before(struct snapshots *s, uint64_t epoch)
 {
     size_t pos = 0;
     struct str key;
     void *value;
 
+    LOCK_SCOPE(&s->lock);
     while (map_next(&s->live, &pos, &key, &value)) {
         struct live *live = value;
-        if (live->epoch < epoch)
+        if (live->epoch < epoch) {
+            map_remove(&s->live, key_of(&live->id));
             return live;
+        }
     }
     return NULL;
 }
@@ -214,7 +346,6 @@ void snapshots_end_before(struct snapshots *s, uint64_t epoch)
 {
     struct live *live;
 
-    LOCK_SCOPE(&s->lock);
-    while ((live = find_before_locked(s, epoch)))
-        end_locked(s, live);
+    while ((live = take_before(s, epoch)))
+        end(s, live);
 }

@@ -1,7 +1,9 @@
-/* fs/snapshots.h - which files, at which length, each running query reads.
+/* fs/snapshots.h - which files, at which length, and which sealed parts each running query reads.
  *
  * A snapshot belongs to an epoch of the gateway and lives until it is released or a newer epoch
- * begins.  Bytes of files below their shown size never change, so a snapshot needs no copy.
+ * begins.  Bytes of files below their shown size never change, so a snapshot needs no copy; its
+ * files are pinned in the journal, so that they can be read after they were replaced.
+ * A row is in it once: of each stream the registry is asked first, then the index (registry.h).
  * Owner: the session.  Any thread may call.  At most SNAPSHOTS_MAX live; past that AGAIN.
  */
 #ifndef WEIR_FS_SNAPSHOTS_H
@@ -10,6 +12,7 @@
 #include "fs/journal.h"
 #include "fs/notifier.h"
 #include "fs/registry.h"
+#include "fs/sealed.h"
 #include "fs/status.h"
 
 #define SNAPSHOTS_MAX 65536
@@ -18,6 +21,7 @@ struct snapshots;
 struct snapshots_config {
     struct journal *journal;
     struct registry *registry;
+    struct sealed *sealed;     /* NULL: there are no sealed parts */
     struct status *status;     /* GAUGE_SNAPSHOTS counts what lives */
     struct notifier *notifier; /* is told of the files of a snapshot that ended */
 };
@@ -30,11 +34,25 @@ struct snapshot_wish {
     size_t stream_count;
     int64_t start_us, end_us; /* 0 = no bound; both included */
 };
-/* The files that may hold rows of the wish, each as it is now; *files is malloc'ed, the caller's.
- */
+struct snapshot_part { /* of a metrics part: what it holds of the one name */
+    const struct registry_stream *stream;
+    uint64_t number; /* the stream's */
+    struct ulid id;
+    int32_t hour;
+    uint64_t stored_bytes, text_bytes, rows, schema;
+    int64_t min_ts_us, max_ts_us;
+};
+struct snapshot_content { /* snapshot_content_done */
+    uint64_t id;
+    struct journal_file *files; /* each as it is now */
+    size_t file_count, file_cap;
+    struct snapshot_part *parts;
+    size_t part_count, part_cap;
+};
+void snapshot_content_done(struct snapshot_content *c); /* zeroed or filled */
+/* What may hold rows of the wish. */
 enum err_code snapshots_take(struct snapshots *s, uint64_t epoch, const struct snapshot_wish *wish,
-                             uint64_t *id, struct journal_file **files, size_t *count,
-                             struct err *e);
+                             struct snapshot_content *out, struct err *e);
 /* Unknown ids (of an earlier process, or released before) are fine. */
 void snapshots_release(struct snapshots *s, uint64_t epoch, uint64_t id);
 /* The epochs before this one have ended for good. */

@@ -279,7 +279,8 @@ class Tree(MountCase):
 
     def test_names_from_outside_are_escaped(self):
         self.d.commit(Run(1, "../etc", ["{}"]), Run(2, "..", ["{}"]), Run(3, "a%b\n", ["{}"]), Run(4, "x", ["{}"], org=".weir"))
-        self.assertEqual(sorted(os.listdir(self.d.path("default/logs"))), ["%2E%2E", "..%2Fetc", "a%25b%0A"])
+        self.assertEqual(sorted(os.listdir(self.d.path("default/logs"))),
+                         ["%2E%2E", "..%2Fetc", "a%25b%0A", "app"])
         self.assertTrue(os.path.isfile(self.d.path("%2Eweir/logs/x/current.ndjson")))
 
     def test_current_is_the_newest_hours_file(self):
@@ -411,7 +412,7 @@ class Tree(MountCase):
         self.assertEqual(take(10000), rest)
         libc.rewinddir(folder)
         again = take(10000)
-        self.assertEqual(set(again), {f"stream{i:04}" for i in range(600)} | {".", ".."})
+        self.assertEqual(set(again), {f"stream{i:04}" for i in range(600)} | {".", "..", "app"})
         libc.seekdir(folder, place)
         after = take(10000)
         self.assertEqual([n for n in after if n in set(rest)], rest)
@@ -617,7 +618,7 @@ class Commits(MountCase):
             if data:
                 self.assert_errno(errno.EINVAL, lambda: self.d.write_raw(0, data))
         self.assert_errno(errno.EINVAL, lambda: self.d.write_raw(1, good))
-        self.assertEqual(os.listdir(self.d.path()), [".weir"])
+        self.assertEqual(os.listdir(self.d.path("default/logs/app")), ["schema.json"])
         self.assertEqual(self.d.write_raw(0, good), len(good))
         self.assertEqual(self.d.read("app"), b"{}\n")
         self.assertIn(b"commit", slurp(self.d.path(".weir/last_errors")))
@@ -643,7 +644,7 @@ class Commits(MountCase):
         for i, part in enumerate(parts):
             self.assertEqual(self.d.write_raw(0, part), len(part))
             if i < 2:
-                self.assertFalse(os.path.exists(self.d.path("default")))
+                self.assertEqual(os.listdir(self.d.path("default/logs")), ["app"])
         self.assertEqual(self.d.read("big"), (b"z" * 1000 + b"\n") * 3000)
 
     def test_a_missing_part_is_answered_with_try_again(self):

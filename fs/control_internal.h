@@ -1,0 +1,29 @@
+/* fs/control_internal.h - a request to the control server, for the files that answer it. */
+#ifndef WEIR_FS_CONTROL_INTERNAL_H
+#define WEIR_FS_CONTROL_INTERNAL_H
+
+#include "base/json.h"
+#include "fs/control_server.h"
+
+struct control_request {
+    const struct control_server_config *cfg;
+    uint64_t *epoch; /* the connection's; 0 = no HELLO yet */
+    const struct json *body;
+    struct str text; /* the body as it came */
+    struct arena *arena;
+    struct buf *reply; /* left empty: {} */
+};
+enum err_code control_want_u64(const struct control_request *r, const char *key, uint64_t *out,
+                               struct err *e);
+enum err_code control_want_epoch(const struct control_request *r, struct err *e);
+
+/* control_snapshot.c */
+enum err_code control_answer_snapshot(struct control_request *r, struct err *e);
+enum err_code control_answer_release(struct control_request *r, struct err *e);
+
+/* control_publish.c */
+enum err_code control_answer_sealable(struct control_request *r, struct err *e);
+enum err_code control_answer_roll(struct control_request *r, struct err *e);
+enum err_code control_answer_publish(struct control_request *r, struct err *e);
+
+#endif

@@ -1,0 +1,153 @@
+/* fs/control_publish.c - answers SEALABLE, ROLL and PUBLISH: from an active file to a sealed part.
+ */
+#include "fs/control_internal.h"
+#include "fs/part_json.h"
+
+/* ---- files that may be sealed ---- */
+
+static void write_sealable(struct json_writer *w, const struct journal_file *f)
+{
+    char id[ULID_TEXT_LEN + 1];
+
+    ulid_format(&f->id, id);
+    jw_object(w);
+    jw_ku64(w, "stream", f->stream);
+    jw_kcstr(w, "id", id);
+    jw_kstr(w, "org", f->org);
+    jw_kstr(w, "name", f->name);
+    jw_kcstr(w, "type", stream_type_name(f->type));
+    jw_ki64(w, "hour", f->hour);
+    jw_ku64(w, "bytes", f->size);
+    jw_ku64(w, "rows", f->rows);
+    jw_ki64(w, "min_ts", f->min_ts_us);
+    jw_ki64(w, "max_ts", f->max_ts_us);
+    jw_ki64(w, "first_append", f->first_append_us);
+    jw_kbool(w, "open", f->open);
+    jw_end(w);
+}
+
+struct sealable_wish {
+    uint64_t min_bytes, limit;
+    int64_t before_us;
+    struct json_writer *w;
+    uint64_t count;
+    bool more;
+};
+
+static bool visit_sealable(const struct journal_file *f, void *ctx)
+{
+    struct sealable_wish *wish = ctx;
+
+    if (f->replaced || f->rows == 0 ||
+        (f->open && f->size < wish->min_bytes && f->first_append_us > wish->before_us))
+        return true;
+    wish->more = wish->count == wish->limit;
+    if (wish->more)
+        return false;
+    write_sealable(wish->w, f);
+    wish->count++;
+    return true;
+}
+
+/* Ids sort by the time at which their files began, so the journal's order is the oldest first. */
+enum err_code control_answer_sealable(struct control_request *r, struct err *e)
+{
+    struct json_writer w = {.out = r->reply};
+    struct sealable_wish wish = {.w = &w};
+    enum err_code rc = control_want_u64(r, "bytes", &wish.min_bytes, e);
+
+    if (!rc)
+        rc = control_want_u64(r, "limit", &wish.limit, e);
+    if (!rc && !json_i64(json_get(r->body, "before_us"), &wish.before_us))
+        rc = err_set(e, ERR_INVALID, "\"before_us\" is missing or no number");
+    if (rc)
+        return rc;
+    jw_object(&w);
+    jw_key(&w, STR("files"));
+    jw_array(&w);
+    journal_file_list(r->cfg->journal, visit_sealable, &wish);
+    jw_end(&w);
+    jw_kbool(&w, "more", wish.more);
+    jw_end(&w);
+    return ERR_OK;
+}
+
+/* ---- closing ---- */
+
+static enum err_code roll_file(struct control_request *r, struct str id_text, struct err *e)
+{
+    struct json_writer w = {.out = r->reply};
+    struct journal_file f;
+    struct ulid id;
+    enum err_code rc;
+
+    if (!ulid_parse(id_text, &id))
+        return err_set(e, ERR_INVALID, "\"file\" is no id");
+    rc = journal_roll_file(r->cfg->journal, &id, &f, e);
+    if (!rc && f.replaced)
+        rc = err_set(e, ERR_NOTFOUND, "file " STR_FMT " is sealed", STR_ARG(id_text));
+    if (!rc)
+        write_sealable(&w, &f);
+    return rc;
+}
+
+static enum err_code roll_stream(struct control_request *r, struct err *e)
+{
+    uint64_t stream;
+    int64_t hour = 0;
+    enum err_code rc = control_want_u64(r, "stream", &stream, e);
+
+    if (rc)
+        return rc;
+    if (stream != 0 &&
+        (!json_i64(json_get(r->body, "hour"), &hour) || hour < INT32_MIN || hour > INT32_MAX))
+        return err_set(e, ERR_INVALID, "\"hour\" is missing or no hour");
+    return journal_roll(r->cfg->journal, stream, (int32_t)hour, e);
+}
+
+enum err_code control_answer_roll(struct control_request *r, struct err *e)
+{
+    const struct json *file = json_get(r->body, "file");
+
+    return file ? roll_file(r, json_str(file, STR("")), e) : roll_stream(r, e);
+}
+
+/* ---- publishing ---- */
+
+static enum err_code read_ids(struct control_request *r, struct ulid **out, size_t *count,
+                              struct err *e)
+{
+    const struct json *files = json_get(r->body, "files");
+    struct ulid *ids;
+    size_t n = 0;
+
+    if (!files || files->type != JSON_ARRAY || files->count == 0)
+        return err_set(e, ERR_INVALID, "\"files\" is missing or empty");
+    ids = arena_alloc(r->arena, files->count * sizeof *ids);
+    if (!ids)
+        return err_set(e, ERR_NOMEM, "no memory for %zu files", files->count);
+    for (const struct json *v = files->first; v; v = v->next) {
+        if (!ulid_parse(json_str(v, STR("")), &ids[n++]))
+            return err_set(e, ERR_INVALID, "file %zu is no id", n - 1);
+    }
+    *out = ids;
+    *count = n;
+    return ERR_OK;
+}
+
+enum err_code control_answer_publish(struct control_request *r, struct err *e)
+{
+    struct part_column *columns;
+    size_t column_count = 0, file_count = 0;
+    struct ulid *files = NULL;
+    struct part part;
+    enum err_code rc = r->cfg->sealed ? read_ids(r, &files, &file_count, e)
+                                      : err_set(e, ERR_READONLY, "nothing can be published here");
+
+    if (!rc)
+        rc = part_from_json(json_get(r->body, "part"), PART_JSON_PUBLISHED, r->arena, &part,
+                            &columns, &column_count, e);
+    if (rc)
+        return rc;
+    return sealed_publish(r->cfg->sealed, &part, columns, column_count, files, file_count, e);
+}

@@ -1,0 +1,268 @@
+// links: weir_fs weir_index
+/* Sealing over the control socket: what may be sealed, closing, publishing, and what a snapshot
+ * says of a part. */
+#include "tests/support/sealed_fixture.h"
+
+#include <pthread.h>
+
+#include "fs/control.h"
+#include "fs/control_server.h"
+
+#define HOUR 490000 /* 2025-11-24 16:00 */
+#define DEADLINE_MS 10000
+
+struct fixture {
+    struct store *store;
+    char socket[STORE_PATH_MAX];
+    struct control_server *server;
+    struct control_client *client;
+    struct arena arena;
+    struct err e;
+};
+
+static uint64_t soon(void)
+{
+    return clock_mono_ms() + DEADLINE_MS;
+}
+
+static int set_up(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    struct control_server_config cc = {.socket_path = f->socket, .version = "1", .commit_files = 1};
+
+    f->store = store_make();
+    store_open(f->store);
+    arena_init(&f->arena, 16u << 20);
+    snprintf(f->socket, sizeof f->socket, "%s/fs.sock", f->store->dir.path);
+    cc.journal = f->store->journal;
+    cc.registry = f->store->registry;
+    cc.status = f->store->status;
+    cc.snapshots = f->store->snapshots;
+    cc.sealed = f->store->sealed;
+    *state = f;
+    if (control_server_start(&cc, &f->server, &f->e) ||
+        control_open(f->socket, soon(), &f->client, &f->e))
+        return -1;
+    f->store->epoch = control_epoch(f->client);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct fixture *f = *state;
+
+    control_close(f->client);
+    control_server_stop(f->server);
+    store_remove(f->store);
+    arena_done(&f->arena);
+    free(f);
+    return 0;
+}
+
+static size_t sealable(struct fixture *f, uint64_t bytes, int64_t before_us, uint64_t limit,
+                       struct sealable **files, bool *more)
+{
+    size_t count = 0;
+
+    if (control_sealable(f->client, bytes, before_us, limit, soon(), &f->arena, files, &count, more,
+                         &f->e))
+        fail_msg("%s", f->e.msg);
+    return count;
+}
+
+static struct snapshot snapshot(struct fixture *f, uint64_t stream)
+{
+    struct snapshot s;
+
+    if (control_snapshot(f->client, &stream, 1, 0, 0, soon(), &f->arena, &s, &f->e))
+        fail_msg("%s", f->e.msg);
+    return s;
+}
+
+/* ---- what may be sealed ---- */
+
+static void large_old_and_closed_files_may_be_sealed(void **state)
+{
+    struct fixture *f = *state;
+    struct sealable *files;
+    bool more;
+
+    store_append(f->store, STREAM_LOGS, 1, "small", HOUR, 1);
+    store_append(f->store, STREAM_LOGS, 2, "large", HOUR, 1000);
+    store_append(f->store, STREAM_LOGS, 3, "closed", HOUR, 1);
+    store_roll(f->store, 3, HOUR);
+    assert_int_equal(sealable(f, 1000, 0, 10, &files, &more), 2);
+    assert_true(files[0].stream == 2 && files[0].open && files[0].rows == 1000);
+    assert_true(files[1].stream == 3 && !files[1].open && files[1].hour == HOUR);
+    assert_true(str_eq(files[1].name, STR("closed")) && str_eq(files[1].org, STR("default")));
+    assert_int_equal(sealable(f, UINT32_MAX, clock_wall_us(), 10, &files, &more), 3);
+    assert_false(more);
+    assert_int_equal(sealable(f, 0, 0, 2, &files, &more), 2);
+    assert_true(more && files[0].stream == 1); /* the oldest first */
+}
+
+/* ---- publishing ---- */
+
+static enum err_code publish(struct fixture *f, const struct staged *st)
+{
+    struct buf json;
+    enum err_code rc;
+
+    buf_init(&json, 1u << 20);
+    store_part_json(&json, st);
+    rc = control_publish(f->client, buf_str(&json), st->files, st->file_count, soon(), &f->e);
+    buf_done(&json);
+    return rc;
+}
+
+static struct journal_file close_file(struct fixture *f, uint64_t stream)
+{
+    struct store_find find = {.stream = stream, .hour = HOUR};
+    struct journal_file file;
+    struct sealable closed;
+
+    journal_file_list(f->store->journal, store_match, &find);
+    assert_true(find.found);
+    assert_int_equal(control_roll_file(f->client, &find.file.id, soon(), &f->arena, &closed, &f->e),
+                     ERR_OK);
+    assert_false(closed.open);
+    assert_int_equal(journal_file_get(f->store->journal, &closed.id, &file, &f->e), ERR_OK);
+    return file;
+}
+
+static void a_snapshot_names_the_part_its_path_and_its_columns(void **state)
+{
+    struct fixture *f = *state;
+    struct journal_file file;
+    struct sealable *files;
+    struct staged st;
+    struct snapshot s;
+    char path[128], id[ULID_TEXT_LEN + 1];
+    bool more;
+
+    store_append(f->store, STREAM_LOGS, 1, "a/b", HOUR, 3);
+    file = close_file(f, 1);
+    store_stage(f->store, &st, &file);
+    if (publish(f, &st))
+        fail_msg("%s", f->e.msg);
+    s = snapshot(f, 1);
+    ulid_format(&st.part.id, id);
+    snprintf(path, sizeof path, "default/logs/a%%2Fb/2025/11/24/16/%s.parquet", id);
+    assert_int_equal(s.file_count, 1);
+    assert_true(s.files[0].is_sealed && str_eq(s.files[0].path, str_from(path)));
+    assert_int_equal(s.files[0].rows, 3);
+    assert_int_equal(s.files[0].bytes, st.part.stored_bytes);
+    assert_int_equal(s.files[0].text_bytes, st.part.raw_bytes);
+    assert_int_equal(s.schema_count, 1);
+    assert_int_equal(s.files[0].schema, 0);
+    assert_int_equal(s.schemas[0].columns->count, 2);
+    assert_int_equal(publish(f, &st), ERR_OK);
+    assert_int_equal(sealable(f, 0, INT64_MAX, 10, &files, &more), 0);
+}
+
+static void a_snapshot_of_a_metric_tells_what_is_its_own(void **state)
+{
+    struct fixture *f = *state;
+    struct journal_file files[2];
+    struct staged st;
+    struct snapshot s;
+    char path[128], id[ULID_TEXT_LEN + 1];
+
+    store_append(f->store, STREAM_METRICS, 11, "cpu", HOUR, 2);
+    store_append(f->store, STREAM_METRICS, 12, "mem", HOUR, 5);
+    files[0] = close_file(f, 11);
+    files[1] = close_file(f, 12);
+    store_stage_metrics(f->store, &st, files, 2);
+    if (publish(f, &st))
+        fail_msg("%s", f->e.msg);
+    s = snapshot(f, 12);
+    ulid_format(&st.part.id, id);
+    snprintf(path, sizeof path, "default/metrics/.parts/2025/11/24/16/%s.parquet", id);
+    assert_int_equal(s.file_count, 1);
+    assert_true(str_eq(s.files[0].path, str_from(path)));
+    assert_true(str_eq(s.files[0].name, STR("mem")) && s.files[0].stream == 12);
+    assert_int_equal(s.files[0].rows, 5);
+    assert_int_equal(s.files[0].text_bytes, files[1].size);
+}
+
+static void a_sealed_file_cannot_be_closed(void **state)
+{
+    struct fixture *f = *state;
+    struct journal_file file;
+    struct sealable closed;
+    struct staged st;
+
+    store_append(f->store, STREAM_LOGS, 1, "app", HOUR, 3);
+    file = close_file(f, 1);
+    store_stage(f->store, &st, &file);
+    assert_int_equal(publish(f, &st), ERR_OK);
+    assert_int_equal(control_roll_file(f->client, &file.id, soon(), &f->arena, &closed, &f->e),
+                     ERR_NOTFOUND);
+}
+
+static void a_bad_publication_says_what_is_wrong(void **state)
+{
+    static const struct {
+        const char *body, *reason;
+        enum err_code code;
+    } cases[] = {
+        {"{}", "files", ERR_INVALID},
+        {"{\"files\":[]}", "files", ERR_INVALID},
+        {"{\"files\":[\"x\"]}", "file 0", ERR_INVALID},
+        {"{\"files\":[\"01M8428F0GRV1ASYQ2AWTM0T6M\"]}", "\"id\"", ERR_INVALID},
+        {"{\"files\":[\"01M8428F0GRV1ASYQ2AWTM0T6M\"],\"part\":{\"id\":"
+         "\"01M8428F0GRV1ASYQ2AWTM0T6M\",\"org\":\"o\",\"type\":\"loggs\"}}",
+         "\"type\"", ERR_INVALID},
+    };
+    struct fixture *f = *state;
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct json *reply;
+        struct err e = {0};
+        assert_int_equal(control_call(f->client, CONTROL_PUBLISH, str_from(cases[i].body), soon(),
+                                      &f->arena, &reply, &e),
+                         cases[i].code);
+        assert_non_null(strstr(e.msg, cases[i].reason));
+    }
+}
+
+/* ---- snapshots hold what they read ---- */
+
+static void a_snapshot_reads_its_file_until_it_is_released(void **state)
+{
+    struct fixture *f = *state;
+    struct journal_file file;
+    struct staged st;
+    struct snapshot s;
+    char text[64];
+    size_t got;
+
+    store_append(f->store, STREAM_LOGS, 1, "app", HOUR, 3);
+    s = snapshot(f, 1);
+    assert_false(s.files[0].is_sealed);
+    file = close_file(f, 1);
+    store_stage(f->store, &st, &file);
+    assert_int_equal(publish(f, &st), ERR_OK);
+    assert_int_equal(
+        journal_read(f->store->journal, &s.files[0].id, 0, text, s.files[0].bytes, &got, &f->e),
+        ERR_OK);
+    assert_int_equal(got, s.files[0].bytes);
+    control_release(f->client, s.id);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(large_old_and_closed_files_may_be_sealed, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_snapshot_names_the_part_its_path_and_its_columns, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_snapshot_of_a_metric_tells_what_is_its_own, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_sealed_file_cannot_be_closed, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_bad_publication_says_what_is_wrong, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_snapshot_reads_its_file_until_it_is_released, set_up,
+                                        tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
