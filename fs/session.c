@@ -221,7 +221,6 @@ static enum err_code open_tree(struct session *s, struct err *e)
         .status = s->status,
         .schema = s->schema,
         .sealed = s->sealed,
-        .sealed = s->sealed,
         .owner_uid = s->cfg->owner_uid,
         .owner_gid = s->cfg->owner_gid,
         .node_uid = s->cfg->node_uid,
