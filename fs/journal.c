@@ -116,7 +116,9 @@ enum err_code journal_put_control_locked(struct journal *j, const struct frame *
         return err_set(e, ERR_NOMEM, "no memory for a frame");
     img->len = img->cap;
     frame_encode(img->data, f, (struct str){NULL, 0}, tail);
+    j->beyond_max++;
     enum err_code rc = journal_put_locked(j, img, 0, waited, e);
+    j->beyond_max--;
     if (rc || *waited)
         image_free(img);
     else

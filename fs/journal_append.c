@@ -182,7 +182,7 @@ static enum err_code apply_locked(struct journal *j, struct append *a, struct er
                 admit == ADMIT_WAIT && !(a->part->flags & BATCH_NO_SYNC) && !j->cfg.fsync_disabled;
             return code;
         }
-        code = segpool_check_disk(j->pool, e);
+        code = segpool_check_room(j->pool, e);
         if (code)
             return code;
         struct attempt *t = batches_attempt(&j->batches, a->part);

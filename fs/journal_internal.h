@@ -89,9 +89,10 @@ struct journal {
     struct segment_table table;
     uint64_t mark; /* counts passes over streams and files, to meet each once in a pass */
     struct batches batches;
-    uint64_t moves;    /* tries to begin another segment */
-    bool beyond_max;   /* recovery may pass max_bytes */
-    struct err broken; /* of the last try that failed; code OK: it did not */
+    uint64_t moves;      /* tries to begin another segment */
+    unsigned beyond_max; /* who may pass max_bytes and the disk's reserve now: recovery, and frames
+                            without lines, of which the ones that make room again are some */
+    struct err broken;   /* of the last try that failed; code OK: it did not */
     uint64_t broken_ms;
 
     struct files files;

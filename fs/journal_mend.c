@@ -226,14 +226,14 @@ enum err_code mend_settle(struct journal *j, struct replay *r, struct err *e)
     if (!st.refs)
         return err_set(e, ERR_NOMEM, "no memory to keep lines");
     pthread_mutex_lock(&j->append_lock);
-    j->beyond_max = true;
+    j->beyond_max++;
     for (const struct saved_run *run = r->saved; !rc && run; run = run->next) {
         if (stream_is_known(j, run))
             rc = append_saved(&st, run, e);
     }
     if (!rc)
         rc = append_settle(&st, e);
-    j->beyond_max = false;
+    j->beyond_max--;
     pthread_mutex_unlock(&j->append_lock);
     attempt_free(st.refs);
     return rc ? rc : sync_wait(j, st.position, e);

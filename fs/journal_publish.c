@@ -143,7 +143,9 @@ static enum err_code put_record_locked(struct journal *j, const struct journal_p
     if (!img)
         return no_memory(e);
     uint32_t len = (uint32_t)img->len;
+    j->beyond_max++;
     enum err_code rc = journal_put_locked(j, img, PUBLISH_COPIES * TABLE_PUBLISH_LEN, waited, e);
+    j->beyond_max--;
     if (rc || *waited) {
         image_free(img);
         return rc;

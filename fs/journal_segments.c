@@ -107,7 +107,7 @@ static enum err_code take_and_begin(struct journal *j, struct err *e)
 {
     uint32_t seq;
     int fd;
-    enum err_code rc = segpool_take(j->pool, j->beyond_max, &seq, &fd, e);
+    enum err_code rc = segpool_take(j->pool, j->beyond_max > 0, &seq, &fd, e);
     return rc ? rc : begin(j, seq, fd, e);
 }
 
@@ -250,16 +250,15 @@ static enum err_code move_undurable(struct journal *j, struct err *e)
 {
     struct moving m = {.todo = sync_take_images(j)};
     uint64_t synced = atomic_load(&j->sync.synced);
-    bool beyond_max = j->beyond_max;
     enum err_code rc = ERR_OK;
     j->void_seq = j->current->seq;
     j->void_from = synced >> 32 == j->current->seq ? (uint32_t)synced : SEGMENT_HEADER_LEN;
-    j->beyond_max = true;
+    j->beyond_max++;
     atomic_fetch_add(&j->poisoned_count, 1);
     do
         rc = move_some(j, &m, e);
     while (!rc && m.todo);
-    j->beyond_max = beyond_max;
+    j->beyond_max--;
     if (rc) {
         j->broken = *e;
         give_up(j, &m);
@@ -274,7 +273,7 @@ static enum err_code leave_full(struct journal *j, struct err *e)
 {
     uint32_t seq;
     int fd;
-    enum err_code rc = segpool_take(j->pool, j->beyond_max, &seq, &fd, e);
+    enum err_code rc = segpool_take(j->pool, j->beyond_max > 0, &seq, &fd, e);
     if (rc)
         return rc; /* small appends may still fit */
     rc = close_current(j, e);

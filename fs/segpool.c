@@ -60,10 +60,18 @@ static bool disk_has_room(const struct segpool *p, uint64_t need_bytes)
     return free_bytes >= need_bytes && free_bytes - need_bytes >= p->cfg.reserve_bytes;
 }
 
-enum err_code segpool_check_disk(struct segpool *p, struct err *e)
+static enum err_code journal_is_full(const struct segpool *p, uint64_t used, struct err *e)
+{
+    return err_set(e, ERR_FULL, "the journal is full: %" PRIu64 " of %" PRIu64 " bytes", used,
+                   p->cfg.max_bytes);
+}
+
+enum err_code segpool_check_room(struct segpool *p, struct err *e)
 {
     LOCK_SCOPE(&p->lock);
     uint64_t now = clock_mono_ms();
+    if (p->stats.files_bytes > p->cfg.max_bytes)
+        return journal_is_full(p, p->stats.files_bytes, e);
     if (p->disk_checked_ms == 0 || now - p->disk_checked_ms >= DISK_CHECK_MS) {
         p->disk_is_low = !disk_has_room(p, 0);
         p->disk_checked_ms = now;
@@ -81,9 +89,10 @@ static enum err_code check_room(struct segpool *p, bool beyond_max, struct err *
         LOCK_SCOPE(&p->lock);
         used = p->stats.files_bytes;
     }
-    if (!beyond_max && used + p->cfg.segment_bytes > p->cfg.max_bytes)
-        return err_set(e, ERR_FULL, "the journal is full: %" PRIu64 " of %" PRIu64 " bytes", used,
-                       p->cfg.max_bytes);
+    if (beyond_max)
+        return ERR_OK;
+    if (used + p->cfg.segment_bytes > p->cfg.max_bytes)
+        return journal_is_full(p, used, e);
     if (!disk_has_room(p, p->cfg.segment_bytes))
         return err_set(e, ERR_FULL, "the disk has no room for a segment beside its reserve");
     return ERR_OK;

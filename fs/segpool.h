@@ -35,13 +35,14 @@ void segpool_stop(struct segpool *p); /* the next start removes prepared files; 
 void segpool_add(struct segpool *p, uint32_t seq, int fd);
 enum err_code segpool_start(struct segpool *p, struct err *e); /* once, before the first take */
 /* The next file, in order of seq; the caller owns fd.  Waits for one being made, never long.
- * `beyond_max`: recovery may pass max_bytes to save what it found. */
+ * `beyond_max`: max_bytes and the reserve do not count. */
 enum err_code segpool_take(struct segpool *p, bool beyond_max, uint32_t *seq, int *fd,
                            struct err *e);
 /* A file that was taken has been removed. */
 void segpool_drop(struct segpool *p, uint64_t bytes);
-/* FULL when the disk has less free than the reserve; asks the disk at most every 100 ms. */
-enum err_code segpool_check_disk(struct segpool *p, struct err *e);
+/* May lines come in?  FULL when there are more files than max_bytes allows, or the disk has less
+ * free than the reserve; asks the disk at most every 100 ms. */
+enum err_code segpool_check_room(struct segpool *p, struct err *e);
 void segpool_stats(struct segpool *p, struct segpool_stats *out);
 
 #endif

@@ -247,6 +247,39 @@ static void a_full_journal_refuses_and_goes_on_reading(void **state)
     free(text);
 }
 
+/* Else a full one could neither be served by a new gateway nor be emptied. */
+static void a_full_journal_gives_epochs_and_closes_files(void **state)
+{
+    static const int widths[] = {100000, 1000, 1};
+    struct fixture *f = *state;
+    uint64_t number = 1;
+    enum err_code code;
+    char text[100002];
+    f->cfg.max_bytes = 2 * FIXTURE_SEGMENT_BYTES;
+    fixture_open(f);
+    fixture_epoch(f);
+    for (size_t i = 0; i < ARRAY_LEN(widths); i++) {
+        snprintf(text, sizeof text, "%0*d\n", widths[i], 7);
+        while ((code = append_text(f, 0, number, 1, HOUR, text)) == ERR_OK)
+            assert_true(number++ < 10000);
+        assert_int_equal(code, ERR_FULL);
+    }
+    for (int again = 0; again < 3; again++) {
+        struct journal_stats stats;
+        struct err e;
+        fixture_epoch(f);
+        assert_int_equal(append_text(f, 0, 1, 1, HOUR, "x\n"), ERR_FULL);
+        assert_int_equal(journal_roll(f->j, 0, 0, &e), ERR_OK);
+        journal_stats(f->j, &stats);
+        assert_in_range(stats.bytes_used, 3 * FIXTURE_SEGMENT_BYTES, 4 * FIXTURE_SEGMENT_BYTES - 1);
+        fixture_reopen(f);
+    }
+    f->cfg.max_bytes *= 2;
+    fixture_reopen(f);
+    fixture_epoch(f);
+    assert_int_equal(append_text(f, 0, 1, 1, HOUR, "x\n"), ERR_OK);
+}
+
 static void a_disk_below_its_reserve_refuses(void **state)
 {
     struct fixture *f = *state;
@@ -565,6 +598,7 @@ int main(void)
         TEST(many_segments_come_back_from_their_tables),
         TEST(a_batch_may_span_segments),
         TEST(a_full_journal_refuses_and_goes_on_reading),
+        TEST(a_full_journal_gives_epochs_and_closes_files),
         TEST(a_disk_below_its_reserve_refuses),
         TEST(what_no_segment_can_take_is_too_big),
         TEST(a_rolled_file_takes_no_more),
