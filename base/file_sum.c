@@ -155,7 +155,7 @@ static enum err_code decode(const char *image, size_t len, struct file_sum *out,
 enum err_code file_sum_read(int fd, struct file_sum *out, struct err *e)
 {
     AUTO_FREE char *image = NULL;
-    uint64_t len;
+    uint64_t len = 0;
     enum err_code rc = file_size(fd, &len, e);
 
     if (rc)
@@ -190,7 +190,7 @@ static enum err_code compare_all(int fd, const struct file_sum *s, uint8_t sha25
                                  struct err *e)
 {
     struct file_sum sums = *s;
-    uint64_t bytes;
+    uint64_t bytes = 0;
     enum err_code rc = file_size(fd, &bytes, e);
 
     if (rc)

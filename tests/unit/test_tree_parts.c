@@ -306,9 +306,9 @@ static void parts_of_an_older_number_are_not_shown(void **state)
 
     store_append(f->store, STREAM_LOGS, APP, "app", HOUR, 3);
     st = seal(f, APP, HOUR);
-    assert_int_equal(
-        registry_add_stream(f->store->registry, 99, STR("default"), STREAM_LOGS, STR("app"), NULL),
-        ERR_OK);
+    assert_int_equal(registry_add_stream(f->store->registry, 99, STR("default"), STREAM_LOGS,
+                                         STR("app"), 0, NULL),
+                     ERR_OK);
     assert_lists(f, "default/logs/app", "");
     assert_false(walk(f, name_in(APP_HOUR, &st.part.id, ".parquet"), &ref));
 }
