@@ -59,6 +59,10 @@ enum err_code gate_rewrite_histogram(struct gate *g, struct json *call);
 /* The constant text of an argument; a whole number counts as its digits. */
 bool gate_constant_text(const struct json *argument, struct str *out);
 
+/* gate_compare.c: makes the sides of a comparison fit, where the engine would read each text as a
+ * number.  `v` is any expression. */
+enum err_code gate_fit_types(struct gate *g, struct json *v, const struct gate_source *sources);
+
 /* gate_calls.c: calls whose arguments change. */
 enum err_code gate_rewrite_quantile(struct gate *g, struct json *call);
 enum err_code gate_rewrite_arrow_cast(struct gate *g, struct json *call);

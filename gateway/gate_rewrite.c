@@ -395,7 +395,8 @@ static enum err_code walk(struct gate *g, struct json *v, const struct scope *s)
         enum err_code rc = walk_node(g, json_get(json_get(v, "subquery"), "node"), s, &ignored);
         return rc ? rc : walk_member(g, v, "child", s);
     }
-    return walk_children(g, v, s);
+    enum err_code rc = walk_children(g, v, s);
+    return rc ? rc : gate_fit_types(g, v, s->sources);
 }
 
 /* ---- the whole ---- */

@@ -256,6 +256,45 @@ static void columns_keep_the_names_that_were_written(void **state)
     }
 }
 
+/* level is a text, i and dur (i / 2) are numbers. */
+static void texts_and_numbers_are_compared_as_texts(void **state)
+{
+    static const struct answer_case cases[] = {
+        {"SELECT count(*) FROM k8slogs WHERE level = 1", "0"},
+        {"SELECT count(*) FROM k8slogs WHERE 1 <> level", "20"},
+        {"SELECT count(*) FROM k8slogs k WHERE k.level > -1.5", "20"},
+        {"SELECT count(*) FROM k8slogs WHERE level IN (1, 'info', 2)", "10"},
+        {"SELECT count(*) FROM k8slogs WHERE level NOT IN (1, 2)", "20"},
+        {"SELECT count(*) FROM k8slogs WHERE level BETWEEN 1 AND 2", "0"},
+        {"SELECT count(*) FROM k8slogs WHERE level = 99999999999999999999", "0"},
+        {"SELECT count(*) FROM k8slogs WHERE i = 'abc'", "0"},
+        {"SELECT count(*) FROM k8slogs WHERE 'abc' IS DISTINCT FROM i", "20"},
+        {"SELECT count(*) FROM k8slogs WHERE i = ' 5 '", "1"},
+        {"SELECT count(*) FROM k8slogs WHERE i > '5'", "14"},
+        {"SELECT count(*) FROM k8slogs WHERE i IN ('5', 'x', 6)", "2"},
+        {"SELECT count(*) FROM k8slogs WHERE i IN ('5', 6)", "2"},
+        {"SELECT count(*) FROM k8slogs WHERE dur = '' OR dur IS NULL", "0"},
+        {"SELECT sum(CASE WHEN level = 5 THEN 1 ELSE 0 END) FROM k8slogs", "0"},
+        {"SELECT count(*) FILTER (WHERE level <> 5) FROM k8slogs", "20"},
+        {"SELECT count(*) FROM k8slogs a JOIN k8slogs b ON a.i = b.i AND b.level <> 7", "20"},
+        {"SELECT count(*) FROM k8slogs a WHERE EXISTS (FROM k8slogs b WHERE b.level <> 1)", "20"},
+    };
+    CHECK_ANSWERS(state, cases);
+    struct fixture *f = *state;
+    static const char *const errors[] = {
+        "SELECT i FROM k8slogs WHERE i > 'abc'",
+        "SELECT i FROM k8slogs WHERE _timestamp = '2024-01-01T00:00:00Z'",
+        "SELECT i FROM (SELECT level, i FROM k8slogs) WHERE level = 1",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(errors); i++) {
+        char first[64];
+        uint64_t rows;
+        assert_int_equal(fixture_check(f, errors[i]), ERR_OK);
+        if (fixture_run(f, f->result.document, first, sizeof first, &rows) != ERR_INVALID)
+            fail_msg("%s\n  gave %s", errors[i], first);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -267,6 +306,7 @@ int main(void)
         cmocka_unit_test(times_come_and_go_as_text_and_numbers),
         cmocka_unit_test(other_names_of_the_reference_answer),
         cmocka_unit_test(columns_keep_the_names_that_were_written),
+        cmocka_unit_test(texts_and_numbers_are_compared_as_texts),
     };
     return cmocka_run_group_tests(tests, open_fixture, close_fixture);
 }
