@@ -8,6 +8,8 @@
 struct control_request {
     const struct control_server_config *cfg;
     uint64_t *epoch; /* the connection's; 0 = no HELLO yet */
+    uint64_t
+        *unheard; /* the connection's: a snapshot whose reply may not have been read; 0 = none */
     const struct json *body;
     struct str text; /* the body as it came */
     struct arena *arena;

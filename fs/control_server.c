@@ -24,10 +24,11 @@
 struct connection {
     struct control_server *server;
     pthread_t thread;
-    int fd;         /* closed by whoever joins the thread */
-    uint64_t epoch; /* the thread's; 0 = no HELLO yet */
-    bool used;      /* (lock) has a thread to be joined */
-    bool ended;     /* (lock) */
+    int fd;           /* closed by whoever joins the thread */
+    uint64_t epoch;   /* the thread's; 0 = no HELLO yet */
+    uint64_t unheard; /* the thread's: the snapshot of the last reply; 0 = it had none */
+    bool used;        /* (lock) has a thread to be joined */
+    bool ended;       /* (lock) */
 };
 
 struct control_server {
@@ -110,8 +111,11 @@ static enum err_code answer(struct connection *c, const struct ipc_msg *m, struc
 {
     struct arena arena;
     struct json *body;
-    struct control_request r = {
-        .cfg = &c->server->cfg, .epoch = &c->epoch, .reply = reply, .arena = &arena};
+    struct control_request r = {.cfg = &c->server->cfg,
+                                .epoch = &c->epoch,
+                                .unheard = &c->unheard,
+                                .reply = reply,
+                                .arena = &arena};
     enum err_code rc;
 
     if (m->kind >= ARRAY_LEN(ANSWERS) || !ANSWERS[m->kind])
@@ -151,6 +155,7 @@ static enum err_code serve_one(struct connection *c, struct ipc_msg *m, struct b
 
     if (rc)
         return rc;
+    c->unheard = 0; /* who asks again has read the last reply */
     buf_clear(reply);
     rc = answer(c, m, reply, &e);
     if (rc)
@@ -169,6 +174,8 @@ static void *serve_connection(void *arg)
     status_count(c->server->cfg.status, GAUGE_CONTROL_CONNECTIONS, 1);
     while (serve_one(c, &m, &reply) == ERR_OK)
         ;
+    if (c->unheard) /* hung up meanwhile: nobody knows of it */
+        snapshots_release(c->server->cfg.snapshots, c->epoch, c->unheard);
     status_count(c->server->cfg.status, GAUGE_CONTROL_CONNECTIONS, -1);
     buf_done(&m.body);
     buf_done(&reply);

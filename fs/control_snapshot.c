@@ -186,6 +186,8 @@ enum err_code control_answer_snapshot(struct control_request *r, struct err *e)
     rc = write_content(r, &content, e);
     if (rc || !buf_ok(r->reply)) /* nobody will ever release it */
         snapshots_release(r->cfg->snapshots, *r->epoch, content.id);
+    else
+        *r->unheard = content.id;
     snapshot_content_done(&content);
     return rc;
 }

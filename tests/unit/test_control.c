@@ -256,6 +256,38 @@ static void a_released_snapshot_is_forgotten_and_its_names_dropped(void **state)
     control_close(c);
 }
 
+static void a_snapshot_whose_asker_hung_up_is_forgotten(void **state)
+{
+    struct fixture *f = *state;
+    struct control_client *c = connect_client(f);
+    struct ipc_msg m = {0};
+    struct json *stats;
+    char hello[64];
+    int64_t taken = 0, live = 1;
+    int fd;
+
+    snprintf(hello, sizeof hello, "{\"epoch\":%llu}", (unsigned long long)control_epoch(c));
+    buf_init(&m.body, 1 << 20);
+    assert_int_equal(ipc_connect(f->socket, soon(), &fd, NULL), ERR_OK);
+    assert_int_equal(ipc_send(fd, CONTROL_HELLO, 1, str_from(hello), NULL), ERR_OK);
+    assert_int_equal(ipc_recv(fd, &m, soon(), NULL), ERR_OK);
+    assert_int_equal(ipc_send(fd, CONTROL_SNAPSHOT, 2,
+                              STR("{\"streams\":[1],\"start_us\":0,\"end_us\":0}"), NULL),
+                     ERR_OK);
+    close(fd);
+    for (uint64_t until = soon(); (!taken || live) && clock_mono_ms() < until;) {
+        arena_reset(&f->arena);
+        assert_int_equal(control_call(c, CONTROL_STATS, STR("{}"), soon(), &f->arena, &stats, NULL),
+                         ERR_OK);
+        assert_true(json_i64(json_get(json_get(stats, "fuse"), "snapshots_taken"), &taken));
+        assert_true(json_i64(json_get(json_get(stats, "fuse"), "snapshots"), &live));
+    }
+    assert_int_equal(taken, 1);
+    assert_int_equal(live, 0);
+    buf_done(&m.body);
+    control_close(c);
+}
+
 static void a_newer_epoch_ends_the_snapshots_of_older_ones(void **state)
 {
     struct fixture *f = *state;
@@ -338,6 +370,7 @@ static void a_call_that_takes_long_holds_up_no_other_past_its_deadline(void **st
     struct json *reply;
     pthread_t asking;
 
+    assert_int_equal(live_snapshots(f, c), 1);
     stop_server(f);
     assert_int_equal(ipc_listen(f->socket, &listening, NULL), ERR_OK);
     assert_int_equal(pthread_create(&asking, NULL, ask_for_stats, c), 0);
@@ -449,6 +482,8 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(a_released_snapshot_is_forgotten_and_its_names_dropped,
                                         setup, teardown),
+        cmocka_unit_test_setup_teardown(a_snapshot_whose_asker_hung_up_is_forgotten, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(a_newer_epoch_ends_the_snapshots_of_older_ones, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_client_comes_back_under_its_epoch, setup, teardown),
