@@ -3,7 +3,8 @@
  *   mount --> fs --+
  *        engine ---+--> gateway --> ready (said once all three have been ready)
  *
- * A child that dies is started again, at once the first time and then with a growing pause.  When
+ * A child that dies is started again, at once the first time and then with a growing pause; so is
+ * one that cannot be started for the moment (no descriptors, no memory).  When
  * fs dies the mount is made anew: the kernel aborts what was in flight (ENOTCONN), and the gateway
  * sends its batches again under the same ids.  A child that exits with EXIT_CONFIG ends the node.
  * On SIGTERM: gateway first (it drains), then engine, then the mount, then fs.
@@ -199,6 +200,16 @@ static void reap(struct supervisor *s)
     }
 }
 
+static enum err_code start_one(struct supervisor *s, enum child_id id, struct err *e)
+{
+    enum err_code rc = ERR_OK;
+
+    if (id == CHILD_FS && s->fuse_fd < 0)
+        rc = make_mount(s, e);
+    return rc ? rc : start_child(s, id, e);
+}
+
+/* On a node that has been ready, what cannot be started now is tried again: the others go on. */
 static enum err_code start_due(struct supervisor *s, struct err *e)
 {
     uint64_t now = clock_mono_ms();
@@ -208,12 +219,15 @@ static enum err_code start_due(struct supervisor *s, struct err *e)
         enum err_code rc = ERR_OK;
         if (c->pid || c->start_at_ms > now)
             continue;
-        if (i == CHILD_FS && s->fuse_fd < 0)
-            rc = make_mount(s, e);
-        if (!rc)
-            rc = start_child(s, (enum child_id)i, e);
-        if (rc)
+        rc = start_one(s, (enum child_id)i, e);
+        if (rc && !s->said_ready)
             return rc;
+        if (rc) {
+            log_write(LOG_ERROR, "a process cannot be started and is tried again", "process",
+                      child_names[i], "reason", e->msg, (char *)0);
+            c->started_ms = now;
+            plan_restart(c);
+        }
     }
     return ERR_OK;
 }
