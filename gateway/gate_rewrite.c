@@ -313,12 +313,12 @@ static enum err_code rewrite_coalesce(struct gate *g, struct json *call)
     return ERR_OK;
 }
 
+/* Window functions that are no aggregates are bound to their names. */
 static void rename_function(struct json *call, const struct gate_function *f)
 {
     bool window = tree_is(call, "class", "WINDOW");
-    if (window && !tree_is(call, "type", "WINDOW_AGGREGATE"))
-        return; /* bound to its name */
-    json_get(call, "function_name")->text = str_from(f->engine ? f->engine : f->name);
+    bool bound = window && !tree_is(call, "type", "WINDOW_AGGREGATE");
+    json_get(call, "function_name")->text = str_from(f->engine && !bound ? f->engine : f->name);
     if (f->engine && !window)
         json_get(call, "is_operator")->boolean = false; /* a ~* b becomes a call */
 }
