@@ -70,7 +70,8 @@ enum err_code segpool_check_room(struct segpool *p, struct err *e)
 {
     LOCK_SCOPE(&p->lock);
     uint64_t now = clock_mono_ms();
-    if (p->stats.files_bytes > p->cfg.max_bytes)
+    /* In whole segments: a table may reach a little past the end of its own. */
+    if (p->stats.files_bytes / p->cfg.segment_bytes > p->cfg.max_bytes / p->cfg.segment_bytes)
         return journal_is_full(p, p->stats.files_bytes, e);
     if (p->disk_checked_ms == 0 || now - p->disk_checked_ms >= DISK_CHECK_MS) {
         p->disk_is_low = !disk_has_room(p, 0);

@@ -280,6 +280,24 @@ static void a_full_journal_gives_epochs_and_closes_files(void **state)
     assert_int_equal(append_text(f, 0, 1, 1, HOUR, "x\n"), ERR_OK);
 }
 
+static void the_last_segment_that_is_allowed_is_filled_after_a_start_too(void **state)
+{
+    struct fixture *f = *state;
+    struct journal_stats stats = {0};
+    uint64_t number = 1;
+    f->cfg.max_bytes = 2 * FIXTURE_SEGMENT_BYTES;
+    fixture_open(f);
+    fixture_epoch(f);
+    for (; stats.segments < 2; number++) { /* the first is full to the brim */
+        assert_int_equal(append_text(f, number % 32, number, 1, HOUR, "x\n"), ERR_OK);
+        journal_stats(f->j, &stats);
+    }
+    fixture_reopen(f);
+    journal_stats(f->j, &stats);
+    assert_true(stats.bytes_used > f->cfg.max_bytes); /* its table reaches past its end */
+    assert_int_equal(append_text(f, 0, number, 1, HOUR, "x\n"), ERR_OK);
+}
+
 static void a_disk_below_its_reserve_refuses(void **state)
 {
     struct fixture *f = *state;
@@ -599,6 +617,7 @@ int main(void)
         TEST(a_batch_may_span_segments),
         TEST(a_full_journal_refuses_and_goes_on_reading),
         TEST(a_full_journal_gives_epochs_and_closes_files),
+        TEST(the_last_segment_that_is_allowed_is_filled_after_a_start_too),
         TEST(a_disk_below_its_reserve_refuses),
         TEST(what_no_segment_can_take_is_too_big),
         TEST(a_rolled_file_takes_no_more),
