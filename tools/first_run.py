@@ -5,6 +5,7 @@ after kill -9 of each process, and after a stop. Python's standard library only.
 """
 import argparse
 import base64
+import http.client
 import json
 import os
 import re
@@ -25,6 +26,10 @@ FEED_SECONDS = 5
 LONG_AGO_HOURS = "876000"  # the package log may be years old
 
 
+class Failed(Exception):
+    """What a person can act upon; shown without a traceback."""
+
+
 class Node:
     """One `weir serve` process, its URL and its mount."""
 
@@ -34,6 +39,7 @@ class Node:
         self.mount = os.path.join(self.data_dir, "mnt")
         self.url = f"http://127.0.0.1:{port}"
         self.log_path = os.path.join(os.path.dirname(self.data_dir), "weir.log")
+        self.log_start = 0  # where this start's lines begin
         self.env = dict(
             os.environ,
             ZO_DATA_DIR=self.data_dir,
@@ -48,6 +54,7 @@ class Node:
     def start(self):
         os.makedirs(os.path.dirname(self.data_dir), exist_ok=True)
         with open(self.log_path, "ab") as log:
+            self.log_start = log.tell()
             self.process = subprocess.Popen(
                 [self.binary, "serve"], env=self.env, stdout=log, stderr=log, start_new_session=True
             )
@@ -57,18 +64,19 @@ class Node:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
-                raise SystemExit(f"weir serve ended with {self.process.returncode}:\n{self.log_tail()}")
+                raise Failed(f"weir serve ended with {self.process.returncode}:\n{self.log_tail()}")
             try:
                 if self.request("GET", "/healthz")[0] == 200 and os.path.isdir(f"{self.mount}/.weir"):
                     return
             except (OSError, urllib.error.URLError):
                 pass
             time.sleep(0.02)
-        raise SystemExit(f"weir serve was not ready in {seconds} s:\n{self.log_tail()}")
+        raise Failed(f"weir serve was not ready in {seconds} s:\n{self.log_tail()}")
 
     def log_tail(self):
-        with open(self.log_path, errors="replace") as log:
-            return "".join(log.readlines()[-20:])
+        with open(self.log_path, "rb") as log:
+            log.seek(self.log_start)
+            return b"".join(log.readlines()[-20:]).decode(errors="replace")
 
     def stop(self):
         """SIGTERM; the exit code."""
@@ -101,10 +109,10 @@ class Node:
         for start in range(0, len(records), 5000):
             status, text = self.request("POST", f"/api/default/{stream}/_json", records[start : start + 5000])
             if status != 200:
-                raise SystemExit(f"POST {stream}/_json: {status} {text}")
+                raise Failed(f"POST {stream}/_json: {status} {text}")
             counts = json.loads(text)["status"][0]
             if counts["failed"]:
-                raise SystemExit(f"POST {stream}/_json: {text}")
+                raise Failed(f"POST {stream}/_json: {text}")
             stored += counts["successful"]
         return stored
 
@@ -116,7 +124,7 @@ class Node:
             {"query": {"sql": sql, "start_time": 1_000_000, "end_time": now + 86_400_000_000, "size": size}},
         )
         if status != 200:
-            raise SystemExit(f"{sql}: {status} {text}")
+            raise Failed(f"{sql}: {status} {text}")
         return json.loads(text)["hits"]
 
 
@@ -230,49 +238,85 @@ def feed_once(node, journal, first):
 # --- the two ways to run --------------------------------------------------------------------------
 
 
+def short(path):
+    """The path from here when it lies below, else whole."""
+    inside = os.path.relpath(path)
+    return path if inside.startswith("..") else inside
+
+
 def show_welcome(node, stored):
     total = ", ".join(f"{n} {stream}" for stream, n in stored.items())
-    port = node.url.rsplit(":", 1)[1]
     print(f"""
-Weir is running.          records of this machine so far: {total}
+Weir is running. Records of this machine so far:
+  {total}
 
-  URL     {node.url}      user {EMAIL}, password {PASSWORD}
-  mount   {node.mount}
-  log     {node.log_path}
+  URL    {node.url}
+  user   {EMAIL}, password {PASSWORD}
+  mount  {short(node.mount)}
+  log    {short(node.log_path)}
 
-Things to try in another terminal:
+To try in another terminal (README.md has a longer tour):
 
-  ls -R {node.mount}/default/logs | head -40
-  tail -f {node.mount}/default/logs/processes/current.ndjson | jq -c '{{pid,comm,pcpu}}'
-  grep -rh installed {node.mount}/default/logs/packages | tail -3
-  export ZO_ROOT_USER_EMAIL={EMAIL} ZO_ROOT_USER_PASSWORD='{PASSWORD}' WEIR_URL={node.url}
-  {node.binary} query 'SELECT comm, max(rss) AS rss_kb FROM processes GROUP BY comm ORDER BY rss_kb DESC LIMIT 5'
-  curl -s -u "$ZO_ROOT_USER_EMAIL:$ZO_ROOT_USER_PASSWORD" -d '[{{"log":"hello","level":"info"}}]' \\
-      http://127.0.0.1:{port}/api/default/mine/_json
+  cd {os.getcwd()}
+  export ZO_ROOT_USER_EMAIL={EMAIL} \\
+    ZO_ROOT_USER_PASSWORD='{PASSWORD}' WEIR_URL={node.url}
+  logs={short(node.mount)}/default/logs
+  ls -R $logs | head -40
+  tail -F $logs/processes/current.ndjson | jq -c '{{pid,comm,pcpu}}'
+  {short(node.binary)} query 'SELECT comm, max(rss) AS rss_kb
+    FROM processes GROUP BY comm ORDER BY rss_kb DESC LIMIT 5'
 
-Ctrl-C stops it and unmounts.
-""", flush=True)
+Ctrl-C stops it and unmounts.""", flush=True)
+
+
+def refuse_taken_port(port):
+    """Before the start, so that nothing is sent to whoever listens there."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise Failed(f"port {port}: {error.strerror}. Another one: ZO_HTTP_PORT={port + 10} ./tools/run") from error
+
+
+def feed_until(stop, node, journal):
+    """Rounds of data until `stop`; a round that fails is said once, and the next is tried."""
+    failing = False
+    while not stop.wait(FEED_SECONDS):
+        if node.process.poll() is not None:
+            raise Failed(f"weir serve ended with {node.process.returncode}:\n{node.log_tail()}")
+        try:
+            feed_once(node, journal, first=False)
+            if failing:
+                print("data flows again", flush=True)
+            failing = False
+        except (OSError, http.client.HTTPException, Failed) as error:
+            if not failing:
+                print(f"no data for now, trying again: {error}", flush=True)
+            failing = True
 
 
 def run(binary):
-    node = Node(binary, "data/weir", int(os.environ.get("ZO_HTTP_PORT", "5080")))
+    port = os.environ.get("ZO_HTTP_PORT") or "5080"
+    if not port.isdecimal() or not 0 < int(port) < 65536:
+        raise Failed(f"ZO_HTTP_PORT={port}: expected a number, 1 to 65535")
+    port = int(port)
+    node = Node(binary, os.environ.get("ZO_DATA_DIR") or "data/weir", port)
     journal = Journal()
     stop = threading.Event()
+    refuse_taken_port(port)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     print("starting a node ...", flush=True)
-    node.start()
     try:
+        node.start()
         show_welcome(node, feed_once(node, journal, first=True))
-        while not stop.wait(FEED_SECONDS):
-            if node.process.poll() is not None:
-                print(f"weir serve ended with {node.process.returncode}:\n{node.log_tail()}")
-                return 1
-            feed_once(node, journal, first=False)
+        feed_until(stop, node, journal)
     finally:
-        print("\nstopping ...", flush=True)
-        code = node.stop()
-    print("stopped; the mount is gone. The data stays in data/weir.")
+        if node.process and node.process.poll() is None:
+            print("\nstopping ...", flush=True)
+            code = node.stop()
+    print(f"stopped; the mount is gone. The data stays in {short(node.data_dir)}.")
     return code
 
 
@@ -385,7 +429,10 @@ def main():
     parser.add_argument("--binary", required=True)
     parser.add_argument("--check", action="store_true")
     args = parser.parse_args()
-    sys.exit(check(args.binary) if args.check else run(args.binary))
+    try:
+        sys.exit(check(args.binary) if args.check else run(args.binary))
+    except Failed as why:
+        sys.exit(f"tools/run: {why}")
 
 
 if __name__ == "__main__":
