@@ -5,21 +5,11 @@
 
 #include "base/cleanup.h"
 #include "gateway/engine/functions.h"
+#include "gateway/engine/seal_table.h"
+#include "gateway/engine/sql_text.h"
 
 #define TEMP_DISK_PART 4    /* spill files take at most this times the memory */
 #define LATE_ROWS_MAX 10000 /* "latest n rows" up to here reads the other columns last */
-
-/* 'text' as SQL writes it. */
-static void add_quoted(struct buf *out, const char *text)
-{
-    buf_add_char(out, '\'');
-    for (; *text; text++) {
-        if (*text == '\'')
-            buf_add_char(out, '\'');
-        buf_add_char(out, *text);
-    }
-    buf_add_char(out, '\'');
-}
 
 enum err_code database_do(duckdb_connection con, const char *sql, struct err *e)
 {
@@ -66,9 +56,9 @@ static enum err_code raise_wall(duckdb_connection con, const struct engine_confi
     struct buf sql;
     buf_init(&sql, 64u << 10);
     buf_add_cstr(&sql, "SET allowed_directories=[");
-    add_quoted(&sql, cfg->mount_dir);
+    sql_add_literal(&sql, str_from(cfg->mount_dir));
     buf_add_cstr(&sql, ", ");
-    add_quoted(&sql, cfg->staging_dir);
+    sql_add_literal(&sql, str_from(cfg->staging_dir));
     buf_add_cstr(&sql, "]; SET enable_external_access=false; SET lock_configuration=true");
     enum err_code rc =
         buf_ok(&sql) ? database_do(con, sql.data, e) : err_set(e, ERR_TOOBIG, "paths are too long");
@@ -126,6 +116,8 @@ static enum err_code prepare_database(struct database *d, struct err *e)
     if (rc == ERR_OK)
         rc = scan_registry_new(con, &d->scans, e);
     if (rc == ERR_OK)
+        rc = seal_registry_new(con, &d->seals, e);
+    if (rc == ERR_OK)
         rc = functions_register(con, e);
     if (rc == ERR_OK)
         rc = raise_wall(con, d->config, e);
@@ -155,6 +147,7 @@ void database_close(struct database *d)
     if (d->db)
         duckdb_close(&d->db);
     scan_registry_free(d->scans);
+    seal_registry_free(d->seals);
     *d = (struct database){0};
 }
 

@@ -14,9 +14,11 @@
 #include "gateway/engine/reason.h"
 #include "gateway/engine/table_scan.h"
 
+struct seal_registry;
 struct database {
     duckdb_database db;
     struct scan_registry *scans;
+    struct seal_registry *seals;
     const struct engine_config *config;
 };
 

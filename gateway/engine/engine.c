@@ -25,6 +25,7 @@
 #include "base/log.h"
 #include "gateway/engine/parse.h"
 #include "gateway/engine/run.h"
+#include "gateway/engine/seal.h"
 #include "gateway/engine/wire.h"
 
 #define CONNECTIONS_MAX 256
@@ -169,6 +170,50 @@ static enum err_code answer_run(const struct connection *c, struct err *e)
     return rc;
 }
 
+static struct run_context context_of(const struct connection *c)
+{
+    struct engine *g = c->engine;
+    return (struct run_context){.db = &g->db,
+                                .watch = &g->watch,
+                                .fd = c->fd,
+                                .tag = c->msg.tag,
+                                .started_ms = clock_mono_ms()};
+}
+
+/* As many at once as the gateway has workers; they take no slot, so no query waits for them. */
+static enum err_code answer_seal(const struct connection *c, struct err *e)
+{
+    struct arena a;
+    struct seal_request request;
+    struct run_context ctx = context_of(c);
+    arena_init(&a, REQUEST_MEMORY_MAX);
+    enum err_code rc = seal_request_decode(buf_str(&c->msg.body), &a, &request, e);
+    if (rc == ERR_OK)
+        rc = seal_answer(&ctx, &request, e);
+    arena_done(&a);
+    malloc_trim(TRIM_BYTES_MAX);
+    return rc;
+}
+
+static enum err_code answer_text(const struct connection *c, struct err *e)
+{
+    struct arena a;
+    struct text_request request;
+    struct run_context ctx = context_of(c);
+    arena_init(&a, REQUEST_MEMORY_MAX);
+    enum err_code rc = text_request_decode(buf_str(&c->msg.body), &a, &request, e);
+    if (rc == ERR_OK)
+        rc = text_answer(&ctx, &request, e);
+    arena_done(&a);
+    return rc;
+}
+
+static enum err_code answer_facts(const struct connection *c, struct err *e)
+{
+    struct run_context ctx = context_of(c);
+    return facts_answer(&ctx, buf_str(&c->msg.body), e);
+}
+
 static enum err_code answer(const struct connection *c, struct err *e)
 {
     switch (c->msg.kind) {
@@ -178,6 +223,12 @@ static enum err_code answer(const struct connection *c, struct err *e)
         return answer_parse(c, e);
     case WIRE_RUN:
         return answer_run(c, e);
+    case WIRE_SEAL:
+        return answer_seal(c, e);
+    case WIRE_TEXT:
+        return answer_text(c, e);
+    case WIRE_FACTS:
+        return answer_facts(c, e);
     default:
         return err_set(e, ERR_INVALID, "message of unknown kind %u", c->msg.kind);
     }

@@ -77,6 +77,7 @@ static const struct {
     {"re_not_match", "(f, re) AS NOT " MATCHES("f", "re")},
     {"regexp_like", "(f, re) AS " MATCHES("f", "re") ", (f, re, flags) AS " MATCHES(
                         "f", "'(?' || flags || ')' || re")},
+    {"weir_label", "(labels, k) AS json_extract_string(labels, " STEP("k") ")"},
     {"weir_regexp_match",
      "(f, re) AS CASE WHEN NOT " MATCHES("f", "re") " THEN NULL WHEN " GROUPS(
          "re") " = 0 "

@@ -349,6 +349,26 @@ enum err_code line_find(struct line_cursor *c, struct str line, struct line_valu
     return err_set(e, ERR_CORRUPT, "no JSON object at byte %zu", (size_t)(s.p - s.begin));
 }
 
+bool line_members_next(struct line_members *m, struct str *key, struct line_value *v)
+{
+    struct scan s = {m->line.ptr, m->line.ptr + m->at, m->line.ptr + m->line.len};
+    struct line_value name;
+    bool is_first = m->at == 0;
+    if (is_first && !take(&s, '{')) {
+        m->is_broken = true;
+        return false;
+    }
+    if (take(&s, '}')) {
+        m->at = m->line.len;
+        return false;
+    }
+    m->is_broken = (!is_first && !take(&s, ',')) || !take(&s, '"') || !scan_string(&s, &name) ||
+                   !take(&s, ':') || !scan_value(&s, v);
+    m->at = (size_t)(s.p - s.begin);
+    *key = name.text;
+    return !m->is_broken;
+}
+
 static int hex_digit(char c)
 {
     if (c >= '0' && c <= '9')

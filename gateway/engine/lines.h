@@ -43,6 +43,16 @@ void line_cursor_free(struct line_cursor *c); /* NULL is fine */
 enum err_code line_find(struct line_cursor *c, struct str line, struct line_value *out,
                         size_t *count, struct err *e);
 
+/* Member after member of a line, whatever their names. */
+struct line_members {
+    struct str line;
+    size_t at;
+    bool is_broken; /* the line is no flat object */
+};
+/* False at the end, or when it is broken.  *key is the text between the quotes, as written; the
+ * value's `field` is not set. */
+bool line_members_next(struct line_members *m, struct str *key, struct line_value *v);
+
 /* Decode the escapes of `text`.  `dst` has text.len bytes; the result is never longer.  Returns its
  * length.  A lone surrogate becomes U+FFFD, an unknown escape stands for its character. */
 size_t line_unescape(struct str text, char *dst);

@@ -23,12 +23,17 @@ const char *column_type_sql(enum column_type t)
     return column_types[t].sql;
 }
 
+const char *column_type_name(enum column_type t)
+{
+    return column_types[t].name;
+}
+
 static enum err_code no_memory(struct err *e)
 {
     return err_set(e, ERR_NOMEM, "run request needs more memory than a request has");
 }
 
-static bool column_type_parse(struct str s, enum column_type *out)
+bool column_type_parse(struct str s, enum column_type *out)
 {
     for (size_t i = 0; i < ARRAY_LEN(column_types); i++) {
         if (str_eq(s, str_from(column_types[i].name))) {
@@ -59,6 +64,48 @@ static enum err_code decode_columns(const struct json *list, struct arena *a, st
     return ERR_OK;
 }
 
+/* [["level","Utf8"],…] */
+static enum err_code decode_schema(const struct json *list, struct arena *a, struct run_schema *s,
+                                   struct err *e)
+{
+    size_t count = list && list->type == JSON_ARRAY ? list->count : 0;
+    *s = (struct run_schema){.columns = arena_alloc(a, (count + 1) * sizeof *s->columns)};
+    if (!s->columns)
+        return no_memory(e);
+    for (const struct json *item = count ? list->first : NULL; item; item = item->next) {
+        struct run_column *c = &s->columns[s->column_count++];
+        c->name = json_str(json_at(item, 0), STR(""));
+        if (c->name.len == 0 || memchr(c->name.ptr, '\0', c->name.len) ||
+            !column_type_parse(json_str(json_at(item, 1), STR("")), &c->type))
+            return err_set(e, ERR_INVALID, "schema with a column that is no [name, type]");
+    }
+    return ERR_OK;
+}
+
+static enum err_code decode_schemas(const struct json *list, struct arena *a, struct run_table *t,
+                                    struct err *e)
+{
+    enum err_code rc = ERR_OK;
+    size_t count = list && list->type == JSON_ARRAY ? list->count : 0;
+    t->schemas = arena_alloc(a, (count + 1) * sizeof *t->schemas);
+    if (!t->schemas)
+        return no_memory(e);
+    for (const struct json *item = count ? list->first : NULL; item && rc == ERR_OK;
+         item = item->next)
+        rc = decode_schema(item, a, &t->schemas[t->schema_count++], e);
+    return rc;
+}
+
+static bool decode_parquet(const struct json *item, struct str path, struct run_table *t)
+{
+    uint64_t schema;
+    if (!json_u64(json_get(item, "schema"), &schema) || schema >= t->schema_count)
+        return false;
+    t->parquet[t->parquet_count++] = (struct run_parquet){
+        path, (size_t)schema, json_str(json_get(item, "name"), STR(""))};
+    return true;
+}
+
 static enum err_code decode_files(const struct json *list, struct arena *a, struct run_table *t,
                                   struct err *e)
 {
@@ -74,10 +121,11 @@ static enum err_code decode_files(const struct json *list, struct arena *a, stru
         struct str format = json_str(json_get(item, "format"), STR(""));
         if (str_eq(format, STR("ndjson")))
             t->lines[t->line_count++] = path;
-        else if (str_eq(format, STR("parquet")))
-            t->parquet[t->parquet_count++] = path;
-        else
+        else if (!str_eq(format, STR("parquet")))
             return err_set(e, ERR_INVALID, "file of unknown format '" STR_FMT "'", STR_ARG(format));
+        else if (!decode_parquet(item, path, t))
+            return err_set(e, ERR_INVALID, "file '" STR_FMT "' of an unknown schema",
+                           STR_ARG(path));
     }
     return ERR_OK;
 }
@@ -91,6 +139,8 @@ static enum err_code decode_table(const struct json *doc, struct arena *a, struc
     json_i64(json_get(doc, "start_us"), &t->start_us);
     json_i64(json_get(doc, "end_us"), &t->end_us);
     enum err_code rc = decode_columns(json_get(doc, "columns"), a, t, e);
+    if (rc == ERR_OK)
+        rc = decode_schemas(json_get(doc, "schemas"), a, t, e);
     if (rc == ERR_OK)
         rc = decode_files(json_get(doc, "files"), a, t, e);
     if (rc != ERR_OK)

@@ -15,14 +15,25 @@ struct run_column {
     struct str name;
     enum column_type type;
 };
+struct run_schema { /* what sealed files have */
+    struct run_column *columns;
+    size_t column_count;
+};
+struct run_parquet {
+    struct str path;
+    size_t schema;     /* index into the table's */
+    struct str metric; /* only its rows are meant; empty: all */
+};
 struct run_table {
     struct str name;
     struct run_column *columns;
     size_t column_count;
-    struct str *lines;    /* paths of NDJSON files */
+    struct str *lines; /* paths of NDJSON files */
     size_t line_count;
-    struct str *parquet;  /* paths of Parquet files */
+    struct run_parquet *parquet;
     size_t parquet_count;
+    struct run_schema *schemas;
+    size_t schema_count;
     int64_t start_us, end_us; /* 0 = no bound */
 };
 enum run_explain { EXPLAIN_NONE, EXPLAIN_PLAN, EXPLAIN_ANALYZE };
@@ -42,5 +53,7 @@ struct run_request {
 enum err_code run_request_decode(struct str body, struct arena *a, struct run_request *out,
                                  struct err *e);
 const char *column_type_sql(enum column_type t); /* DuckDB's name of the type */
+const char *column_type_name(enum column_type t); /* the schema's: "Utf8", ... */
+bool column_type_parse(struct str s, enum column_type *out);
 
 #endif

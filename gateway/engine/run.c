@@ -8,6 +8,7 @@
 #include "gateway/engine/check.h"
 #include "gateway/engine/encode.h"
 #include "gateway/engine/parse.h"
+#include "gateway/engine/tables.h"
 
 #define BATCH_BYTES (4u << 20)    /* rows are cut into messages of about so much */
 #define SQL_BYTES_MAX (64u << 20) /* of a view or of the query */
@@ -26,92 +27,6 @@ struct run {
 
 /* --- the tables as views --- */
 
-static void add_identifier(struct buf *sql, struct str name)
-{
-    buf_add_char(sql, '"');
-    for (size_t i = 0; i < name.len; i++) {
-        if (name.ptr[i] == '"')
-            buf_add_char(sql, '"');
-        buf_add_char(sql, name.ptr[i]);
-    }
-    buf_add_char(sql, '"');
-}
-
-static void add_literal(struct buf *sql, struct str text)
-{
-    buf_add_char(sql, '\'');
-    for (size_t i = 0; i < text.len; i++) {
-        if (text.ptr[i] == '\'')
-            buf_add_char(sql, '\'');
-        buf_add_char(sql, text.ptr[i]);
-    }
-    buf_add_char(sql, '\'');
-}
-
-/* SELECT CAST(<what> AS <type>) AS <name>, ...; `what` is the column itself, or NULL. */
-static void add_casts(struct buf *sql, const struct run_table *t, bool of_null)
-{
-    buf_add_cstr(sql, "SELECT ");
-    for (size_t i = 0; i < t->column_count; i++) {
-        buf_add_cstr(sql, i > 0 ? ", CAST(" : "CAST(");
-        if (of_null)
-            buf_add_cstr(sql, "NULL");
-        else
-            add_identifier(sql, t->columns[i].name);
-        buf_printf(sql, " AS %s) AS ", column_type_sql(t->columns[i].type));
-        add_identifier(sql, t->columns[i].name);
-    }
-}
-
-static void add_range(struct buf *sql, const struct run_table *t)
-{
-    if (t->start_us != 0)
-        buf_printf(sql, " AND _timestamp >= %lld", (long long)t->start_us);
-    if (t->end_us != 0)
-        buf_printf(sql, " AND _timestamp < %lld", (long long)t->end_us);
-}
-
-static void add_lines(struct buf *sql, const struct table_scan *s)
-{
-    buf_printf(sql, "SELECT * FROM weir_lines(%llu::UBIGINT)",
-               (unsigned long long)table_scan_id(s));
-}
-
-/* Parquet files know only the fields that they have, in the types of their time: an empty branch
- * gives the missing ones, and every column is cast to the stream's type. */
-static void add_parquet(struct buf *sql, const struct run_table *t)
-{
-    add_casts(sql, t, false);
-    buf_add_cstr(sql, " FROM (");
-    add_casts(sql, t, true);
-    buf_add_cstr(sql, " WHERE false UNION ALL BY NAME SELECT * FROM read_parquet([");
-    for (size_t i = 0; i < t->parquet_count; i++) {
-        if (i > 0)
-            buf_add_char(sql, ',');
-        add_literal(sql, t->parquet[i]);
-    }
-    buf_add_cstr(sql, "], union_by_name=true)) WHERE true");
-    add_range(sql, t);
-}
-
-static enum err_code make_view(struct run *r, const struct run_table *t, const struct table_scan *s,
-                               struct err *e)
-{
-    buf_clear(&r->sql);
-    buf_add_cstr(&r->sql, "CREATE TEMP VIEW ");
-    add_identifier(&r->sql, t->name);
-    buf_add_cstr(&r->sql, " AS ");
-    if (t->line_count > 0 || t->parquet_count == 0)
-        add_lines(&r->sql, s);
-    if (t->line_count > 0 && t->parquet_count > 0)
-        buf_add_cstr(&r->sql, " UNION ALL ");
-    if (t->parquet_count > 0)
-        add_parquet(&r->sql, t);
-    if (!buf_ok(&r->sql))
-        return err_set(e, ERR_TOOBIG, "table of too many columns or files");
-    return database_do(r->con, r->sql.data, e);
-}
-
 static enum err_code open_tables(struct run *r, struct err *e)
 {
     for (size_t i = 0; i < r->request->table_count; i++) {
@@ -122,7 +37,7 @@ static enum err_code open_tables(struct run *r, struct err *e)
         if (rc != ERR_OK)
             return rc;
         r->scans[r->scan_count++] = s;
-        rc = make_view(r, t, s, e);
+        rc = tables_make_view(r->con, t, s, &r->sql, e);
         if (rc != ERR_OK)
             return rc;
     }

@@ -15,6 +15,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "gateway/engine/format_time.h"
+#include "gateway/engine/text_form.h"
 #include "gateway/engine/words.h"
 
 #define HISTOGRAM_ORIGIN_US INT64_C(978307200000000) /* 2001-01-01T00:00:00Z */
@@ -247,6 +248,24 @@ static void run_match_words(duckdb_function_info info, duckdb_data_chunk input,
 
 #define ARGUMENTS_MAX 3
 
+/* weir_number_text(double): the digits that lines have for it. */
+static void run_number_text(duckdb_function_info info, duckdb_data_chunk input,
+                            duckdb_vector output)
+{
+    const double *numbers = argument(input, 0);
+    idx_t rows = duckdb_data_chunk_get_size(input);
+    char text[40];
+    (void)info;
+    for (idx_t i = 0; i < rows; i++) {
+        if (is_null_at(input, 0, i)) {
+            set_null(output, i);
+            continue;
+        }
+        size_t n = text_number(numbers[i], text);
+        duckdb_vector_assign_string_element_len(output, i, text, n);
+    }
+}
+
 static const struct scalar_row {
     const char *name;
     duckdb_scalar_function_t run;
@@ -294,6 +313,7 @@ static const struct scalar_row {
      run_format_time,
      DUCKDB_TYPE_VARCHAR,
      {DUCKDB_TYPE_TIMESTAMP, DUCKDB_TYPE_VARCHAR, DUCKDB_TYPE_TIMESTAMP}},
+    {"weir_number_text", run_number_text, DUCKDB_TYPE_VARCHAR, {DUCKDB_TYPE_DOUBLE}},
     {"weir_match_words",
      run_match_words,
      DUCKDB_TYPE_BOOLEAN,

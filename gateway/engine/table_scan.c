@@ -1,6 +1,5 @@
 /* gateway/engine/table_scan.c - the open scans of all queries. */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -8,34 +7,9 @@
 #include "base/sys.h"
 #include "gateway/engine/table_scan_state.h"
 
-#define PATH_TEXT_MAX 4096
-
 static struct str id_key(const uint64_t *id)
 {
     return (struct str){(const char *)id, sizeof *id};
-}
-
-static bool path_is_below(struct str path, const char *dir)
-{
-    struct str base = str_from(dir);
-    if (!str_starts(path, base) || path.len <= base.len || path.ptr[base.len] != '/')
-        return false;
-    return !memmem(path.ptr, path.len, "/../", 4) && !memchr(path.ptr, '\0', path.len);
-}
-
-static enum err_code file_open(struct unit_file *f, struct str path, const char *dir, struct err *e)
-{
-    char name[PATH_TEXT_MAX];
-    if (!path_is_below(path, dir))
-        return err_set(e, ERR_FORBIDDEN, "file '" STR_FMT "' is not below %s", STR_ARG(path), dir);
-    if (!str_copy_to(path, name, sizeof name))
-        return err_set(e, ERR_INVALID, "path of %zu bytes is too long", path.len);
-    struct stat st;
-    AUTO_FD int fd = sys_open(name, O_RDONLY | O_NOFOLLOW, 0);
-    if (fd < 0 || sys_fstat(fd, &st) != 0)
-        return err_sys(e, errno, "%s", name);
-    *f = (struct unit_file){take_fd(&fd), (uint64_t)st.st_size, path};
-    return ERR_OK;
 }
 
 static enum err_code files_open(struct table_scan *s, const char *dir, struct err *e)
@@ -45,7 +19,7 @@ static enum err_code files_open(struct table_scan *s, const char *dir, struct er
     if (!s->files)
         return err_set(e, ERR_NOMEM, "no memory for %zu files", t->line_count);
     for (size_t i = 0; i < t->line_count; i++) {
-        enum err_code rc = file_open(&s->files[i], t->lines[i], dir, e);
+        enum err_code rc = unit_file_open(&s->files[i], t->lines[i], dir, e);
         if (rc != ERR_OK)
             return rc;
         s->file_count++;

@@ -2,11 +2,39 @@
 #include "gateway/engine/unit_reader.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
+#include "base/cleanup.h"
 #include "base/sys.h"
 
 #define READ_BYTES (512u << 10) /* one read, and the first size of the buffer */
+
+#define PATH_TEXT_MAX 4096
+
+static bool path_is_below(struct str path, const char *dir)
+{
+    struct str base = str_from(dir);
+    if (!str_starts(path, base) || path.len <= base.len || path.ptr[base.len] != '/')
+        return false;
+    return !memmem(path.ptr, path.len, "/../", 4) && !memchr(path.ptr, '\0', path.len);
+}
+
+enum err_code unit_file_open(struct unit_file *f, struct str path, const char *dir, struct err *e)
+{
+    char name[PATH_TEXT_MAX];
+    if (!path_is_below(path, dir))
+        return err_set(e, ERR_FORBIDDEN, "file '" STR_FMT "' is not below %s", STR_ARG(path), dir);
+    if (!str_copy_to(path, name, sizeof name))
+        return err_set(e, ERR_INVALID, "path of %zu bytes is too long", path.len);
+    struct stat st;
+    AUTO_FD int fd = sys_open(name, O_RDONLY | O_NOFOLLOW, 0);
+    if (fd < 0 || sys_fstat(fd, &st) != 0)
+        return err_sys(e, errno, "%s", name);
+    *f = (struct unit_file){take_fd(&fd), (uint64_t)st.st_size, path};
+    return ERR_OK;
+}
 
 void unit_reader_init(struct unit_reader *r, size_t line_max)
 {

@@ -17,6 +17,10 @@ struct unit_file {
     struct str path;
 };
 
+/* Opens a file that must lie below `dir`: FORBIDDEN, INVALID, or what open(2) says.  `path` is
+ * borrowed. */
+enum err_code unit_file_open(struct unit_file *f, struct str path, const char *dir, struct err *e);
+
 struct unit_reader {
     const struct unit_file *file;
     uint64_t at;    /* offset in the file of buf[pos] */

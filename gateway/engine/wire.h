@@ -7,6 +7,8 @@
  *                                       "scan_rows":lines read,"scan_bytes":bytes read}
  *   SEAL   body: JSON (below)        -> SEALED body: JSON (below)
  *   TEXT   body: JSON (below)        -> TEXT_DATA … (at most TEXT_DATA_MAX bytes each), then END
+ *   FACTS  body: a path              -> FACTS_ARE body: what the file says of itself, the "part"
+ *                                       of PUBLISH without stored_bytes and sha256
  *   PING                             -> PONG {"version":"v1.5.x","pid":n}
  *   any                              -> ERROR {"code":"INVALID","detail":20001,"message":"…"}
  * A connection may carry PARSE first and then RUN.
@@ -62,6 +64,7 @@ enum wire_message {
     WIRE_PING,
     WIRE_SEAL,
     WIRE_TEXT,
+    WIRE_FACTS,
     WIRE_TREE = 50,
     WIRE_SCHEMA,
     WIRE_BATCH,
@@ -69,6 +72,7 @@ enum wire_message {
     WIRE_PONG,
     WIRE_SEALED,
     WIRE_TEXT_DATA,
+    WIRE_FACTS_ARE,
     WIRE_ERROR = 99
 };
 #define WIRE_BODY_MAX (64u << 20)

@@ -450,11 +450,14 @@ static void sealed_and_open_files_are_one_table(void **state)
     database_close(&d);
     engine_fixture_file(&fixture, "open.ndjson",
                         STR("{\"_timestamp\":6,\"i\":2,\"s\":\"eight\"}\n"));
-    snprintf(tables, sizeof tables,
-             "[{\"name\":\"weir_t0\",\"columns\":[%s],\"files\":[{\"path\":\"%s/sealed.parquet\","
-             "\"format\":\"parquet\"},{\"path\":\"%s/open.ndjson\",\"format\":\"ndjson\"}],"
-             "\"start_us\":5,\"end_us\":7}]",
-             ALL_TYPES, fixture.mount, fixture.mount);
+    snprintf(
+        tables, sizeof tables,
+        "[{\"name\":\"weir_t0\",\"columns\":[%s],\"schemas\":[[[\"_timestamp\",\"Int64\"],"
+        "[\"i\",\"Boolean\"],[\"s\",\"Int64\"],[\"old\",\"Utf8\"]]],"
+        "\"files\":[{\"path\":\"%s/sealed.parquet\","
+        "\"format\":\"parquet\",\"schema\":0},{\"path\":\"%s/open.ndjson\",\"format\":\"ndjson\"}],"
+        "\"start_us\":5,\"end_us\":7}]",
+        ALL_TYPES, fixture.mount, fixture.mount);
     expect_rows("select _timestamp, i, s, f from weir_t0 order by 1", tables,
                 "5|1|7|NULL\n6|2|eight|NULL\n");
 }

@@ -1,0 +1,232 @@
+/* gateway/engine/part_reader.c - Parquet to lines, by DuckDB and text_form. */
+#include "gateway/engine/part_reader.h"
+
+#include <stdlib.h>
+
+#include "gateway/engine/sql_text.h"
+
+#define ROW_NUMBER "file_row_number"
+#define TEXT_MAX ((size_t)1 << 30) /* of one chunk */
+#define SQL_MAX (1u << 20)
+#define ARENA_MAX ((size_t)256 << 20)
+
+enum { METRIC_NAME, METRIC_LABELS, METRIC_TIME, METRIC_VALUE, METRIC_COLUMNS };
+
+struct reader {
+    bool is_metrics;
+    struct arena types, chunk;
+    struct value_type *type; /* of each column */
+    size_t count;
+    size_t time_column;
+    struct text_form form;
+    struct text_writer writer;
+    struct buf text;
+    uint32_t *line_len;
+    int64_t *ts_us;
+    part_visit_rows fn;
+    void *ctx;
+};
+
+/* ---- the columns of the result ---- */
+
+static enum err_code take_columns(struct reader *r, duckdb_result *result, struct err *e)
+{
+    size_t n = duckdb_column_count(result);
+    struct run_column *columns = arena_zalloc(&r->types, (n + 1) * sizeof *columns);
+    enum err_code rc = ERR_OK;
+    r->type = arena_zalloc(&r->types, (n + 1) * sizeof *r->type);
+    r->time_column = n;
+    if (!columns || !r->type)
+        return err_set(e, ERR_NOMEM, "no memory for %zu columns", n);
+    for (size_t i = 0; i < n && rc == ERR_OK; i++) {
+        duckdb_logical_type type = duckdb_column_logical_type(result, i);
+        columns[i].name = str_from(duckdb_column_name(result, i));
+        rc = value_type_decode(type, &r->types, &r->type[i], e);
+        duckdb_destroy_logical_type(&type);
+        if (str_eq(columns[i].name, STR("_timestamp")) && r->type[i].id == DUCKDB_TYPE_BIGINT)
+            r->time_column = i;
+    }
+    r->count = n;
+    if (rc == ERR_OK && (r->time_column == n || (r->is_metrics && n != METRIC_COLUMNS)))
+        rc = err_set(e, ERR_CORRUPT, "these are not the columns of a part");
+    return rc == ERR_OK ? text_form_make(columns, n, &r->types, &r->form, e) : rc;
+}
+
+/* ---- rows ---- */
+
+static void put_log_row(struct reader *r, const struct value_view *v, idx_t row)
+{
+    for (size_t i = 0; i < r->count; i++)
+        text_put_view(&r->writer, i, &v[i], row);
+}
+
+static void put_sample(struct reader *r, const struct value_view *v, idx_t row)
+{
+    struct str labels = value_string(&v[METRIC_LABELS], row);
+    text_put_view(&r->writer, METRIC_TIME, &v[METRIC_TIME], row);
+    text_put_view(&r->writer, METRIC_NAME, &v[METRIC_NAME], row);
+    if (labels.len >= 2)
+        text_put_members(&r->writer, (struct str){labels.ptr + 1, labels.len - 2});
+    text_put_view(&r->writer, METRIC_VALUE, &v[METRIC_VALUE], row);
+}
+
+static enum err_code make_views(struct reader *r, duckdb_data_chunk chunk, struct value_view **out,
+                                struct err *e)
+{
+    enum err_code rc = ERR_OK;
+    arena_reset(&r->chunk);
+    struct value_view *v = arena_alloc(&r->chunk, (r->count + 1) * sizeof *v);
+    if (!v)
+        return err_set(e, ERR_NOMEM, "no memory for %zu columns", r->count);
+    for (size_t i = 0; i < r->count && rc == ERR_OK; i++)
+        rc = value_view_make(duckdb_data_chunk_get_vector(chunk, i), &r->type[i], &r->chunk, &v[i],
+                             e);
+    *out = v;
+    return rc;
+}
+
+static enum err_code write_chunk(struct reader *r, duckdb_data_chunk chunk, bool *go_on,
+                                 struct err *e)
+{
+    struct value_view *v = NULL;
+    idx_t rows = duckdb_data_chunk_get_size(chunk);
+    enum err_code rc = make_views(r, chunk, &v, e);
+    if (rc != ERR_OK)
+        return rc;
+    buf_clear(&r->text);
+    for (idx_t row = 0; row < rows; row++) {
+        size_t before = r->text.len;
+        text_begin(&r->writer);
+        if (r->is_metrics)
+            put_sample(r, v, row);
+        else
+            put_log_row(r, v, row);
+        text_end(&r->writer);
+        r->line_len[row] = (uint32_t)(r->text.len - before);
+        r->ts_us[row] = value_is_null(&v[r->time_column], row)
+                            ? 0
+                            : ((const int64_t *)v[r->time_column].data)[row];
+    }
+    if (!buf_ok(&r->text))
+        return err_set(e, ERR_TOOBIG, "rows of more than %zu bytes", TEXT_MAX);
+    const struct part_rows given = {buf_str(&r->text), r->line_len, r->ts_us, rows};
+    *go_on = r->fn(&given, r->ctx);
+    return ERR_OK;
+}
+
+static enum err_code read_chunks(struct reader *r, duckdb_result *result, struct err *e)
+{
+    enum err_code rc = ERR_OK;
+    for (bool go_on = true; go_on && rc == ERR_OK;) {
+        AUTO_CHUNK duckdb_data_chunk chunk = duckdb_fetch_chunk(*result);
+        if (!chunk) {
+            const char *why = duckdb_result_error(result);
+            return why && *why ? reason_from_duckdb(e, duckdb_result_error_type(result), why)
+                               : ERR_OK;
+        }
+        rc = write_chunk(r, chunk, &go_on, e);
+    }
+    return rc;
+}
+
+/* ---- the statement ---- */
+
+static void write_select(struct buf *sql, struct str path, struct part_range range)
+{
+    bool all = range.rows == UINT64_MAX;
+    buf_add_cstr(sql, all ? "SELECT * FROM read_parquet("
+                          : "SELECT * EXCLUDE (" ROW_NUMBER ") FROM read_parquet(");
+    sql_add_literal(sql, path);
+    buf_add_cstr(sql, all ? ")" : ", file_row_number=true)");
+    if (!all)
+        buf_printf(sql, " WHERE " ROW_NUMBER " >= %llu AND " ROW_NUMBER " < %llu",
+                   (unsigned long long)range.first_row,
+                   (unsigned long long)(range.first_row + range.rows));
+}
+
+static enum err_code execute_streaming(duckdb_connection con, const char *sql,
+                                       duckdb_result *result, struct err *e)
+{
+    AUTO_PREPARED duckdb_prepared_statement p = NULL;
+    duckdb_pending_result pending = NULL;
+    enum err_code rc = ERR_OK;
+    if (duckdb_prepare(con, sql, &p) != DuckDBSuccess)
+        return reason_from_duckdb(e, DUCKDB_ERROR_IO, duckdb_prepare_error(p));
+    if (duckdb_pending_prepared_streaming(p, &pending) != DuckDBSuccess)
+        rc = reason_from_duckdb(e, DUCKDB_ERROR_IO, duckdb_pending_error(pending));
+    else if (duckdb_execute_pending(pending, result) != DuckDBSuccess)
+        rc = reason_from_duckdb(e, duckdb_result_error_type(result), duckdb_result_error(result));
+    duckdb_destroy_pending(&pending);
+    return rc;
+}
+
+static enum err_code read_with(struct reader *r, duckdb_connection con, struct str path,
+                               struct part_range range, struct err *e)
+{
+    AUTO_RESULT duckdb_result result = {0};
+    struct buf sql;
+    buf_init(&sql, SQL_MAX);
+    write_select(&sql, path, range);
+    enum err_code rc = buf_ok(&sql) ? execute_streaming(con, sql.data, &result, e)
+                                    : err_set(e, ERR_TOOBIG, "path is too long");
+    buf_done(&sql);
+    if (rc == ERR_OK)
+        rc = take_columns(r, &result, e);
+    if (rc == ERR_OK) {
+        text_writer_init(&r->writer, &r->form, &r->text);
+        rc = read_chunks(r, &result, e);
+        text_writer_done(&r->writer);
+    }
+    return rc;
+}
+
+enum err_code part_read_text(duckdb_connection con, struct str path, struct part_range range,
+                             bool is_metrics, part_visit_rows fn, void *ctx, struct err *e)
+{
+    struct reader r = {.is_metrics = is_metrics, .fn = fn, .ctx = ctx};
+    arena_init(&r.types, ARENA_MAX);
+    arena_init(&r.chunk, ARENA_MAX);
+    buf_init(&r.text, TEXT_MAX);
+    r.line_len = calloc(duckdb_vector_size(), sizeof *r.line_len);
+    r.ts_us = calloc(duckdb_vector_size(), sizeof *r.ts_us);
+    enum err_code rc = r.line_len && r.ts_us ? read_with(&r, con, path, range, e)
+                                             : err_set(e, ERR_NOMEM, "no memory for a chunk");
+    free(r.line_len);
+    free(r.ts_us);
+    buf_done(&r.text);
+    arena_done(&r.chunk);
+    arena_done(&r.types);
+    return rc == ERR_OK ? ERR_OK : err_wrap(e, STR_FMT, STR_ARG(path));
+}
+
+enum err_code part_read_facts(duckdb_connection con, struct str path, struct buf *json,
+                              struct err *e)
+{
+    enum err_code rc = database_ask(
+        con, "SELECT decode(value) FROM parquet_kv_metadata($1) WHERE decode(key) = 'weir'", path,
+        json, e);
+    return rc == ERR_OK ? ERR_OK : err_wrap(e, STR_FMT, STR_ARG(path));
+}
+
+enum err_code part_read_groups(duckdb_connection con, struct str path, struct arena *a,
+                               uint64_t **rows, size_t *count, struct err *e)
+{
+    AUTO_RESULT duckdb_result result = {0};
+    struct buf sql;
+    buf_init(&sql, SQL_MAX);
+    buf_add_cstr(&sql, "SELECT any_value(row_group_num_rows)::BIGINT FROM parquet_metadata(");
+    sql_add_literal(&sql, path);
+    buf_add_cstr(&sql, ") GROUP BY row_group_id ORDER BY row_group_id");
+    bool ok = buf_ok(&sql) && duckdb_query(con, sql.data, &result) == DuckDBSuccess;
+    buf_done(&sql);
+    if (!ok)
+        return reason_from_duckdb(e, duckdb_result_error_type(&result),
+                                  duckdb_result_error(&result));
+    *count = (size_t)duckdb_row_count(&result);
+    *rows = arena_alloc(a, (*count + 1) * sizeof **rows);
+    if (!*rows)
+        return err_set(e, ERR_NOMEM, "no memory for %zu row groups", *count);
+    for (size_t i = 0; i < *count; i++)
+        (*rows)[i] = (uint64_t)duckdb_value_int64(&result, 0, i);
+    return ERR_OK;
+}

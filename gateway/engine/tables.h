@@ -1,0 +1,16 @@
+/* gateway/engine/tables.h - the tables of a RUN request as views.
+ *
+ * A view is the union of its lines (weir_lines) and, for each schema that its sealed files have,
+ * one branch over those files: every column cast to the table's type, a column that they lack is
+ * NULL, and rows outside of the range are left out.  Nothing is read yet.
+ */
+#ifndef WEIR_GATEWAY_ENGINE_TABLES_H
+#define WEIR_GATEWAY_ENGINE_TABLES_H
+
+#include "gateway/engine/database.h"
+
+/* `s` gives the lines; TOOBIG, INVALID, or what DuckDB says of a file. */
+enum err_code tables_make_view(duckdb_connection con, const struct run_table *t,
+                               const struct table_scan *s, struct buf *sql, struct err *e);
+
+#endif
