@@ -2,6 +2,7 @@
 #include "gateway/engine/database.h"
 
 #include <stdio.h>
+#include <time.h>
 
 #include "base/cleanup.h"
 #include "gateway/engine/functions.h"
@@ -9,6 +10,7 @@
 #include "gateway/engine/sql_text.h"
 
 #define TEMP_DISK_PART 4    /* spill files take at most this times the memory */
+#define IDLE_NS 200000      /* between two looks at a statement that others work on */
 #define LATE_ROWS_MAX 10000 /* "latest n rows" up to here reads the other columns last */
 
 enum err_code database_do(duckdb_connection con, const char *sql, struct err *e)
@@ -17,6 +19,41 @@ enum err_code database_do(duckdb_connection con, const char *sql, struct err *e)
     if (duckdb_query(con, sql, &r) == DuckDBSuccess)
         return ERR_OK;
     return reason_from_duckdb(e, duckdb_result_error_type(&r), duckdb_result_error(&r));
+}
+
+static enum err_code run_tasks(duckdb_pending_result pending, struct err *e)
+{
+    for (;;) {
+        switch (duckdb_pending_execute_task(pending)) {
+        case DUCKDB_PENDING_RESULT_READY:
+            return ERR_OK;
+        case DUCKDB_PENDING_ERROR:
+            return reason_from_duckdb(e, DUCKDB_ERROR_IO, duckdb_pending_error(pending));
+        case DUCKDB_PENDING_NO_TASKS_AVAILABLE:
+            nanosleep(&(struct timespec){.tv_nsec = IDLE_NS}, NULL);
+            break;
+        default:
+            break;
+        }
+    }
+}
+
+enum err_code database_do_long(duckdb_connection con, const char *sql, struct err *e)
+{
+    AUTO_PREPARED duckdb_prepared_statement p = NULL;
+    AUTO_RESULT duckdb_result r = {0};
+    duckdb_pending_result pending = NULL;
+    enum err_code rc = ERR_OK;
+    if (duckdb_prepare(con, sql, &p) != DuckDBSuccess)
+        return reason_from_duckdb(e, DUCKDB_ERROR_IO, duckdb_prepare_error(p));
+    if (duckdb_pending_prepared(p, &pending) != DuckDBSuccess)
+        rc = reason_from_duckdb(e, DUCKDB_ERROR_IO, duckdb_pending_error(pending));
+    if (rc == ERR_OK)
+        rc = run_tasks(pending, e);
+    if (rc == ERR_OK && duckdb_execute_pending(pending, &r) != DuckDBSuccess)
+        rc = reason_from_duckdb(e, duckdb_result_error_type(&r), duckdb_result_error(&r));
+    duckdb_destroy_pending(&pending);
+    return rc;
 }
 
 /* The first value of the first row. */
@@ -82,7 +119,8 @@ static enum err_code configure(duckdb_config config, const struct engine_config 
         {"allocator_background_threads", "true"},
         {"preserve_insertion_order", "true"},
         {"errors_as_json", "true"},
-        /* As the reference's engine does: 5/2 is 2, and nulls come last ascending, first descending. */
+        /* As the reference's engine does: 5/2 is 2, and nulls come last ascending, first
+           descending. */
         {"integer_division", "true"},
         {"default_null_order", "nulls_last_on_asc_first_on_desc"},
         {"autoinstall_known_extensions", "false"},

@@ -29,6 +29,9 @@ enum err_code database_connect(struct database *d, duckdb_connection *out, struc
 
 /* Run SQL of our own whose rows are of no interest. */
 enum err_code database_do(duckdb_connection con, const char *sql, struct err *e);
+/* The same for a long statement: while other threads work on it this one sleeps, where DuckDB's own
+ * wait would keep a core busy. */
+enum err_code database_do_long(duckdb_connection con, const char *sql, struct err *e);
 /* One text from one text: `sql` has one parameter and gives one row of one VARCHAR.  NULL gives
  * NOTFOUND. */
 enum err_code database_ask(duckdb_connection con, const char *sql, struct str parameter,

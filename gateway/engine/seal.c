@@ -202,7 +202,7 @@ static enum err_code write_parquet(struct seal *s, struct err *e)
     add_field_ids(s);
     add_metadata(s);
     buf_add_char(&s->sql, ')');
-    rc = buf_ok(&s->sql) ? database_do(s->con, s->sql.data, e)
+    rc = buf_ok(&s->sql) ? database_do_long(s->con, s->sql.data, e)
                          : err_set(e, ERR_TOOBIG, "a part of too many columns or names");
     if (rc != ERR_OK && seal_table_error(t, NULL) != ERR_OK)
         rc = seal_table_error(t, e);
