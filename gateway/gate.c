@@ -16,7 +16,7 @@ enum err_code search_error(struct err *e, enum api_code code, const char *fmt, .
     va_end(ap);
     err_set(e, ERR_INVALID, "%s", text);
     if (e)
-        e->detail = code;
+        e->detail = (int)code;
     return ERR_INVALID;
 }
 
