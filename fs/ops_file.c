@@ -1,8 +1,11 @@
 /* fs/ops_file.c - opening, reading and syncing files.
  *
- * All files of this version are opened with direct I/O: what a reader gets is what the journal
- * shows at that moment, cut at a line end.  Pages of a growing file would let a reader that races
- * with a stat of another see zeros past the old end.
+ *   what grows          direct I/O: what a reader gets is what the journal shows at that moment,
+ * cut at a line end.  Pages of a growing file would let a reader that races with a stat of another
+ * see zeros past the old end. sealed Parquet      kernel passthrough, else the page cache, kept
+ * between opens sealed as lines     the page cache, kept between opens; rendered by an engine
+ *   status, schema      a text made at open, direct I/O
+ * An open handle pins its file in the journal: it reads the same bytes after the hand-over.
  */
 #include "fs/session.h"
 
@@ -36,11 +39,69 @@ static enum err_code open_text(struct session *s, const struct tree_ref *ref,
     return rc;
 }
 
+/* A file that the journal has forgotten since it was looked up is gone. */
+static enum err_code pin_file(struct session *s, const struct tree_ref *ref)
+{
+    enum err_code rc = journal_pin(s->journal, &ref->id, JOURNAL_READER_HANDLE, NULL);
+
+    return rc == ERR_NOTFOUND ? ERR_STALE : rc;
+}
+
+static enum err_code open_part(struct session *s, const struct tree_ref *ref, uint32_t *backing_id)
+{
+    struct err e = {0};
+    struct part p;
+    enum err_code rc = tree_part(s->tree, ref, &p, &e);
+
+    if (!rc)
+        rc = open_parts_take(s->open_parts, &p, backing_id, &e);
+    if (rc && rc != ERR_STALE)
+        status_report(s->status, STR("open"), str_from(e.msg));
+    return rc;
+}
+
+/* What an open of this ref took. */
+static void close_file(struct session *s, const struct tree_ref *ref, uint64_t fh)
+{
+    if (ref->kind == TREE_PART)
+        open_parts_give(s->open_parts, &ref->id);
+    else if (ref->kind == TREE_DATA || ref->kind == TREE_SNAPSHOT)
+        journal_unpin(s->journal, &ref->id, JOURNAL_READER_HANDLE);
+    else if (tree_is_text(ref))
+        handles_close(s->handles, fh);
+}
+
+static enum err_code open_file(struct session *s, const struct tree_ref *ref,
+                               struct fuse_file_info *fi, uint32_t *backing_id)
+{
+    bool is_sealed = ref->kind == TREE_PART || ref->kind == TREE_TEXT;
+
+    fi->direct_io = !is_sealed;
+    fi->keep_cache = is_sealed;
+    fi->noflush = 1;
+    if (ref->kind == TREE_PART)
+        return open_part(s, ref, backing_id);
+    if (ref->kind == TREE_DATA || ref->kind == TREE_SNAPSHOT)
+        return pin_file(s, ref);
+    return tree_is_text(ref) ? open_text(s, ref, fi) : ERR_OK;
+}
+
+static int reply_open(fuse_req_t req, struct fuse_file_info *fi, uint32_t backing_id)
+{
+    char raw[PASSTHROUGH_OPEN_LEN];
+
+    if (backing_id == 0)
+        return fuse_reply_open(req, fi);
+    passthrough_format_open(fi->fh, backing_id, raw);
+    return fuse_reply_buf(req, raw, sizeof raw);
+}
+
 void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct session *s = session_of(req);
-    enum err_code rc = ERR_OK;
+    uint32_t backing_id = 0;
     struct tree_ref ref;
+    enum err_code rc;
 
     status_count(s->status, COUNT_OPENS, 1);
     if (!session_ref(req, ino, &ref))
@@ -50,14 +111,11 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
         fuse_reply_err(req, EROFS);
         return;
     }
-    fi->direct_io = 1;
-    fi->noflush = 1;
-    if (tree_is_text(&ref))
-        rc = open_text(s, &ref, fi);
+    rc = open_file(s, &ref, fi, &backing_id);
     if (rc)
         fuse_reply_err(req, err_errno(rc));
-    else if (fuse_reply_open(req, fi) != 0 && tree_is_text(&ref))
-        handles_close(s->handles, fi->fh);
+    else if (reply_open(req, fi, backing_id) != 0)
+        close_file(s, &ref, fi->fh); /* the asker was killed: no release will come */
 }
 
 void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -69,9 +127,11 @@ void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-    (void)ino;
-    if (fi->fh)
-        handles_close(session_of(req)->handles, fi->fh);
+    struct session *s = session_of(req);
+    struct tree_ref ref;
+
+    if (nodes_find(s->nodes, ino, &ref))
+        close_file(s, &ref, fi->fh);
     fuse_reply_err(req, 0);
 }
 
@@ -106,6 +166,34 @@ static void read_text(fuse_req_t req, const struct tree_ref *ref, size_t size, o
     buf_done(&text);
 }
 
+/* Opened by an earlier process. */
+static enum err_code read_unopened(struct session *s, const struct tree_ref *ref, off_t off,
+                                   char *dst, size_t n, size_t *got, struct err *e)
+{
+    uint32_t backing_id;
+    struct part p;
+    enum err_code rc = tree_part(s->tree, ref, &p, e);
+
+    if (!rc)
+        rc = open_parts_take(s->open_parts, &p, &backing_id, e);
+    if (rc)
+        return rc;
+    rc = open_parts_read(s->open_parts, &ref->id, (uint64_t)off, dst, n, got, e);
+    open_parts_give(s->open_parts, &ref->id);
+    return rc;
+}
+
+static enum err_code read_bytes(struct session *s, const struct tree_ref *ref, off_t off, char *dst,
+                                size_t n, size_t *got, struct err *e)
+{
+    enum err_code rc;
+
+    if (ref->kind != TREE_PART)
+        return tree_read(s->tree, ref, (uint64_t)off, dst, n, got, e);
+    rc = open_parts_read(s->open_parts, &ref->id, (uint64_t)off, dst, n, got, e);
+    return rc == ERR_NOTFOUND ? read_unopened(s, ref, off, dst, n, got, e) : rc;
+}
+
 static void read_data(fuse_req_t req, const struct tree_ref *ref, size_t size, off_t off)
 {
     struct session *s = session_of(req);
@@ -118,7 +206,7 @@ static void read_data(fuse_req_t req, const struct tree_ref *ref, size_t size, o
         fuse_reply_err(req, ENOMEM);
         return;
     }
-    rc = tree_read(s->tree, ref, (uint64_t)off, bytes, size, &got, &e);
+    rc = read_bytes(s, ref, off, bytes, size, &got, &e);
     if (rc) {
         status_report(s->status, STR("read"), str_from(e.msg));
         fuse_reply_err(req, rc == ERR_NOTFOUND ? ESTALE : err_errno(rc));
@@ -128,16 +216,32 @@ static void read_data(fuse_req_t req, const struct tree_ref *ref, size_t size, o
     fuse_reply_buf(req, bytes, got);
 }
 
+/* At once, or from a thread of the text's. */
+static void finish_lines(enum err_code rc, struct str bytes, void *ctx)
+{
+    fuse_req_t req = ctx;
+
+    if (rc) {
+        fuse_reply_err(req, err_errno(rc));
+        return;
+    }
+    status_count(session_of(req)->status, COUNT_READ_BYTES, (int64_t)bytes.len);
+    fuse_reply_buf(req, bytes.ptr, bytes.len);
+}
+
 void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
+    struct session *s = session_of(req);
     struct tree_ref ref;
 
-    status_count(session_of(req)->status, COUNT_READS, 1);
+    status_count(s->status, COUNT_READS, 1);
     if (!session_ref(req, ino, &ref))
         return;
     if (tree_is_text(&ref))
         read_text(req, &ref, size, off, fi->fh);
-    else if (ref.kind == TREE_DATA || ref.kind == TREE_SNAPSHOT)
+    else if (ref.kind == TREE_TEXT)
+        text_read(s->text, &ref, (uint64_t)off, size, finish_lines, req);
+    else if (ref.kind == TREE_DATA || ref.kind == TREE_SNAPSHOT || ref.kind == TREE_PART)
         read_data(req, &ref, size, off);
     else
         fuse_reply_buf(req, NULL, 0); /* a commit file shows nothing */

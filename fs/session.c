@@ -2,12 +2,13 @@
  *
  *   start:  index -> journal (replayed; its publish records go into the index) -> sealed parts ->
  *           tree, queues -> streams and files into the registry -> fs.sock -> FUSE workers -> ready
- *   stop:   fs.sock -> notifier -> FUSE workers -> fsync queue -> sealed parts -> journal (answers
- *           what waits) -> the rest
+ *   stop:   fs.sock -> notifier -> FUSE workers -> text -> fsync queue -> sealed parts -> journal
+ *           (answers what waits) -> the rest
  *
  * Threads: `threads` FUSE workers, each reading a request at a time from the device; the fsync
- * thread; the control server's; the notifier; the index's; the journal's own.  The main thread
- * waits for signals. SIGTERM and SIGINT end the session; a mount that is taken away ends it too.
+ * thread; the control server's; the notifier; those that render text; the index's; the journal's
+ * own.  The main thread waits for signals. SIGTERM and SIGINT end the session; a mount that is
+ * taken away ends it too.
  */
 #include "fs/session.h"
 
@@ -29,12 +30,13 @@
 #define READ_AHEAD_KB 1024
 #define WORKERS_MAX 256
 #define NUDGE_MS 20
+#define TEXT_THREADS 4
 #define SIGNAL_ENDED SIGUSR1 /* a worker found the session over */
 #define SIGNAL_NUDGE SIGUSR2 /* interrupts a worker's read of the device */
 
 struct process {
     struct session session;
-    char *journal_dir, *lost_found_dir, *meta_dir, *socket_path;
+    char *journal_dir, *lost_found_dir, *meta_dir, *socket_path, *engine_path, *tmp_dir;
     struct notifier *notifier;
     struct snapshots *snapshots;
     struct control_server *control;
@@ -138,7 +140,10 @@ static enum err_code open_paths(struct process *p, struct err *e)
     p->lost_found_dir = join(data, "lost+found");
     p->meta_dir = join(data, "meta");
     p->socket_path = join(data, "run/fs.sock");
-    if (!p->journal_dir || !p->lost_found_dir || !p->meta_dir || !p->socket_path)
+    p->engine_path = join(data, "run/engine.sock");
+    p->tmp_dir = join(data, "tmp");
+    if (!p->journal_dir || !p->lost_found_dir || !p->meta_dir || !p->socket_path ||
+        !p->engine_path || !p->tmp_dir)
         return err_set(e, ERR_NOMEM, "no memory for paths");
     p->session.data_dir_fd = sys_open(data, O_RDONLY | O_DIRECTORY, 0);
     return p->session.data_dir_fd < 0 ? err_sys(e, errno, "open %s", data) : ERR_OK;
@@ -256,6 +261,31 @@ static enum err_code open_snapshots(struct process *p, struct err *e)
     return rc ? rc : snapshots_new(&sc, &p->snapshots, e);
 }
 
+/* What is sealed: as files, and as lines. */
+static enum err_code open_readers(struct process *p, struct err *e)
+{
+    struct session *s = &p->session;
+    bool read_only = s->cfg->read_only;
+    struct text_config tc = {
+        .tree = s->tree,
+        .status = s->status,
+        .socket_path = p->engine_path,
+        .mount_dir = s->cfg->mount_dir,
+        .cache_dir = read_only ? NULL : p->tmp_dir,
+        .threads = TEXT_THREADS,
+    };
+    unsigned features;
+    enum err_code rc = fuse_features_parse(s->cfg->fuse_features, &features, e);
+
+    if (!rc && !read_only)
+        rc = sys_mkdirs(p->tmp_dir, 0700, e);
+    if (rc)
+        return rc;
+    passthrough_init(&s->passthrough, features, s->cfg->dev_fuse_fd);
+    rc = open_parts_new(s->sealed, &s->passthrough, &s->open_parts, e);
+    return rc ? rc : text_start(&tc, &s->text, e);
+}
+
 static enum err_code open_control(struct process *p, struct err *e)
 {
     struct session *s = &p->session;
@@ -312,6 +342,8 @@ static enum err_code open_parts(struct process *p, struct err *e)
         rc = sync_queue_start(s->journal, &s->syncs, e);
     if (!rc)
         rc = open_snapshots(p, e);
+    if (!rc)
+        rc = open_readers(p, e);
     if (rc)
         return rc;
     journal_file_list(s->journal, add_replayed, s);
@@ -328,6 +360,27 @@ static void library_log(enum fuse_log_level level, const char *fmt, va_list args
     log_write(level <= FUSE_LOG_ERR ? LOG_ERROR : LOG_WARN, "libfuse", "text", text, (char *)0);
 }
 
+/* What libfuse 3.14 cannot say of itself is said in its messages. */
+static ssize_t read_device(int fd, void *bytes, size_t len, void *session)
+{
+    struct session *s = session;
+    ssize_t n = read(fd, bytes, len);
+
+    if (n > 0)
+        passthrough_see_request(&s->passthrough, bytes, (size_t)n);
+    return n;
+}
+
+static ssize_t write_device(int fd, struct iovec *iov, int count, void *session)
+{
+    struct session *s = session;
+
+    passthrough_see_reply(&s->passthrough, iov, count);
+    return writev(fd, iov, count);
+}
+
+static const struct fuse_custom_io device_io = {.read = read_device, .writev = write_device};
+
 static enum err_code open_fuse(struct session *s, struct err *e)
 {
     char *argv[] = {(char[]){"weir"}, NULL};
@@ -343,10 +396,23 @@ static enum err_code open_fuse(struct session *s, struct err *e)
     snprintf(mountpoint, sizeof mountpoint, "/dev/fd/%d", s->cfg->dev_fuse_fd);
     if (fuse_session_mount(s->fuse, mountpoint) != 0)
         return err_set(e, ERR_IO, "descriptor %d is no FUSE device", s->cfg->dev_fuse_fd);
+    if (fuse_session_custom_io(s->fuse, &device_io, fuse_session_fd(s->fuse)) != 0)
+        return err_set(e, ERR_IO, "cannot look at what goes over the FUSE device");
     return ERR_OK;
 }
 
 /* ---- workers ---- */
+
+static void log_reading(const struct session *s)
+{
+    const char *why = passthrough_why_not(&s->passthrough);
+
+    if (why)
+        log_printf(LOG_INFO, "sealed files are read through the page cache: passthrough is %s",
+                   why);
+    else
+        log_printf(LOG_INFO, "sealed files are read by kernel passthrough");
+}
 
 /* Said once, after the reply to INIT was sent: from here on requests are answered. */
 static void announce(struct session *s)
@@ -354,6 +420,7 @@ static void announce(struct session *s)
     if (!atomic_load(&s->initialised) || atomic_exchange(&s->announced, true))
         return;
     fs_raise_read_ahead(s->cfg->mount_dir, READ_AHEAD_KB);
+    log_reading(s);
     if (s->cfg->ready_fd >= 0) {
         if (sys_write(s->cfg->ready_fd, "R", 1) != 1)
             log_write(LOG_WARN, "nobody waits for the mount to be ready", (char *)0);
@@ -478,7 +545,9 @@ static void close_all(struct process *p)
     control_server_stop(p->control);
     notifier_stop(p->notifier);
     stop_workers(p);
+    text_stop(s->text);
     sync_queue_stop(s->syncs);
+    open_parts_free(s->open_parts);
     sealed_close(s->sealed);
     journal_close(s->journal); /* the last deferred replies go out through the session */
     if (s->fuse)
@@ -496,6 +565,8 @@ static void close_all(struct process *p)
     free(p->lost_found_dir);
     free(p->meta_dir);
     free(p->socket_path);
+    free(p->engine_path);
+    free(p->tmp_dir);
     free(p);
 }
 

@@ -12,8 +12,10 @@
 #include "fs/fs.h"
 #include "fs/handles.h"
 #include "fs/nodes.h"
+#include "fs/open_parts.h"
 #include "fs/sealed.h"
 #include "fs/sync_queue.h"
+#include "fs/text.h"
 
 #define FUSE_USE_VERSION 34
 #include <fuse3/fuse_lowlevel.h>
@@ -43,6 +45,9 @@ struct session {
     struct nodes *nodes;
     struct handles *handles;
     struct sync_queue *syncs;
+    struct passthrough passthrough;
+    struct open_parts *open_parts;
+    struct text *text;
     struct fuse_session *fuse;
     int data_dir_fd;         /* for statfs */
     atomic_bool initialised; /* INIT was handled */
