@@ -4,11 +4,13 @@
 #include "base/json.h"
 #include "base/metrics.h"
 #include "fs/control.h"
+#include "gateway/seal.h"
 #include "http/api.h"
 #include "http/health.h"
 #include "http/reply.h"
 
 #define STATUS_TIMEOUT_MS 2000u
+#define FLUSH_TIMEOUT_MS 600000u
 
 enum err_code api_healthz(struct http_call *c, struct err *e)
 {
@@ -217,9 +219,20 @@ enum err_code api_node_status(struct http_call *c, struct err *e)
     return ERR_OK;
 }
 
+/* 200 when all that was acknowledged before is sealed; else the reason. */
 enum err_code api_node_flush(struct http_call *c, struct err *e)
 {
-    (void)c;
-    return err_set(e, ERR_UNIMPL,
-                   "nothing to flush yet: this version keeps records as lines and has no sealing");
+    enum err_code rc =
+        seal_flush(c->cfg->sealer, clock_mono_ms() + FLUSH_TIMEOUT_MS, call_client_gone, c, e);
+    if (rc != ERR_OK) {
+        err_wrap(e, "flush");
+        return e->code = ERR_AGAIN;
+    }
+    reply_json(c->reply, 200);
+    struct json_writer w = {.out = &c->reply->body};
+    jw_object(&w);
+    jw_ki64(&w, "code", 200);
+    jw_kcstr(&w, "message", "sealed");
+    jw_end(&w);
+    return ERR_OK;
 }

@@ -17,6 +17,7 @@
 #include "gateway/query.h"
 
 struct control_client;
+struct sealer;
 struct http_config {
     const char *address; /* "" = all */
     uint16_t port;
@@ -31,6 +32,7 @@ struct http_config {
     struct query_service *query;
     struct catalog *catalog;
     struct control_client *control;
+    struct sealer *sealer;
 };
 struct http_server;
 enum err_code http_start(const struct http_config *cfg, struct http_server **out, struct err *e);

@@ -3,6 +3,7 @@
  *   meta -> catalog -+-> ingest -+
  *   fs.sock -> commit pool ------+-> http
  *   engine.sock -> query --------+
+ *   all three -> sealer ---------+
  *
  * Threads are started by the layers; this one only waits for SIGTERM.
  */
@@ -23,6 +24,7 @@
 #include "gateway/commit.h"
 #include "gateway/ingest.h"
 #include "gateway/query.h"
+#include "gateway/seal.h"
 #include "http/server.h"
 #include "index/meta.h"
 #include "tools/command.h"
@@ -43,6 +45,7 @@ struct gateway {
     struct commit_pool *commits;
     struct ingest *ingest;
     struct query_service *query;
+    struct sealer *sealer;
     struct http_server *http;
     char instance[ULID_TEXT_LEN + 1];
 };
@@ -134,6 +137,23 @@ static enum err_code open_query(struct gateway *g, struct err *e)
     return query_open(&cfg, &g->query, e);
 }
 
+static enum err_code open_sealer(struct gateway *g, struct err *e)
+{
+    const struct settings *s = g->node->settings;
+    struct seal_config cfg = {
+        .catalog = g->catalog,
+        .control = g->control,
+        .mount_dir = g->node->mount_dir,
+        .engine_socket = g->node->engine_socket,
+        .node_name = g->node->name,
+        .file_bytes = (uint64_t)settings_i64(s, SET_MAX_FILE_SIZE_ON_DISK),
+        .age_us = settings_i64(s, SET_MAX_FILE_RETENTION_TIME) * 1000,
+        .workers = g->node->seal_threads,
+    };
+
+    return seal_open(&cfg, &g->sealer, e);
+}
+
 static enum err_code open_http(struct gateway *g, struct err *e)
 {
     const struct settings *s = g->node->settings;
@@ -153,6 +173,7 @@ static enum err_code open_http(struct gateway *g, struct err *e)
         .auth = g->auth,
         .ingest = g->ingest,
         .query = g->query,
+        .sealer = g->sealer,
         .catalog = g->catalog,
         .control = g->control,
     };
@@ -163,6 +184,7 @@ static enum err_code open_http(struct gateway *g, struct err *e)
 static void close_all(struct gateway *g)
 {
     http_stop(g->http, (unsigned)settings_i64(g->node->settings, SET_HTTP_SHUTDOWN_TIMEOUT));
+    seal_close(g->sealer);
     query_close(g->query);
     ingest_close(g->ingest);
     commit_pool_close(g->commits);
@@ -185,7 +207,8 @@ int gateway_run(const struct node *n, int ready_fd)
     pthread_sigmask(SIG_BLOCK, &stop, NULL);
     signal(SIGPIPE, SIG_IGN);
 
-    if (open_truth(&g, &e) || open_ingest(&g, &e) || open_query(&g, &e) || open_http(&g, &e)) {
+    if (open_truth(&g, &e) || open_ingest(&g, &e) || open_query(&g, &e) || open_sealer(&g, &e) ||
+        open_http(&g, &e)) {
         log_write(LOG_ERROR, "cannot start", "reason", e.msg, (char *)0);
         code = e.code == ERR_INVALID || e.code == ERR_EXISTS ? EXIT_CONFIG : 1;
     } else {

@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/sys.h"
+#include "gateway/seal.h"
 
 #define JOURNAL_MAX_DEFAULT (UINT64_C(8) << 30)
 #define ENGINE_MEMORY_DEFAULT_MAX (UINT64_C(4) << 30)
@@ -117,6 +118,8 @@ static void work_out_counts(struct node *n)
     n->http_io_threads = pick(s, SET_HTTP_IO_THREADS,
                               n->cores < HTTP_IO_THREADS_MAX ? n->cores : HTTP_IO_THREADS_MAX);
     n->engine_threads = pick(s, SET_QUERY_THREAD_NUM, n->cores);
+    n->seal_threads = pick(s, SET_FILE_MOVE_THREAD_NUM,
+                           n->cores < SEAL_WORKERS_MAX ? n->cores : SEAL_WORKERS_MAX);
     n->engine_memory_bytes = engine_memory(s);
     n->journal_max_bytes = journal_max(n);
     n->disk_reserve_bytes = (uint64_t)settings_i64(s, SET_DISK_RESERVE);

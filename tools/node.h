@@ -23,7 +23,8 @@ struct node {
     uid_t owner_uid;
     gid_t owner_gid;
     uint64_t journal_max_bytes, disk_reserve_bytes, engine_memory_bytes;
-    unsigned cores, commit_files, fuse_threads, http_io_threads, http_workers, engine_threads;
+    unsigned cores, commit_files, fuse_threads, http_io_threads, http_workers, engine_threads,
+        seal_threads;
 };
 
 /* Reads the environment; sets up logging for `process`. */

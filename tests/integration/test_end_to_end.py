@@ -126,11 +126,6 @@ class EndToEnd(NodeCase):
         self.node.post_json("widen", [{"v": "seven", "_timestamp": now_us()}])
         self.assertEqual(sorted(h["v"] for h in self.node.hits("SELECT v FROM widen")), ["7", "seven"])
 
-    def test_flush_says_that_sealing_is_not_there_yet(self):
-        status, _, text = self.node.raw("PUT", "/node/flush")
-        self.assertEqual(status, 501)
-        self.assertIn("seal", json.loads(text)["message"])
-
     def test_health_metrics_and_config(self):
         self.assertEqual(self.node.raw("GET", "/healthz", auth=None)[2], b'{"status":"ok"}')
         self.assertEqual(self.node.raw("HEAD", "/healthz", auth=None)[0], 200)

@@ -219,7 +219,7 @@ class Refusals(HttpCase):
         self.refused(request("POST", "/api/default/%zz/_json", b"[]"), 400)
         self.refused(request("POST", "/api/default/x%00/_json", b"[]"), 400)
         self.refused(request("POST", "/api/default//_json", b"[]"), 400)
-        self.refused(request("PUT", "/node/flush"), 501, message="seal")
+        self.refused(request("POST", "/node/flush"), 405)
         self.refused(request("POST", "/api/nosuch/_search", b"{}", ["Content-Type: application/json"]), 404,
                      message="Organization not found")
 

@@ -4,7 +4,7 @@ import os
 import random
 import sys
 
-from weirlib import SHARED, NodeCase, main, now_us
+from weirlib import SHARED, NodeCase, main, now_us, read_parquet
 
 LOGHUB = os.path.join(SHARED, "data", "loghub")
 
@@ -29,12 +29,30 @@ class ByteForByte(NodeCase):
             records = [{"_timestamp": base + i, "log": values[i]} for i in range(start, min(start + 500, len(values)))]
             status, reply = self.node.post_json(stream, records)
             self.assertEqual((status, reply["status"][0]["failed"]), (200, 0), reply)
+        self.compare(stream, base, values, "as lines")
+        self.node.flush()
+        self.compare(stream, base, values, "sealed")
+        self.compare_parquet(stream, base, values)
+
+    def compare(self, stream, base, values, when):
         hits = self.node.hits(f'SELECT _timestamp, log FROM "{stream}" ORDER BY _timestamp', size=len(values) + 10)
         self.assertEqual(len(hits), len(values))
         for i, (hit, value) in enumerate(zip(hits, values)):
-            self.assertEqual((hit["_timestamp"], hit.get("log")), (base + i, value), f"row {i} by _search")
+            self.assertEqual((hit["_timestamp"], hit.get("log")), (base + i, value), f"row {i} by _search, {when}")
         lines = sorted(self.node.lines(stream), key=lambda r: r["_timestamp"])
-        self.assertEqual([line["log"] for line in lines], values)
+        self.assertEqual([line["log"] for line in lines], values, when)
+
+    def compare_parquet(self, stream, base, values):
+        rows = []
+        for path in self.node.sealed_files(stream):
+            found = read_parquet(path)
+            if found is None:
+                print("the Parquet files are not compared: tools/test-python failed", file=sys.stderr)
+                return
+            self.assertEqual(found[0]["compression"], ["ZSTD"])
+            rows += found[1]
+        rows.sort(key=lambda row: row["_timestamp"])
+        self.assertEqual([(row["_timestamp"], row["log"]) for row in rows], [(base + i, v) for i, v in enumerate(values)])
 
     def test_every_unicode_plane_control_characters_and_long_lines(self):
         self.send_and_compare("unicode", unicode_lines())
