@@ -229,7 +229,7 @@ class Refusals(HttpCase):
         self.refused(request("POST", "/api/default/_search", b"{}", ["Content-Type: application/JSON; charset=utf-8"]), 400)
 
     def test_an_unknown_coding_is_415(self):
-        for coding in ("zstd", "br", "nosuch", "gzip, gzip"):
+        for coding in ("compress", "lzma", "gzip, gzip"):
             self.refused(request("POST", PATH, b"[]", [f"Content-Encoding: {coding}"]), 415, message="gzip")
         self.refused(request("POST", PATH, b'[{"a":1}]', ["Content-Encoding: gzip"]), 400)
 
