@@ -5,6 +5,8 @@
 
 #define COLUMNS_MAX 4096
 #define CELL_TEXT_MAX (16u << 20)
+#define GAP 2       /* blanks between two columns */
+#define WIDTH_MIN 8 /* a column is not made narrower than this to fit the line */
 
 struct columns {
     struct str names[COLUMNS_MAX];
@@ -101,18 +103,43 @@ static void measure(struct columns *c, const struct json *rows, size_t cell_max,
     }
 }
 
-static void print_cell(struct buf *out, struct str text, size_t width, bool right, size_t cell_max,
+/* The widest column of text, or c->count when none may become narrower. */
+static size_t widest_text(const struct columns *c)
+{
+    size_t best = c->count;
+
+    for (size_t i = 0; i < c->count; i++) {
+        if (!c->numeric[i] && c->widths[i] > WIDTH_MIN &&
+            (best == c->count || c->widths[i] > c->widths[best]))
+            best = i;
+    }
+    return best;
+}
+
+/* Takes from the widest columns of text until a row fits into a line of `width`, if it can. */
+static void fit(struct columns *c, size_t width)
+{
+    size_t total = 0;
+
+    for (size_t i = 0; i < c->count; i++)
+        total += c->widths[i] + (i ? GAP : 0);
+    for (size_t i; total > width && (i = widest_text(c)) < c->count; total--)
+        c->widths[i]--;
+}
+
+static void print_cell(struct buf *out, struct str text, size_t width, bool right, bool last,
                        struct buf *scratch)
 {
-    size_t shown;
+    size_t shown, blanks;
 
     buf_clear(scratch);
-    shown = add_visible(scratch, text, cell_max);
+    shown = add_visible(scratch, text, width);
+    blanks = width > shown ? width - shown : 0;
     if (right)
-        pad(out, width - shown);
+        pad(out, blanks);
     buf_add_str(out, buf_str(scratch));
-    if (!right)
-        pad(out, width - shown);
+    if (!right && !last)
+        pad(out, blanks);
 }
 
 static void print_rows(struct buf *out, struct columns *c, const struct json *rows,
@@ -121,8 +148,8 @@ static void print_rows(struct buf *out, struct columns *c, const struct json *ro
     if (o->color)
         buf_add_cstr(out, "\033[1m");
     for (size_t i = 0; i < c->count; i++) {
-        buf_add_cstr(out, i ? "  " : "");
-        print_cell(out, c->names[i], c->widths[i], c->numeric[i], o->cell_max, scratch);
+        pad(out, i ? GAP : 0);
+        print_cell(out, c->names[i], c->widths[i], c->numeric[i], i + 1 == c->count, scratch);
     }
     buf_add_cstr(out, o->color ? "\033[0m\n" : "\n");
     for (const struct json *row = rows->first; row; row = row->next) {
@@ -130,8 +157,8 @@ static void print_rows(struct buf *out, struct columns *c, const struct json *ro
             char key[512];
             bool known = str_copy_to(c->names[i], key, sizeof key);
             cell_text(text, known ? json_get(row, key) : NULL);
-            buf_add_cstr(out, i ? "  " : "");
-            print_cell(out, buf_str(text), c->widths[i], c->numeric[i], o->cell_max, scratch);
+            pad(out, i ? GAP : 0);
+            print_cell(out, buf_str(text), c->widths[i], c->numeric[i], i + 1 == c->count, scratch);
         }
         buf_add_char(out, '\n');
     }
@@ -147,6 +174,8 @@ void table_print(struct buf *out, const struct json *rows, const struct table_op
     buf_init(&scratch, CELL_TEXT_MAX);
     collect_columns(&c, rows);
     measure(&c, rows, o->cell_max, &text, &scratch);
+    if (o->width)
+        fit(&c, o->width);
     if (c.count)
         print_rows(out, &c, rows, o, &text, &scratch);
     buf_done(&text);

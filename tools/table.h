@@ -10,6 +10,7 @@
 
 struct table_options {
     size_t cell_max; /* characters of one cell in the aligned form; 0 = no limit */
+    size_t width;    /* characters of a line that wide columns of text are cut to; 0 = no limit */
     bool color;      /* bold header */
 };
 void table_print(struct buf *out, const struct json *rows, const struct table_options *o);
