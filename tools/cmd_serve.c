@@ -14,11 +14,12 @@
 
 static const char usage[] =
     "usage: weir serve\n\n"
-    "Runs a node in the foreground, by its ZO_* and WEIR_* settings (weir config lists them).\n"
-    "SIGTERM or Ctrl-C drains and stops it.\n\n"
+    "Runs a node in the foreground, by its ZO_* and WEIR_* settings (weir config\n"
+    "lists them).  SIGTERM or Ctrl-C drains and stops it.\n\n"
     "example: ZO_ROOT_USER_EMAIL=root@example.com ZO_ROOT_USER_PASSWORD=… \\\n"
     "         ZO_DATA_DIR=/var/lib/weir weir serve\n\n"
-    "exit codes: 0 stopped, 1 failed, 78 a setting or this machine makes a start impossible\n";
+    "exit codes: 0 stopped, 1 failed, 2 the command line is wrong,\n"
+    "            78 a setting or this machine makes a start impossible\n";
 
 /* What this version cannot do is refused; what is merely unwise is said. */
 static enum err_code check_settings(const struct node *n, struct err *e)
@@ -59,7 +60,7 @@ int cmd_serve(int argc, char **argv)
         fputs(usage, asked ? stdout : stderr);
         return asked ? 0 : EXIT_USAGE;
     }
-    umask(077);
+    umask(066); /* the data directory is passed through on the way to the mount, nothing is read */
     if (node_init(&n, "weir", &e) || check_settings(&n, &e)) {
         log_write(LOG_ERROR, "cannot start", "reason", e.msg, (char *)0);
         node_done(&n);

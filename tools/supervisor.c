@@ -6,11 +6,13 @@
  * A child that dies is started again, at once the first time and then with a growing pause; so is
  * one that cannot be started for the moment (no descriptors, no memory).  When
  * fs dies the mount is made anew: the kernel aborts what was in flight (ENOTCONN), and the gateway
- * sends its batches again under the same ids.  A child that exits with EXIT_CONFIG ends the node.
+ * sends its batches again under the same ids.  A child that exits with EXIT_CONFIG ends the node,
+ * and so do START_TRIES_MAX failures before it has been ready once.
  * On SIGTERM: gateway first (it drains), then engine, then the mount, then fs.
  */
 #include "tools/supervisor.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -32,6 +34,7 @@
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 5000
 #define STEADY_MS 10000     /* a child that lived so long starts again without a pause */
+#define START_TRIES_MAX 5   /* processes that may give up before the node has been ready once */
 #define STOP_EXTRA_MS 20000 /* past the drain time a stopping child is killed */
 
 enum child_id { CHILD_FS, CHILD_ENGINE, CHILD_GATEWAY, CHILD_COUNT };
@@ -54,6 +57,7 @@ struct supervisor {
     int signal_fd, lock_fd, fuse_fd;
     bool node_died; /* for the first fs only: nobody says how the last run ended */
     bool said_ready;
+    unsigned failed_starts; /* before said_ready */
     bool stopping;
     int exit_code;
     uint64_t began_ms;
@@ -129,6 +133,43 @@ static void drop_mount(struct supervisor *s)
                   (char *)0);
 }
 
+/* Says what to do when this machine makes a mount impossible. */
+static enum err_code advise_on_mount(struct err *e)
+{
+    struct err why = *e;
+    const char *advice;
+
+    if (access("/dev/fuse", F_OK) != 0)
+        advice = "load the kernel's fuse module; a container needs --device /dev/fuse";
+    else if (access("/dev/fuse", R_OK | W_OK) != 0)
+        advice = "sudo chmod 666 /dev/fuse opens it to all users, as udev does";
+    else if (geteuid() == 0 && why.sys == EPERM)
+        advice = "a mount needs CAP_SYS_ADMIN; a container needs --cap-add SYS_ADMIN";
+    else
+        return e->code;
+    return err_set(e, ERR_INVALID, "%s (%s)", why.msg, advice);
+}
+
+/* A folder that a person names may hold something that the mount would hide. */
+static enum err_code refuse_full_mount_dir(const struct node *n, struct err *e)
+{
+    bool full = false;
+    DIR *dir;
+
+    if (!settings_text(n->settings, SET_MOUNT_DIR)[0] || fs_is_mounted(n->mount_dir))
+        return ERR_OK;
+    dir = opendir(n->mount_dir);
+    if (!dir)
+        return ERR_OK; /* it is made, or the mount says why not */
+    for (struct dirent *d; !full && (d = readdir(dir));)
+        full = strcmp(d->d_name, ".") != 0 && strcmp(d->d_name, "..") != 0;
+    closedir(dir);
+    if (!full)
+        return ERR_OK;
+    return err_set(e, ERR_INVALID, "WEIR_MOUNT_DIR %s is not empty: the mount would hide that",
+                   n->mount_dir);
+}
+
 static enum err_code make_mount(struct supervisor *s, struct err *e)
 {
     struct fs_mount_options o = {.mount_dir = s->node->mount_dir,
@@ -138,7 +179,7 @@ static enum err_code make_mount(struct supervisor *s, struct err *e)
     enum err_code rc = fs_mount(&o, &s->fuse_fd, &report, e);
 
     if (rc)
-        return err_wrap(e, "mount %s", o.mount_dir);
+        return advise_on_mount(e);
     log_write(LOG_INFO, "mounted", "mount", o.mount_dir, "privileged",
               report.privileged ? "yes" : "no", "allow_other", report.allow_other ? "yes" : "no",
               (char *)0);
@@ -176,6 +217,13 @@ static void child_ended(struct supervisor *s, enum child_id id, int status)
         return;
     if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_CONFIG) {
         s->exit_code = EXIT_CONFIG;
+        s->stopping = true;
+        return;
+    }
+    if (!s->said_ready && WIFEXITED(status) && ++s->failed_starts >= START_TRIES_MAX) {
+        log_write(LOG_ERROR, "cannot run: a process fails at every start, for the reason above",
+                  "process", child_names[id], (char *)0);
+        s->exit_code = 1;
         s->stopping = true;
         return;
     }
@@ -358,6 +406,8 @@ static enum err_code run(struct supervisor *s, struct err *e)
         rc = node_make_dirs(s->node, e);
     if (!rc)
         rc = node_lock(s->node, &s->lock_fd, e);
+    if (!rc)
+        rc = refuse_full_mount_dir(s->node, e);
     while (!rc && !s->stopping) {
         rc = start_due(s, e);
         if (!rc)
