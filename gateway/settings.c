@@ -143,13 +143,19 @@ static enum err_code parse_value(const struct setting_row *row, struct setting_v
         return err_set(e, ERR_INVALID, "%s=%s: expected true or false", row->name, v->text);
     }
     if (!parse_number(text, type, &v->number))
-        return err_set(e, ERR_INVALID, "%s=%s: expected a number of %s", row->name, v->text,
-                       row->type == SET_INT ? "the range below" : type->name);
+        return err_set(e, ERR_INVALID, "%s=%s: expected a number%s%s", row->name, v->text,
+                       row->type == SET_INT ? "" : " of ", row->type == SET_INT ? "" : type->name);
     if ((row->min || row->max) &&
         (v->number < row->min * type->factor || v->number > row->max * type->factor))
         return err_set(e, ERR_INVALID, "%s=%s: out of range, %" PRId64 " to %" PRId64 " (%s)",
                        row->name, v->text, row->min, row->max, type->name);
     return ERR_OK;
+}
+
+/* Names with our prefix that others read: `weir query`, tools/fetch-duckdb. */
+static bool is_anothers(struct str name)
+{
+    return str_eq(name, STR("WEIR_URL")) || str_eq(name, STR("WEIR_CACHE_DIR"));
 }
 
 static int find_row(struct str name)
@@ -174,7 +180,8 @@ static void take_env(struct settings *s, const char *entry)
     if (i >= 0) {
         s->values[i].text = arena_strdup(&s->arena, value);
         s->values[i].is_set = true;
-    } else if (str_starts(name, STR("ZO_")) || str_starts(name, STR("WEIR_"))) {
+    } else if ((str_starts(name, STR("ZO_")) || str_starts(name, STR("WEIR_"))) &&
+               !is_anothers(name)) {
         if (s->unknown_count < UNKNOWN_MAX)
             s->unknown[s->unknown_count++] = arena_strdup(&s->arena, name);
     }

@@ -13,8 +13,8 @@ extern char **environ;
 
 static const char usage[] =
     "usage: weir config [--help-texts] [--json | --markdown]\n\n"
-    "Prints every setting: name, value in force, and whether it comes from the environment or is\n"
-    "the default.  Secrets are masked.\n\n"
+    "Prints every setting: name, value in force, and whether it comes from the\n"
+    "environment or is the default.  Secrets are masked.\n\n"
     "  --help-texts  with what each one is for\n"
     "  --json        as one JSON object\n"
     "  --markdown    the table of defaults, as in the README\n\n"
@@ -29,6 +29,15 @@ static const struct option options[] = {
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0},
 };
+
+static void print_unknown(const struct settings *s)
+{
+    const char *const *names;
+    size_t count = settings_unknown(s, &names);
+
+    for (size_t i = 0; i < count; i++)
+        fprintf(stderr, "weir config: %s is no setting and has no effect\n", names[i]);
+}
 
 static int print(enum form form, bool with_help)
 {
@@ -55,6 +64,7 @@ static int print(enum form form, bool with_help)
     }
     if (!buf_ok(&out) || fwrite(out.data, 1, out.len, stdout) != out.len || fflush(stdout) != 0)
         code = 1;
+    print_unknown(s);
     buf_done(&out);
     settings_free(s);
     return code;
@@ -62,9 +72,11 @@ static int print(enum form form, bool with_help)
 
 int cmd_config(int argc, char **argv)
 {
+    static char name[] = "weir config"; /* what getopt begins its messages with */
     enum form form = FORM_TEXT;
     bool with_help = false;
 
+    argv[0] = name;
     for (int c; (c = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
         switch (c) {
         case 'j':
@@ -83,6 +95,11 @@ int cmd_config(int argc, char **argv)
             fputs(usage, stderr);
             return EXIT_USAGE;
         }
+    }
+    if (optind < argc) {
+        fprintf(stderr, "weir config: there is nothing named '%s' to print\n", argv[optind]);
+        fputs(usage, stderr);
+        return EXIT_USAGE;
     }
     return print(form, with_help);
 }
