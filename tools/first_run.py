@@ -431,7 +431,9 @@ def main():
     args = parser.parse_args()
     try:
         sys.exit(check(args.binary) if args.check else run(args.binary))
-    except Failed as why:
+    except PermissionError as why:
+        sys.exit(f"tools/run: {why}. If root made it: sudo tools/run, or name another ZO_DATA_DIR")
+    except (OSError, Failed) as why:
         sys.exit(f"tools/run: {why}")
 
 
