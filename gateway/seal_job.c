@@ -95,6 +95,7 @@ static void write_source(struct job *j, struct json_writer *w, const struct seal
     jw_ku64(w, "stream", s->stream);
     jw_kstr(w, "name", s->name);
     jw_ku64(w, "rows", s->rows);
+    jw_ku64(w, "bytes", s->bytes);
     jw_ki64(w, "min_ts", s->min_ts_us);
     jw_ki64(w, "max_ts", s->max_ts_us);
     jw_end(w);

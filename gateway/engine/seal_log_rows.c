@@ -53,7 +53,7 @@ static enum err_code find_time(const struct seal_request *r, uint32_t *column, s
     return err_set(e, ERR_INVALID, "no column _timestamp");
 }
 
-static enum err_code open_rows(struct seal_rows *s, struct err *e)
+static enum err_code open_rows(struct seal_rows *s, uint64_t bytes, struct err *e)
 {
     const struct seal_request *r = s->request;
     struct log_state *l = s->state = calloc(1, sizeof *l);
@@ -62,8 +62,9 @@ static enum err_code open_rows(struct seal_rows *s, struct err *e)
     buf_init(&l->text, SEAL_TEXT_MAX);
     l->facts = calloc(r->column_count, sizeof *l->facts);
     l->values = calloc(r->column_count, sizeof *l->values);
-    if (!l->facts || !l->values)
-        return err_set(e, ERR_NOMEM, "no memory for %zu columns", r->column_count);
+    if (!l->facts || !l->values || bytes > SEAL_TEXT_MAX || !buf_reserve(&l->text, bytes))
+        return err_set(e, ERR_NOMEM, "no memory for %llu bytes in %zu columns",
+                       (unsigned long long)bytes, r->column_count);
     enum err_code rc = find_time(r, &l->time_column, e);
     if (rc == ERR_OK)
         rc = text_form_make(r->columns, r->column_count, &s->arena, &s->form, e);

@@ -17,9 +17,10 @@ static enum err_code decode_source(const struct json *doc, struct seal_source *s
     if (s->path.len == 0 || !ulid_parse(s->id, &id) ||
         !json_u64(json_get(doc, "stream"), &s->stream) ||
         !json_u64(json_get(doc, "rows"), &s->rows) ||
+        !json_u64(json_get(doc, "bytes"), &s->bytes) ||
         !json_i64(json_get(doc, "min_ts"), &s->min_ts_us) ||
         !json_i64(json_get(doc, "max_ts"), &s->max_ts_us))
-        return err_set(e, ERR_INVALID, "a source lacks its path, id, stream, rows or times");
+        return err_set(e, ERR_INVALID, "a source lacks its path, id, stream, rows, bytes or times");
     return ERR_OK;
 }
 

@@ -11,7 +11,7 @@
 
 struct seal_source { /* a file of lines, and what the journal says of it */
     struct str path, id, name;
-    uint64_t stream, rows;
+    uint64_t stream, rows, bytes;
     int64_t min_ts_us, max_ts_us;
 };
 struct seal_request {

@@ -122,10 +122,19 @@ static void add_range(struct seal_facts *f, const struct seal_source *src, bool 
 
 /* ---- the contract ---- */
 
+/* So that memory is taken once, and not doubled while it grows. */
+static uint64_t bytes_of_sources(const struct seal_request *r)
+{
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < r->source_count; i++)
+        bytes += r->sources[i].bytes;
+    return bytes;
+}
+
 static enum err_code load(struct seal_rows *s, const char *mount_dir, const atomic_bool *cancelled,
                           struct err *e)
 {
-    enum err_code rc = s->kind->open(s, e);
+    enum err_code rc = s->kind->open(s, bytes_of_sources(s->request), e);
     text_writer_init(&s->writer, &s->form, &s->line);
     for (size_t i = 0; i < s->request->source_count && rc == ERR_OK; i++) {
         rc = read_source(s, i, mount_dir, cancelled, e);

@@ -21,7 +21,8 @@ struct seal_rows {
 };
 
 struct row_kind {
-    enum err_code (*open)(struct seal_rows *s, struct err *e);
+    /* `bytes`: of all sources together. */
+    enum err_code (*open)(struct seal_rows *s, uint64_t bytes, struct err *e);
     /* One line of source `source`; tells its time. */
     enum err_code (*add)(struct seal_rows *s, size_t source, struct str line, int64_t *ts_us,
                          struct err *e);

@@ -75,8 +75,9 @@ static void gather_names(struct seal_rows *s, struct sample_state *t)
     map_done(&seen);
 }
 
-static enum err_code open_rows(struct seal_rows *s, struct err *e)
+static enum err_code open_rows(struct seal_rows *s, uint64_t bytes, struct err *e)
 {
+    (void)bytes;
     size_t n = s->request->source_count;
     struct sample_state *t = s->state = calloc(1, sizeof *t);
     if (!t)

@@ -31,7 +31,7 @@
  *
  * SEAL: {"part":"ULID","org":"…","type":"logs","name":"…","stream":n,"hour":h,"node":"…",
  *        "sources":[{"path":"…/.weir/at/<id>@<bytes>.ndjson","id":"ULID","stream":n,"name":"…",
- *                    "rows":R,"min_ts":t,"max_ts":t}],      as the fs process counts them
+ *                    "rows":R,"bytes":B,"min_ts":t,"max_ts":t}],  as fs counts them
  *        "columns":[["level","Utf8",number],…]}             the stream's; not for metrics
  *   Writes <staging>/<part>.parquet and .sum, synced; reads the Parquet back and compares rows,
  *   min, max and the sum of the text with the sources'.  Any difference is CORRUPT, and nothing
