@@ -62,6 +62,7 @@ static void run_child(const struct driver *d, int ready_fd)
         .node_name = "driver",
         .version = WEIR_VERSION,
         .config_json = "{\"driver\":true}",
+        .fuse_features = getenv("WEIR_FUSE_FEATURES"),
     };
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);

@@ -1,29 +1,12 @@
 // links: weir_fs weir_index
 /* Features, the bytes of INIT, and sealed files read through a real mount: by the kernel alone,
  * through the page cache, and as lines. */
-#include "tests/support/sealed_fixture.h"
+#include "tests/support/mounted_store.h"
 
-#include <dirent.h>
-#include <errno.h>
-#include <poll.h>
-#include <signal.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 #include <sys/xattr.h>
 
-#include "base/log.h"
-#include "fs/fs.h"
 #include "fs/passthrough.h"
-#include "tests/support/fake_engine.h"
-
-#define HOUR 490000
-#define APP 1
-#define CPU 2
-#define MEM 3
-#define READY_MS 20000
-#define LINE "{\"a\":1}\n"
-#define ROWS 500
 
 /* ---- features ---- */
 
@@ -127,195 +110,15 @@ static void other_answers_pass_unchanged(void **state)
 
 /* ---- a mount ---- */
 
-struct mounted {
-    struct store *store;
-    char dir[STORE_PATH_MAX];
-    struct staged app, metrics;
-    pid_t child;
-    struct fake_engine engine;
-};
-static struct mounted *current; /* what a test that failed left behind */
-
-static const char *why_not_here(void)
-{
-    if (geteuid() != 0)
-        return "only root can mount and pass through";
-    return access("/dev/fuse", R_OK | W_OK) == 0 ? NULL : "there is no /dev/fuse";
-}
-
-static struct str render(const struct json *request, void *ctx)
-{
-    static char text[ROWS * (sizeof LINE - 1)];
-    uint64_t rows = ROWS;
-
-    (void)ctx;
-    json_u64(json_get(request, "rows"), &rows);
-    for (size_t i = 0; i < ROWS; i++)
-        memcpy(text + i * (sizeof LINE - 1), LINE, sizeof LINE - 1);
-    return (struct str){text, rows * (sizeof LINE - 1)};
-}
-
-static void run_child(const struct mounted *m, int fuse_fd, int ready_fd, const char *features)
-{
-    struct fs_config cfg = {.data_dir = m->store->data,
-                            .mount_dir = m->dir,
-                            .dev_fuse_fd = fuse_fd,
-                            .ready_fd = ready_fd,
-                            .journal_max_bytes = UINT64_C(1) << 30,
-                            .segment_bytes = STORE_SEGMENT_BYTES,
-                            .replaced_keep_us = US_PER_SEC,
-                            .replaced_max_bytes = UINT64_C(1) << 30,
-                            .fuse_features = features,
-                            .commit_files = 1,
-                            .threads = 3,
-                            .node_name = "node-1",
-                            .version = "1",
-                            .config_json = "{}"};
-
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    log_init("fs", LOG_WARN, false);
-    _exit(fs_run(&cfg));
-}
-
-static void start_child(struct mounted *m, const char *features)
-{
-    struct fs_mount_options o = {.mount_dir = m->dir};
-    struct fs_mount_report report;
-    int fuse_fd, ready[2];
-    char byte;
-
-    assert_int_equal(fs_mount(&o, &fuse_fd, &report, &m->store->e), ERR_OK);
-    assert_int_equal(pipe(ready), 0);
-    m->child = fork();
-    if (m->child == 0)
-        run_child(m, fuse_fd, ready[1], features);
-    close(fuse_fd);
-    close(ready[1]);
-    struct pollfd p = {.fd = ready[0], .events = POLLIN};
-    assert_int_equal(poll(&p, 1, READY_MS), 1);
-    assert_int_equal(read(ready[0], &byte, 1), 1);
-    close(ready[0]);
-}
-
-static void fill_store(struct mounted *m)
-{
-    struct store *s = m->store;
-    struct journal_file files[3];
-
-    store_open(s);
-    store_append(s, STREAM_LOGS, APP, "app", HOUR, ROWS);
-    store_append(s, STREAM_METRICS, CPU, "cpu", HOUR, 3);
-    store_append(s, STREAM_METRICS, MEM, "mem", HOUR, 5);
-    files[0] = store_roll(s, APP, HOUR);
-    files[1] = store_roll(s, CPU, HOUR);
-    files[2] = store_roll(s, MEM, HOUR);
-    store_stage(s, &m->app, files);
-    assert_int_equal(store_publish(s, &m->app), ERR_OK);
-    store_stage_metrics(s, &m->metrics, files + 1, 2);
-    assert_int_equal(store_publish(s, &m->metrics), ERR_OK);
-    store_append(s, STREAM_LOGS, APP, "app", HOUR + 1, 2);
-    store_close(s);
-}
-
-static struct mounted *mount_store(const char *features)
-{
-    struct mounted *m = calloc(1, sizeof *m);
-    char path[STORE_PATH_MAX + 32];
-
-    current = m;
-    m->store = store_make();
-    snprintf(m->dir, sizeof m->dir, "%s/mnt", m->store->dir.path);
-    fill_store(m);
-    snprintf(path, sizeof path, "%s/run", m->store->data);
-    mkdir(path, 0700);
-    start_child(m, features);
-    snprintf(path, sizeof path, "%s/run/engine.sock", m->store->data);
-    m->engine.render = render;
-    fake_start(&m->engine, path);
-    return m;
-}
-
-/* The exit status of the fs process. */
-static int end_child(struct mounted *m)
-{
-    int status = -1;
-
-    if (m->child > 0) {
-        kill(m->child, SIGTERM);
-        waitpid(m->child, &status, 0);
-    }
-    m->child = 0;
-    return status;
-}
-
-static void unmount_store(struct mounted *m)
-{
-    bool was_running = m->child > 0;
-    int status = end_child(m);
-
-    fs_unmount(m->dir, NULL);
-    if (m->engine.render)
-        fake_stop(&m->engine);
-    store_remove(m->store);
-    free(m);
-    current = NULL;
-    if (was_running)
-        assert_int_equal(status, 0);
-}
-
-static int clear_away(void **state)
-{
-    (void)state;
-    if (current)
-        unmount_store(current);
-    return 0;
-}
-
-static void path_of(const struct mounted *m, const char *dir, const struct ulid *id,
-                    const char *suffix, char dst[512])
-{
-    char text[ULID_TEXT_LEN + 1];
-
-    ulid_format(id, text);
-    snprintf(dst, 512, "%s/default/%s/2025/11/24/16/%s%s", m->dir, dir, text, suffix);
-}
-
-static size_t slurp(const char *path, char *dst, size_t room)
-{
-    AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
-    size_t len = 0;
-    ssize_t n;
-
-    if (fd < 0)
-        fail_msg("%s: %s", path, strerror(errno));
-    while ((n = read(fd, dst + len, room - len)) > 0)
-        len += (size_t)n;
-    if (n < 0)
-        fail_msg("%s: %s", path, strerror(errno));
-    return len;
-}
-
-static long long counter(const struct mounted *m, const char *name)
-{
-    char path[512], text[16384], key[64];
-
-    snprintf(path, sizeof path, "%s/.weir/stats.json", m->dir);
-    text[slurp(path, text, sizeof text - 1)] = '\0';
-    snprintf(key, sizeof key, "\"%s\":", name);
-    const char *at = strstr(text, key);
-    assert_non_null(at);
-    return strtoll(at + strlen(key), NULL, 10);
-}
-
 static bool passes_through(const struct mounted *m, const char *path)
 {
     char bytes[8192];
-    long long before = counter(m, "reads"), between;
+    long long before = mounted_counter(m, "reads"), between;
 
-    between = counter(m, "reads") - before; /* what asking itself costs */
-    before = counter(m, "reads");
-    slurp(path, bytes, sizeof bytes);
-    return counter(m, "reads") - before <= between;
+    between = mounted_counter(m, "reads") - before; /* what asking itself costs */
+    before = mounted_counter(m, "reads");
+    mounted_read(path, bytes, sizeof bytes);
+    return mounted_counter(m, "reads") - before <= between;
 }
 
 static void check_parquet(struct mounted *m, bool through)
@@ -325,10 +128,10 @@ static void check_parquet(struct mounted *m, bool through)
 
     memset(want, 'x', sizeof want);
     memcpy(want, p->id.b, sizeof p->id.b);
-    path_of(m, "logs/app", &p->id, ".parquet", path);
+    mounted_path(m, "logs/app", &p->id, ".parquet", path);
     assert_int_equal(passes_through(m, path), through);
     for (int round = 0; round < 3; round++) {
-        assert_int_equal(slurp(path, bytes, sizeof bytes), sizeof want);
+        assert_int_equal(mounted_read(path, bytes, sizeof bytes), sizeof want);
         assert_memory_equal(bytes, want, sizeof want);
     }
     AUTO_FD int one = open(path, O_RDONLY | O_CLOEXEC);
@@ -350,14 +153,11 @@ static void sealed_files_are_read_the_way_that_is_asked_for(void **state)
     } cases[] = {{"all", true}, {"none", false}, {"resend", false}};
 
     (void)state;
-    if (why_not_here()) {
-        print_message("skipped: %s\n", why_not_here());
-        skip();
-    }
+    mounted_or_skip();
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        struct mounted *m = mount_store(cases[i].features);
+        struct mounted *m = mounted_start(cases[i].features, NULL);
         check_parquet(m, cases[i].through);
-        unmount_store(m);
+        mounted_end(m);
     }
 }
 
@@ -366,12 +166,9 @@ static void hundreds_open_and_close_the_same_file_at_once(void **state)
     char path[512], bytes[8192];
 
     (void)state;
-    if (why_not_here()) {
-        print_message("skipped: %s\n", why_not_here());
-        skip();
-    }
-    struct mounted *m = mount_store("all");
-    path_of(m, "logs/app", &m->app.part.id, ".parquet", path);
+    mounted_or_skip();
+    struct mounted *m = mounted_start("all", NULL);
+    mounted_path(m, "logs/app", &m->app.part.id, ".parquet", path);
     for (int c = 0; c < 4; c++) {
         if (fork() == 0) {
             for (int i = 0; i < 300; i++) {
@@ -388,7 +185,7 @@ static void hundreds_open_and_close_the_same_file_at_once(void **state)
         wait(&status);
         assert_int_equal(status, 0);
     }
-    unmount_store(m);
+    mounted_end(m);
 }
 
 static void lines_of_a_sealed_file_are_there_again(void **state)
@@ -397,24 +194,22 @@ static void lines_of_a_sealed_file_are_there_again(void **state)
     struct stat st;
 
     (void)state;
-    if (why_not_here()) {
-        print_message("skipped: %s\n", why_not_here());
-        skip();
-    }
-    struct mounted *m = mount_store("all");
-    path_of(m, "logs/app/text", &m->app.part.id, ".ndjson", path);
+    mounted_or_skip();
+    struct mounted *m = mounted_start("all", NULL);
+    mounted_path(m, "logs/app/text", &m->app.part.id, ".ndjson", path);
     assert_int_equal(stat(path, &st), 0);
-    assert_int_equal(st.st_size, ROWS * (sizeof LINE - 1));
-    assert_int_equal(slurp(path, bytes, sizeof bytes), st.st_size);
-    for (size_t i = 0; i < ROWS; i++)
-        assert_memory_equal(bytes + i * (sizeof LINE - 1), LINE, sizeof LINE - 1);
-    path_of(m, "metrics/mem", &m->metrics.part.id, ".ndjson", path);
-    assert_int_equal(slurp(path, bytes, sizeof bytes), 5 * (sizeof LINE - 1));
+    assert_int_equal(st.st_size, MOUNTED_ROWS * (sizeof MOUNTED_LINE - 1));
+    assert_int_equal(mounted_read(path, bytes, sizeof bytes), st.st_size);
+    for (size_t i = 0; i < MOUNTED_ROWS; i++)
+        assert_memory_equal(bytes + i * (sizeof MOUNTED_LINE - 1), MOUNTED_LINE,
+                            sizeof MOUNTED_LINE - 1);
+    mounted_path(m, "metrics/mem", &m->metrics.part.id, ".ndjson", path);
+    assert_int_equal(mounted_read(path, bytes, sizeof bytes), 5 * (sizeof MOUNTED_LINE - 1));
     assert_int_equal(getxattr(path, "user.weir.rows", bytes, sizeof bytes), 1);
     assert_int_equal(bytes[0], '5');
-    path_of(m, "metrics/.parts", &m->metrics.part.id, ".parquet", path);
-    assert_int_equal(slurp(path, bytes, sizeof bytes), 4096);
-    unmount_store(m);
+    mounted_path(m, "metrics/.parts", &m->metrics.part.id, ".parquet", path);
+    assert_int_equal(mounted_read(path, bytes, sizeof bytes), 4096);
+    mounted_end(m);
 }
 
 static void a_feature_nobody_knows_ends_the_start(void **state)
@@ -422,16 +217,13 @@ static void a_feature_nobody_knows_ends_the_start(void **state)
     int status;
 
     (void)state;
-    if (why_not_here()) {
-        print_message("skipped: %s\n", why_not_here());
-        skip();
-    }
-    struct mounted *m = mount_store("none");
-    assert_int_equal(end_child(m), 0);
+    mounted_or_skip();
+    struct mounted *m = mounted_start("none", NULL);
+    assert_int_equal(mounted_stop(m), 0);
     m->child = fork();
     if (m->child == 0) {
         fclose(stderr);
-        run_child(m, -1, -1, "warp");
+        mounted_run(m, -1, -1, "warp");
     }
     assert_int_equal(waitpid(m->child, &status, 0), m->child);
     m->child = 0;
@@ -444,10 +236,10 @@ int main(void)
         cmocka_unit_test(features_are_all_or_none_or_a_list),
         cmocka_unit_test(a_kernel_that_offers_it_is_answered),
         cmocka_unit_test(other_answers_pass_unchanged),
-        cmocka_unit_test_teardown(sealed_files_are_read_the_way_that_is_asked_for, clear_away),
-        cmocka_unit_test_teardown(hundreds_open_and_close_the_same_file_at_once, clear_away),
-        cmocka_unit_test_teardown(lines_of_a_sealed_file_are_there_again, clear_away),
-        cmocka_unit_test_teardown(a_feature_nobody_knows_ends_the_start, clear_away),
+        cmocka_unit_test_teardown(sealed_files_are_read_the_way_that_is_asked_for, mounted_clear),
+        cmocka_unit_test_teardown(hundreds_open_and_close_the_same_file_at_once, mounted_clear),
+        cmocka_unit_test_teardown(lines_of_a_sealed_file_are_there_again, mounted_clear),
+        cmocka_unit_test_teardown(a_feature_nobody_knows_ends_the_start, mounted_clear),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
