@@ -26,6 +26,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/log.h"
 
 enum {
     ARGON_TIME = 2,
@@ -333,6 +334,9 @@ static enum err_code root_ensure(struct auth *a, const char *email, const char *
     struct str known;
     arena_init(&arena, USER_RECORD_MAX);
     enum err_code rc = meta_value_get(a->meta, STR(ROOT_EMAIL_KEY), &arena, &known, e);
+    if (rc == ERR_OK && email[0] && !str_eq_nocase(known, str_from(email)))
+        log_write(LOG_WARN, "ZO_ROOT_USER_EMAIL has no effect: the first start made another user",
+                  (char *)0);
     arena_done(&arena);
     if (rc != ERR_NOTFOUND)
         return rc;

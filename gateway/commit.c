@@ -316,6 +316,9 @@ static enum err_code send_part(struct commit *c, unsigned part, struct err *e)
     if (code)
         return code;
     ssize_t wrote = sys_write(w->fd, w->buffer, len);
+    if (wrote < 0 && errno == ENOSPC)
+        return err_set(e, ERR_FULL,
+                       "the journal is full (WEIR_JOURNAL_MAX), or the disk (WEIR_DISK_RESERVE)");
     if (wrote < 0)
         return err_sys(e, errno, "write part %u of a batch to commit file %u", part, w->index);
     if ((size_t)wrote != len)

@@ -12,6 +12,9 @@
 #include "tools/node.h"
 #include "tools/supervisor.h"
 
+#define JOURNAL_MIN_BYTES (128 << 20) /* a segment to write and one prepared; less stores nothing  \
+                                       */
+
 static const char usage[] =
     "usage: weir serve\n\n"
     "Runs a node in the foreground, by its ZO_* and WEIR_* settings (weir config\n"
@@ -39,6 +42,9 @@ static enum err_code check_settings(const struct node *n, struct err *e)
     if (!settings_bool(s, SET_WAL_LINE_MODE_ENABLED))
         return err_set(e, ERR_INVALID,
                        "ZO_WAL_LINE_MODE_ENABLED=false: this version has line mode only");
+    if (settings_i64(s, SET_JOURNAL_MAX) && settings_i64(s, SET_JOURNAL_MAX) < JOURNAL_MIN_BYTES)
+        return err_set(e, ERR_INVALID, "WEIR_JOURNAL_MAX=%s: at least 128M, or 0 for the default",
+                       settings_text(s, SET_JOURNAL_MAX));
     if (auth_password_is_known_default(settings_text(s, SET_ROOT_USER_PASSWORD)))
         log_write(LOG_WARN, "ZO_ROOT_USER_PASSWORD is a published default: change it", (char *)0);
     if (settings_bool(s, SET_WAL_FSYNC_DISABLED))

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import socket
 import subprocess
 import tempfile
 import unittest
@@ -61,6 +62,12 @@ class Usage(unittest.TestCase):
         for args in ([], ["nosuch"], ["query"], ["query", "--nosuch", "x"], ["config", "--nosuch"], ["query", "--last", "1x", "SELECT 1"]):
             self.assertEqual(weir(*args).returncode, 2, args)
 
+    def test_a_wrong_value_names_its_option(self):
+        self.assertIn("--last '1x': expected", weir("query", "--last", "1x", "SELECT 1").stderr)
+
+    def test_config_takes_no_words(self):
+        self.assertEqual(weir("config", "ZO_HTTP_PORT").returncode, 2)
+
     def test_query_without_a_node_says_what_to_do(self):
         result = weir("query", "--url", "http://127.0.0.1:1", "SELECT 1")
         self.assertEqual(result.returncode, 1)
@@ -89,6 +96,37 @@ class Serve(unittest.TestCase):
             result = weir("serve", env={"ZO_DATA_DIR": scratch + "/m/weir", "WEIR_MOUNT_DIR": scratch + "/m"})
             self.assertEqual(result.returncode, 78)
             self.assertIn("lies on the mount", result.stderr)
+
+    def test_a_journal_that_can_hold_nothing_is_refused(self):
+        result = weir("serve", env={"WEIR_JOURNAL_MAX": "1M"})
+        self.assertEqual(result.returncode, 78)
+        self.assertIn("WEIR_JOURNAL_MAX=1M", result.stderr)
+
+    def test_a_folder_with_something_in_it_is_not_mounted_over(self):
+        with tempfile.TemporaryDirectory() as scratch:
+            os.makedirs(scratch + "/m/precious")
+            result = weir("serve", env={"ZO_DATA_DIR": scratch + "/weir", "WEIR_MOUNT_DIR": scratch + "/m"})
+            self.assertEqual(result.returncode, 78)
+            self.assertIn("not empty", result.stderr)
+
+    def test_a_port_in_use_ends_the_start_and_is_named(self):
+        node = TestNode()
+        self.addCleanup(node.destroy)
+        with socket.socket() as other:
+            other.bind(("127.0.0.1", node.port))
+            other.listen()
+            result = weir("serve", env={k: v for k, v in node.env.items() if k.startswith("ZO_")})
+        self.assertEqual(result.returncode, 1)
+        self.assertIn(f"port {node.port}", result.stderr)
+
+    def test_another_root_user_on_a_later_start_is_reported(self):
+        node = TestNode()
+        self.addCleanup(node.destroy)
+        node.start()
+        node.stop()
+        node.env["ZO_ROOT_USER_EMAIL"] = "late@example.com"
+        node.start()
+        self.assertIn("ZO_ROOT_USER_EMAIL has no effect", open(node.log_path).read())
 
     def test_unknown_settings_are_reported_and_not_fatal(self):
         node = TestNode(ZO_NO_SUCH_THING="1")
@@ -126,6 +164,13 @@ class Query(NodeCase):
         result = self.query("SELECT nosuch FROM app")
         self.assertEqual(result.returncode, 1)
         self.assertIn("nosuch", result.stderr)
+
+    def test_a_url_may_end_in_a_slash(self):
+        result = self.query("--url", self.node.url + "/", "SELECT n FROM app WHERE n = 2")
+        self.assertEqual(result.stdout, '{"n":2}\n', result.stderr)
+
+    def test_a_stream_that_is_not_there_says_where_to_look(self):
+        self.assertIn("shows the streams", self.query("SELECT * FROM nosuch").stderr)
 
     def test_the_time_range_counts(self):
         self.assertEqual(self.query("--from", "2020-01-01T00:00:00Z", "--to", "2020-01-02T00:00:00Z", "SELECT * FROM app").stdout, "")
