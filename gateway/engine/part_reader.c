@@ -131,17 +131,53 @@ static enum err_code read_chunks(struct reader *r, duckdb_result *result, struct
 
 /* ---- the statement ---- */
 
-static void write_select(struct buf *sql, struct str path, struct part_range range)
+static enum err_code ask_of_file(duckdb_connection con, const char *sql, struct str path,
+                                 struct buf *answer, struct err *e)
 {
-    bool all = range.rows == UINT64_MAX;
-    buf_add_cstr(sql, all ? "SELECT * FROM read_parquet("
-                          : "SELECT * EXCLUDE (" ROW_NUMBER ") FROM read_parquet(");
-    sql_add_literal(sql, path);
-    buf_add_cstr(sql, all ? ")" : ", file_row_number=true)");
-    if (!all)
-        buf_printf(sql, " WHERE " ROW_NUMBER " >= %llu AND " ROW_NUMBER " < %llu",
+    struct buf pattern;
+    buf_init(&pattern, 3 * path.len + 1);
+    sql_add_pattern(&pattern, path);
+    enum err_code rc = buf_ok(&pattern) ? database_ask(con, sql, buf_str(&pattern), answer, e)
+                                        : err_set(e, ERR_NOMEM, "no memory for a path");
+    buf_done(&pattern);
+    return rc;
+}
+
+/* A column of that name hides the reader's own. */
+static enum err_code has_row_number(duckdb_connection con, struct str path, bool *out,
+                                    struct err *e)
+{
+    struct buf answer;
+    buf_init(&answer, 32);
+    enum err_code rc = ask_of_file(con,
+                                   "SELECT CAST(count(*) AS VARCHAR) FROM parquet_schema($1) "
+                                   "WHERE lower(name) = '" ROW_NUMBER "'",
+                                   path, &answer, e);
+    *out = !str_eq(buf_str(&answer), STR("0"));
+    buf_done(&answer);
+    return rc;
+}
+
+/* Rows of a range are found by their number, which leaves other row groups alone; else by counting.
+ */
+static void write_select(struct buf *sql, struct str path, struct part_range range, bool by_number)
+{
+    buf_add_cstr(sql, "SELECT *");
+    if (by_number)
+        buf_add_cstr(sql, " EXCLUDE (" ROW_NUMBER ")");
+    buf_add_cstr(sql, " FROM read_parquet(");
+    sql_add_path(sql, path);
+    buf_add_cstr(sql, ", hive_partitioning=false");
+    if (by_number)
+        buf_printf(sql,
+                   ", file_row_number=true) WHERE " ROW_NUMBER " >= %llu AND " ROW_NUMBER " < %llu",
                    (unsigned long long)range.first_row,
                    (unsigned long long)(range.first_row + range.rows));
+    else if (range.rows != UINT64_MAX)
+        buf_printf(sql, ") LIMIT %llu OFFSET %llu", (unsigned long long)range.rows,
+                   (unsigned long long)range.first_row);
+    else
+        buf_add_char(sql, ')');
 }
 
 static enum err_code execute_streaming(duckdb_connection con, const char *sql,
@@ -165,10 +201,14 @@ static enum err_code read_with(struct reader *r, duckdb_connection con, struct s
 {
     AUTO_RESULT duckdb_result result = {0};
     struct buf sql;
+    bool hidden = false;
+    enum err_code rc = range.rows == UINT64_MAX ? ERR_OK : has_row_number(con, path, &hidden, e);
+    if (rc != ERR_OK)
+        return rc;
     buf_init(&sql, SQL_MAX);
-    write_select(&sql, path, range);
-    enum err_code rc = buf_ok(&sql) ? execute_streaming(con, sql.data, &result, e)
-                                    : err_set(e, ERR_TOOBIG, "path is too long");
+    write_select(&sql, path, range, range.rows != UINT64_MAX && !hidden);
+    rc = buf_ok(&sql) ? execute_streaming(con, sql.data, &result, e)
+                      : err_set(e, ERR_TOOBIG, "path is too long");
     buf_done(&sql);
     if (rc == ERR_OK)
         rc = take_columns(r, &result, e);
@@ -202,7 +242,7 @@ enum err_code part_read_text(duckdb_connection con, struct str path, struct part
 enum err_code part_read_facts(duckdb_connection con, struct str path, struct buf *json,
                               struct err *e)
 {
-    enum err_code rc = database_ask(
+    enum err_code rc = ask_of_file(
         con, "SELECT decode(value) FROM parquet_kv_metadata($1) WHERE decode(key) = 'weir'", path,
         json, e);
     return rc == ERR_OK ? ERR_OK : err_wrap(e, STR_FMT, STR_ARG(path));
@@ -215,7 +255,7 @@ enum err_code part_read_groups(duckdb_connection con, struct str path, struct ar
     struct buf sql;
     buf_init(&sql, SQL_MAX);
     buf_add_cstr(&sql, "SELECT any_value(row_group_num_rows)::BIGINT FROM parquet_metadata(");
-    sql_add_literal(&sql, path);
+    sql_add_path(&sql, path);
     buf_add_cstr(&sql, ") GROUP BY row_group_id ORDER BY row_group_id");
     bool ok = buf_ok(&sql) && duckdb_query(con, sql.data, &result) == DuckDBSuccess;
     buf_done(&sql);

@@ -6,5 +6,8 @@
 
 void sql_add_identifier(struct buf *sql, struct str name); /* "na""me" */
 void sql_add_literal(struct buf *sql, struct str text);    /* 'te''xt' */
+/* DuckDB takes a path for a pattern: one that matches this path alone. */
+void sql_add_pattern(struct buf *out, struct str path);
+void sql_add_path(struct buf *sql, struct str path); /* that pattern as a literal */
 
 #endif

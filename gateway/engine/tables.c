@@ -47,11 +47,21 @@ static void add_as_text(const struct branch *b, const struct run_column *stored)
     buf_add_cstr(b->sql, stored->type == COLUMN_FLOAT64 ? ")" : " AS VARCHAR)");
 }
 
+/* By the digits: DuckDB's own way from a DECIMAL rounds twice. */
+static void add_as_float(const struct branch *b, const struct run_column *stored)
+{
+    buf_add_cstr(b->sql, "CAST(CAST(");
+    sql_add_identifier(b->sql, stored->name);
+    buf_add_cstr(b->sql, " AS VARCHAR) AS DOUBLE)");
+}
+
 static void add_column(const struct branch *b, const struct run_column *c,
                        const struct run_column *stored)
 {
     if (stored && c->type == COLUMN_UTF8 && stored->type != COLUMN_UTF8) {
         add_as_text(b, stored);
+    } else if (stored && c->type == COLUMN_FLOAT64 && stored->type == COLUMN_UINT64) {
+        add_as_float(b, stored);
     } else if (stored && c->type == stored->type && c->type != COLUMN_UINT64) {
         sql_add_identifier(b->sql, c->name);
         return;
@@ -98,6 +108,16 @@ static void add_columns(const struct branch *b, bool is_metric)
 
 /* ---- files ---- */
 
+/* Files of one schema store UInt64 in one of three ways; DuckDB is to find the type that holds all,
+ * instead of reading every file as the first one. */
+static bool may_differ(const struct run_schema *s)
+{
+    for (size_t i = 0; i < s->column_count; i++)
+        if (s->columns[i].type == COLUMN_UINT64)
+            return true;
+    return false;
+}
+
 static void add_files(const struct branch *b)
 {
     const struct run_table *t = b->table;
@@ -110,9 +130,10 @@ static void add_files(const struct branch *b)
         if (!is_first)
             buf_add_char(b->sql, ',');
         is_first = false;
-        sql_add_literal(b->sql, t->parquet[i].path);
+        sql_add_path(b->sql, t->parquet[i].path);
     }
-    buf_add_cstr(b->sql, "])");
+    buf_add_cstr(b->sql, "], hive_partitioning=false");
+    buf_add_cstr(b->sql, may_differ(b->schema) ? ", union_by_name=true)" : ")");
 }
 
 static void add_conditions(const struct branch *b, struct str metric)
