@@ -60,6 +60,7 @@ static enum err_code journal_new(const struct journal_config *cfg, struct journa
     pthread_mutex_init(&j->append_lock, NULL);
     pthread_cond_init(&j->moved, NULL);
     files_init(&j->files);
+    j->files.roll_bytes = cfg->roll_bytes;
     table_init(&j->table);
     sync_init(&j->sync);
     if (!batches_init(&j->batches) || !j->dir || !j->lost_found_dir) {

@@ -169,8 +169,10 @@ struct jfile *files_open_find(const struct files *f, uint64_t stream, int32_t ho
 struct jfile *files_open_for(struct files *f, const struct jstream *s, int32_t hour)
 {
     struct jfile *file = files_open_find(f, s->number, hour);
-    if (file)
+    if (file && (f->roll_bytes == 0 || file->next_place < f->roll_bytes))
         return file;
+    if (file)
+        files_close(f, file);
     struct jfile fresh = {
         .id = ulid_new(), .number = f->next_number, .stream = s, .hour = hour, .is_open = true};
     return insert(f, &fresh);

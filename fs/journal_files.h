@@ -62,6 +62,7 @@ struct jfile {
 
 struct files {
     pthread_rwlock_t lock;
+    uint64_t roll_bytes; /* immutable; 0: files are closed by the gateway alone */
     struct map streams, by_id, open; /* keys: stream number; id; stream number and hour */
     struct jfile **list;             /* in order of id; index = number - 1 - until ordered */
     struct jfile **by_number;        /* [number - 1], may hold NULL */
@@ -78,7 +79,8 @@ void files_done(struct files *f); /* closes the segments too */
 /* NULL: no memory, or over a limit. */
 struct jstream *files_stream(struct files *f, const struct stream_decl *d); /* made when new */
 struct jstream *files_stream_find(const struct files *f, uint64_t number);
-/* The open file of a stream and hour, made when there is none. */
+/* The open file of a stream and hour, made when there is none, or when it has grown to roll_bytes:
+ * then it is closed, as it is by the newer one's declaration when the journal is replayed. */
 struct jfile *files_open_for(struct files *f, const struct jstream *s, int32_t hour);
 struct jfile *files_open_find(const struct files *f, uint64_t stream, int32_t hour);
 /* Recovery: as declared, once; a newer file of the same stream and hour closes the older. */

@@ -181,6 +181,7 @@ static enum err_code open_journal(struct process *p, struct journal_recovery *fo
         .max_bytes = cfg->journal_max_bytes,
         .disk_reserve_bytes = cfg->disk_reserve_bytes,
         .segment_bytes = cfg->segment_bytes,
+        .roll_bytes = cfg->roll_bytes,
         .fsync_disabled = cfg->fsync_disabled,
         .node_died = cfg->node_died,
         .read_only = cfg->read_only,

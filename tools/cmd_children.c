@@ -90,6 +90,7 @@ int cmd_fs(int argc, char **argv)
         .journal_max_bytes = n.journal_max_bytes,
         .disk_reserve_bytes = n.disk_reserve_bytes,
         .segment_bytes = SEGMENT_BYTES,
+        .roll_bytes = (uint64_t)settings_i64(n.settings, SET_MAX_FILE_SIZE_ON_DISK),
         .fsync_disabled = settings_bool(n.settings, SET_WAL_FSYNC_DISABLED),
         .node_died = o.node_died,
         .replaced_keep_us = (uint64_t)settings_i64(n.settings, SET_REPLACED_KEEP) * 1000,
