@@ -33,6 +33,7 @@
 #define SLOT_LOOK_MS 100         /* a waiting query looks so often whether its client is there */
 #define TRIM_BYTES_MAX (1 << 20) /* free memory that the heap may keep */
 #define FULL_WAIT_MS 10
+#define HEAP_ARENAS_MAX 2
 #define THREAD_STACK_BYTES (16u << 20) /* DuckDB recurses over deep expressions */
 
 struct engine {
@@ -393,6 +394,7 @@ int engine_run(const struct engine_config *cfg)
 {
     static struct engine g;
     struct err e = {0};
+    mallopt(M_ARENA_MAX, HEAP_ARENAS_MAX); /* each keeps its own free memory */
     g.config = cfg;
     pthread_mutex_init(&g.lock, NULL);
     pthread_cond_init(&g.slot_free, NULL);
