@@ -14,7 +14,6 @@
 #include "tools/gateway_process.h"
 #include "tools/node.h"
 
-#define SEGMENT_BYTES (64u << 20)
 #define CONFIG_TEXT_MAX (1u << 20)
 
 struct child_options {
@@ -89,7 +88,7 @@ int cmd_fs(int argc, char **argv)
         .owner_gid = n.owner_gid,
         .journal_max_bytes = n.journal_max_bytes,
         .disk_reserve_bytes = n.disk_reserve_bytes,
-        .segment_bytes = SEGMENT_BYTES,
+        .segment_bytes = NODE_SEGMENT_BYTES,
         .roll_bytes = (uint64_t)settings_i64(n.settings, SET_MAX_FILE_SIZE_ON_DISK),
         .fsync_disabled = settings_bool(n.settings, SET_WAL_FSYNC_DISABLED),
         .node_died = o.node_died,

@@ -8,6 +8,7 @@
 int cmd_serve(int argc, char **argv);
 int cmd_config(int argc, char **argv);
 int cmd_query(int argc, char **argv);
+int cmd_reindex(int argc, char **argv);
 /* Children of the supervisor. */
 int cmd_fs(int argc, char **argv);
 int cmd_gateway(int argc, char **argv);

@@ -17,6 +17,7 @@ static const struct command commands[] = {
     {.name = "serve", .run = cmd_serve, .help = "run a node, by its ZO_* and WEIR_* settings"},
     {.name = "query", .run = cmd_query, .help = "ask a node in SQL: table, JSON or CSV"},
     {.name = "config", .run = cmd_config, .help = "print every setting with the value in force"},
+    {.name = "reindex", .run = cmd_reindex, .help = "make <data>/index anew, of a stopped node"},
     {.name = "fs", .run = cmd_fs, .hidden = true},
     {.name = "gateway", .run = cmd_gateway, .hidden = true},
     {.name = "engine", .run = cmd_engine, .hidden = true},

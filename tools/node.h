@@ -12,6 +12,8 @@
 #include "base/err.h"
 #include "gateway/settings.h"
 
+#define NODE_SEGMENT_BYTES (64u << 20) /* of the journal */
+
 struct node {
     struct arena arena;
     struct settings *settings;

@@ -142,6 +142,16 @@ enum err_code engine_client_parse(struct engine_client *c, struct str sql, uint6
     return rc;
 }
 
+enum err_code engine_client_facts(struct engine_client *c, struct str path, uint64_t deadline_ms,
+                                  struct arena *a, struct str *json, struct err *e)
+{
+    enum err_code rc = ask(c, WIRE_FACTS, path, WIRE_FACTS_ARE, deadline_ms, e);
+    if (rc != ERR_OK)
+        return rc;
+    *json = arena_copy(a, buf_str(&c->msg.body));
+    return json->ptr ? ERR_OK : err_set(e, ERR_NOMEM, "no memory for what a file says of itself");
+}
+
 enum err_code engine_client_run(struct engine_client *c, struct str request_json, struct err *e)
 {
     c->column_count = 0;

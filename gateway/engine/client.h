@@ -68,4 +68,8 @@ enum err_code engine_client_seal(struct engine_client *c, struct str request_jso
 enum err_code engine_client_sealed(struct engine_client *c, uint32_t wait_ms, bool *done,
                                    struct str *part, struct err *e);
 
+/* What a sealed file says of itself (FACTS), copied into `a`.  NOTFOUND: nothing. */
+enum err_code engine_client_facts(struct engine_client *c, struct str path, uint64_t deadline_ms,
+                                  struct arena *a, struct str *json, struct err *e);
+
 #endif

@@ -300,6 +300,28 @@ class SealByItself(unittest.TestCase):
         self.node.flush()
         self.assertEqual(self.node.hits("SELECT count(*) AS n FROM again"), [{"n": 10_000}])
 
+    def test_an_index_made_anew_answers_equally(self):
+        t = now_us()
+        for i in range(10):
+            self.node.post_json("anew", [{"_timestamp": t - j * 60_000_000 * 20, "i": i, "j": j, "pad": "q" * 300} for j in range(14)])
+            self.node.raw("POST", "/api/default/ingest/metrics/_json", json.dumps([{"__name__": f"anew_{i}", "job": "a", "value": i}]).encode())
+            if i in (3, 8):
+                self.node.flush()
+        queries = ["SELECT * FROM anew ORDER BY _timestamp, i", "SELECT count(*) AS n, min(i) AS a, max(j) AS b FROM anew"]
+
+        def answers():
+            tree = subprocess.run(["find", f"{self.node.mount}/default", "-printf", "%P %s\n"], check=True, capture_output=True, text=True).stdout
+            rows = [self.node.hits(q, size=1000) for q in queries]
+            return rows, sorted(line for line in tree.split("\n") if ".json" not in line and not line.endswith(" 0"))
+
+        before = answers()
+        self.node.stop()
+        shutil.rmtree(f"{self.node.data_dir}/index")
+        done = subprocess.run([self.node.binary, "reindex"], env=self.node.env, capture_output=True, text=True)
+        self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
+        self.node.start()
+        self.assertEqual(answers(), before)
+
 
 if __name__ == "__main__":
     main()
