@@ -14,6 +14,7 @@
 #include "fs/passthrough.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -21,6 +22,7 @@
 #include "base/bytes.h"
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/sys.h"
 
 enum {
     OPCODE_INIT = 26,
@@ -175,6 +177,19 @@ enum err_code passthrough_give(struct passthrough *p, int fd, uint32_t *backing_
 void passthrough_take_back(struct passthrough *p, uint32_t backing_id)
 {
     ioctl(p->dev_fd, IOC_BACKING_CLOSE, &backing_id); /* fails only when it is not there */
+}
+
+/* With a file that never gets a name. */
+void passthrough_probe(struct passthrough *p, const char *dir)
+{
+    AUTO_FD int fd = -1;
+    uint32_t backing_id;
+
+    if (passthrough_why_not(p))
+        return;
+    fd = sys_open(dir, O_RDWR | O_TMPFILE, 0600);
+    if (fd >= 0 && passthrough_give(p, fd, &backing_id, NULL) == ERR_OK)
+        passthrough_take_back(p, backing_id);
 }
 
 void passthrough_format_open(uint64_t fh, uint32_t backing_id, char dst[PASSTHROUGH_OPEN_LEN])

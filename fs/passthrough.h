@@ -43,6 +43,9 @@ const char *passthrough_why_not(const struct passthrough *p);
  * UNSUPPORTED: not in use. */
 enum err_code passthrough_give(struct passthrough *p, int fd, uint32_t *backing_id, struct err *e);
 void passthrough_take_back(struct passthrough *p, uint32_t backing_id);
+/* After INIT: does the kernel take files of this directory?  passthrough_why_not knows afterwards.
+ */
+void passthrough_probe(struct passthrough *p, const char *dir);
 
 /* The bytes of an answer to OPEN. */
 #define PASSTHROUGH_OPEN_LEN 16

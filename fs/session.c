@@ -404,10 +404,13 @@ static enum err_code open_fuse(struct session *s, struct err *e)
 
 /* ---- workers ---- */
 
-static void log_reading(const struct session *s)
+static void log_reading(struct session *s)
 {
-    const char *why = passthrough_why_not(&s->passthrough);
+    const char *why;
 
+    if (!s->cfg->read_only)
+        passthrough_probe(&s->passthrough, s->cfg->data_dir);
+    why = passthrough_why_not(&s->passthrough);
     if (why)
         log_printf(LOG_INFO, "sealed files are read through the page cache: passthrough is %s",
                    why);
