@@ -106,6 +106,14 @@ static unsigned pick(const struct settings *s, enum setting_id id, unsigned fall
     return set > 0 ? (unsigned)set : fallback;
 }
 
+/* Half of the cores: a seal takes one, and about a hundred megabytes. */
+static unsigned seal_threads(unsigned cores)
+{
+    unsigned half = cores / 2 > 0 ? cores / 2 : 1;
+
+    return half < SEAL_WORKERS_MAX ? half : SEAL_WORKERS_MAX;
+}
+
 static void work_out_counts(struct node *n)
 {
     const struct settings *s = n->settings;
@@ -118,8 +126,7 @@ static void work_out_counts(struct node *n)
     n->http_io_threads = pick(s, SET_HTTP_IO_THREADS,
                               n->cores < HTTP_IO_THREADS_MAX ? n->cores : HTTP_IO_THREADS_MAX);
     n->engine_threads = pick(s, SET_QUERY_THREAD_NUM, n->cores);
-    n->seal_threads = pick(s, SET_FILE_MOVE_THREAD_NUM,
-                           n->cores < SEAL_WORKERS_MAX ? n->cores : SEAL_WORKERS_MAX);
+    n->seal_threads = pick(s, SET_FILE_MOVE_THREAD_NUM, seal_threads(n->cores));
     n->engine_memory_bytes = engine_memory(s);
     n->journal_max_bytes = journal_max(n);
     n->disk_reserve_bytes = (uint64_t)settings_i64(s, SET_DISK_RESERVE);
