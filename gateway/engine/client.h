@@ -9,7 +9,7 @@
  * Errors: GONE (the engine is away or died under the query), TIMEOUT, and what the engine says:
  * INVALID with the reference's code in e->detail (20001, 20002, 20004, 20005, 20007, 20008),
  * TIMEOUT 20010, CANCELLED 20009, NOMEM, TOOBIG (limit_rows, a row past WIRE_BODY_MAX), IO,
- * CORRUPT.
+ * CORRUPT (the message begins with the path of the sealed file that cannot be read, and ": ").
  */
 #ifndef WEIR_GATEWAY_ENGINE_CLIENT_H
 #define WEIR_GATEWAY_ENGINE_CLIENT_H

@@ -49,6 +49,7 @@ static const struct {
     {DUCKDB_ERROR_IO, "IO", ERR_IO, SEARCH_EXECUTE_ERROR},
     {DUCKDB_ERROR_FATAL, "FATAL", ERR_IO, SEARCH_EXECUTE_ERROR},
     {DUCKDB_ERROR_INTERNAL, "INTERNAL", ERR_IO, SEARCH_EXECUTE_ERROR},
+    {DUCKDB_ERROR_INVALID, "Invalid", ERR_IO, SEARCH_EXECUTE_ERROR}, /* in a Parquet's headers */
 };
 
 static int detail_of_missing(struct str kind)
@@ -95,12 +96,13 @@ static struct json *parse_document(const char *text, struct arena *a)
     return json_get(doc, "exception_message") ? doc : NULL;
 }
 
-/* The row of the table, or ARRAY_LEN(kinds). */
+/* The row of the table, or ARRAY_LEN(kinds).  INVALID is also what the type is when nobody told. */
 static size_t find_kind(duckdb_error_type type, const struct json *doc)
 {
     struct str name = json_str(json_get(doc, "exception_type"), STR(""));
     size_t i = 0;
-    while (i < ARRAY_LEN(kinds) && kinds[i].type != type && !str_eq(str_from(kinds[i].name), name))
+    while (i < ARRAY_LEN(kinds) && (type == DUCKDB_ERROR_INVALID || kinds[i].type != type) &&
+           !str_eq(str_from(kinds[i].name), name))
         i++;
     return i;
 }

@@ -196,12 +196,24 @@ static enum err_code answer_statement(struct run *r, struct err *e)
     return rc;
 }
 
-/* Why the statement failed, by the first that knows: the watch, a scan, DuckDB. */
+static bool blame_file(struct run *r, struct err *e)
+{
+    for (size_t i = 0; i < r->request->table_count; i++)
+        if (tables_blame_file(r->con, &r->request->tables[i], e))
+            return true;
+    return false;
+}
+
+/* Why the statement failed, by the first that knows: the watch, a scan, a sealed file, DuckDB. */
 static enum err_code explain_failure(struct run *r, enum err_code rc, struct err *e)
 {
     enum err_code verdict = watch_verdict(&r->watch, e);
     for (size_t i = 0; i < r->scan_count && verdict == ERR_OK; i++)
         verdict = table_scan_error(r->scans[i], e);
+    if (verdict == ERR_OK && blame_file(r, e)) {
+        verdict = watch_verdict(&r->watch, e); /* the search may have been cut off */
+        return verdict == ERR_OK ? ERR_CORRUPT : verdict;
+    }
     if (verdict == ERR_OK && rc == ERR_NOMEM)
         return err_wrap(e, "the query needs more memory than it may have");
     return verdict == ERR_OK ? rc : verdict;
@@ -221,10 +233,10 @@ enum err_code run_answer(const struct run_context *ctx, const struct run_request
     rc = watch_add(ctx->watch, &r.watch, e);
     if (rc == ERR_OK) {
         rc = answer_statement(&r, e);
+        if (rc != ERR_OK)
+            rc = explain_failure(&r, rc, e);
         watch_remove(ctx->watch, &r.watch);
     }
-    if (rc != ERR_OK)
-        rc = explain_failure(&r, rc, e);
     duckdb_disconnect(&r.con);
     for (size_t i = 0; i < r.scan_count; i++)
         table_scan_close(r.scans[i]);

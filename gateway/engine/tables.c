@@ -6,6 +6,8 @@
 #include "base/cleanup.h"
 #include "gateway/engine/sql_text.h"
 
+#define BLAME_SQL_MAX (64u << 10)
+
 struct branch {
     struct buf *sql;
     const struct run_table *table;
@@ -198,4 +200,46 @@ enum err_code tables_make_view(duckdb_connection con, const struct run_table *t,
     if (rc == ERR_OK && !buf_ok(sql))
         rc = err_set(e, ERR_TOOBIG, "table of too many columns or files");
     return rc == ERR_OK ? database_do(con, sql->data, e) : rc;
+}
+
+/* ---- after a failure ---- */
+
+static bool names_file(const struct err *e, struct str path)
+{
+    return memmem(e->msg, strlen(e->msg), path.ptr, path.len) != NULL;
+}
+
+static bool is_readable(duckdb_connection con, struct str path)
+{
+    struct buf sql;
+    buf_init(&sql, BLAME_SQL_MAX);
+    buf_add_cstr(&sql, "SELECT max(COLUMNS(*)) FROM read_parquet(");
+    sql_add_path(&sql, path);
+    buf_add_cstr(&sql, ", hive_partitioning=false)");
+    bool readable = !buf_ok(&sql) || database_do(con, sql.data, NULL) == ERR_OK;
+    buf_done(&sql);
+    return readable;
+}
+
+static bool blame(struct str path, struct err *e)
+{
+    e->code = ERR_CORRUPT;
+    err_wrap(e, STR_FMT, STR_ARG(path));
+    return true;
+}
+
+bool tables_blame_file(duckdb_connection con, const struct run_table *t, struct err *e)
+{
+    bool is_of_query = e->code == ERR_INVALID && e->detail != SEARCH_EXECUTE_ERROR;
+    if (is_of_query || e->code == ERR_NOMEM || e->code == ERR_TOOBIG)
+        return false;
+    for (size_t i = 0; i < t->parquet_count; i++)
+        if (names_file(e, t->parquet[i].path))
+            return blame(t->parquet[i].path, e);
+    if (e->code != ERR_IO)
+        return false;
+    for (size_t i = 0; i < t->parquet_count; i++)
+        if (!is_readable(con, t->parquet[i].path))
+            return blame(t->parquet[i].path, e);
+    return false;
 }

@@ -12,5 +12,9 @@
 /* `s` gives the lines; TOOBIG, INVALID, or what DuckDB says of a file. */
 enum err_code tables_make_view(duckdb_connection con, const struct run_table *t,
                                const struct table_scan *s, struct buf *sql, struct err *e);
+/* A query over `t` failed as *e says: was it a sealed file that cannot be read?  If it was, *e
+ * becomes CORRUPT, its text begins with the file's path, and the answer is true.  DuckDB does not
+ * always name the file, so that each may be read to find it. */
+bool tables_blame_file(duckdb_connection con, const struct run_table *t, struct err *e);
 
 #endif

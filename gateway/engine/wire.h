@@ -5,12 +5,16 @@
  *   RUN    body: JSON (below)        -> SCHEMA {"columns":[{"name":"…","type":"BIGINT"},…]}
  *                                       then BATCH …, then END {"rows":n,"took_us":t,
  *                                       "scan_rows":lines read,"scan_bytes":bytes read}
+ *                                       (of NDJSON; DuckDB does not tell what it read of Parquet)
  *   SEAL   body: JSON (below)        -> SEALED body: JSON (below)
  *   TEXT   body: JSON (below)        -> TEXT_DATA … (at most TEXT_DATA_MAX bytes each), then END
  *   FACTS  body: a path              -> FACTS_ARE body: what the file says of itself, the "part"
  *                                       of PUBLISH without stored_bytes and sha256
  *   PING                             -> PONG {"version":"v1.5.x","pid":n}
  *   any                              -> ERROR {"code":"INVALID","detail":20001,"message":"…"}
+ *                                       A RUN that met a sealed file that is missing or cannot be
+ *                                       read: CORRUPT, and the message begins with the file's path
+ *                                       and ": "
  * A connection may carry PARSE first and then RUN.
  *
  * RUN: {"tree": <document>, "explain": "" | "EXPLAIN" | "EXPLAIN ANALYZE",

@@ -595,8 +595,110 @@ static void lines_and_sealed_files_are_one_table(void **state)
                fixture.mount, s.parquet);
     struct engine_answer a = answer_of("select * from weir_t0 order by 1", &tables);
     assert_string_equal(a.rows.data, "1|a|1\n2|b|2\n");
+    assert_int_equal(a.scan_rows, 1); /* of lines */
     engine_answer_done(&a);
     buf_done(&tables);
+    sealed_done(&s);
+}
+
+/* ---- damage ---- */
+
+static void overwrite(const char *path, long at, long count) /* at < 0: from the end */
+{
+    struct stat st;
+    FILE *file = fopen(path, "r+b");
+    assert_true(file && stat(path, &st) == 0);
+    fseek(file, at < 0 ? (long)st.st_size + at : at, SEEK_SET);
+    for (long i = 0; i < count; i++)
+        fputc(0xff, file);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* The query fails for the sake of that file. */
+static void expect_blame(const struct buf *tables, const char *path)
+{
+    struct engine_answer a;
+    char prefix[PATH_MAX + 2];
+    size_t len = (size_t)snprintf(prefix, sizeof prefix, "%s: ", path);
+    enum err_code rc = engine_ask(&fixture, "select * from weir_t0", tables->data, "", &a);
+    if (rc != ERR_CORRUPT || strncmp(a.error.msg, prefix, len) != 0)
+        fail_msg("%s: %s, not of %s", err_name(rc), a.error.msg, path);
+    engine_answer_done(&a);
+}
+
+static void a_file_that_cannot_be_read_is_an_error_that_names_it(void **state)
+{
+    (void)state;
+    enum { WHOLE, TRUNCATED, HEADERS, FOOTER, MAGIC, MISSING, DAMAGES };
+    for (int damage = TRUNCATED; damage < DAMAGES; damage++) {
+        struct sealed s[] = {seal_lines(str_from(ALL_LINES), ALL_COLUMNS),
+                             seal_lines(str_from(ALL_LINES), ALL_COLUMNS)};
+        const struct sealed *files[] = {&s[0], &s[1]};
+        struct buf tables;
+        buf_init(&tables, TEXT_MAX);
+        add_sealed_table(&tables, ALL_COLUMNS, files, 2, true, "");
+        if (damage == TRUNCATED)
+            assert_int_equal(truncate(s[1].parquet, 100), 0);
+        else if (damage == HEADERS)
+            overwrite(s[1].parquet, 4, 200);
+        else if (damage == FOOTER)
+            overwrite(s[1].parquet, -60, 40);
+        else if (damage == MAGIC)
+            overwrite(s[1].parquet, -4, 4);
+        else
+            assert_int_equal(unlink(s[1].parquet), 0);
+        expect_blame(&tables, s[1].parquet);
+        buf_done(&tables);
+        sealed_done(&s[0]);
+        sealed_done(&s[1]);
+    }
+}
+
+static void a_wrong_query_is_blamed_on_no_file(void **state)
+{
+    (void)state;
+    struct sealed s = seal_lines(str_from(ALL_LINES), ALL_COLUMNS);
+    const struct sealed *files[] = {&s};
+    static const char *const queries[] = {
+        "select nothing from weir_t0",
+        "select i / 'a' from weir_t0",
+        "select level::int from weir_t0",
+        "select i - 1 from weir_t0",
+        "select regexp_matches(level, '(') from weir_t0",
+    };
+    struct buf tables;
+    buf_init(&tables, TEXT_MAX);
+    add_sealed_table(&tables, ALL_COLUMNS, files, 1, true, "");
+    for (size_t i = 0; i < ARRAY_LEN(queries); i++) {
+        struct engine_answer a;
+        assert_int_equal(engine_ask(&fixture, queries[i], tables.data, "", &a), ERR_INVALID);
+        engine_answer_done(&a);
+    }
+    buf_done(&tables);
+    sealed_done(&s);
+}
+
+/* Damage in the first row group shows what a query reads. */
+static void row_groups_outside_of_the_time_range_are_not_read(void **state)
+{
+    (void)state;
+    enum { GROUP = 131072 };
+    struct buf lines, late, all;
+    buf_init(&lines, TEXT_MAX);
+    buf_init(&late, TEXT_MAX);
+    buf_init(&all, TEXT_MAX);
+    add_many_lines(&lines, 0, 2 * GROUP);
+    struct sealed s = seal_lines(buf_str(&lines), MANY_COLUMNS);
+    const struct sealed *files[] = {&s};
+    add_sealed_table(&all, MANY_COLUMNS, files, 1, true, "");
+    add_sealed_table(&late, MANY_COLUMNS, files, 1, true, ",\"start_us\":1200000");
+    overwrite(s.parquet, 4, 500);
+    expect_answer("select count(n), max(level) from weir_t0", &late, "62144|warn\n");
+    expect_answer("select n from weir_t0 where _timestamp = 1200000", &all, "0\n");
+    expect_blame(&all, s.parquet);
+    buf_done(&lines);
+    buf_done(&late);
+    buf_done(&all);
     sealed_done(&s);
 }
 
@@ -698,6 +800,9 @@ int main(void)
         cmocka_unit_test(paths_that_mean_something_to_duckdb_are_only_paths),
         cmocka_unit_test(row_groups_are_rendered_alone_and_cut_by_time),
         cmocka_unit_test(lines_and_sealed_files_are_one_table),
+        cmocka_unit_test(a_file_that_cannot_be_read_is_an_error_that_names_it),
+        cmocka_unit_test(a_wrong_query_is_blamed_on_no_file),
+        cmocka_unit_test(row_groups_outside_of_the_time_range_are_not_read),
         cmocka_unit_test(metrics_are_sorted_by_name_series_and_time),
         cmocka_unit_test(the_labels_of_a_metric_are_columns),
     };
