@@ -121,6 +121,13 @@ void frame_encode(char *dst, const struct frame *f, struct str payload, struct s
     copy_padded(body + padded(payload.len), tail);
 }
 
+void frame_copy(char *dst, const struct frame *f, const char *lines, struct str payload)
+{
+    encode_header(dst, f, payload.len, 0);
+    memcpy(dst + FRAME_HEADER_LEN, lines, (size_t)f->line_count * FRAME_LINE_LEN);
+    copy_padded(dst + frame_payload_at(f->line_count), payload);
+}
+
 void frame_number(char *frame, uint64_t serial, uint32_t run)
 {
     put_u64(frame + AT_SERIAL, serial);
@@ -168,6 +175,11 @@ void frame_finish(char *frame, uint64_t synced_to, uint32_t seq, uint32_t offset
     put_u64(frame + AT_SYNCED_TO, synced_to);
     put_u32(frame + AT_TAIL_CRC, tail_crc(frame));
     put_u32(frame + AT_CHECKSUM, checksum(frame, seq, offset));
+}
+
+bool frame_may_begin(uint64_t word)
+{
+    return (uint32_t)word == FRAME_MAGIC;
 }
 
 size_t frame_peek(const char *header, size_t room)
@@ -335,7 +347,7 @@ bool file_decl_decode(struct str body, struct file_decl *d)
                             .hour = (int32_t)get_u32(body.ptr + 32),
                             .is_closed = body.ptr[4] != 0};
     memcpy(d->id.b, body.ptr + 8, sizeof d->id.b);
-    return d->number > 0 && d->stream > 0;
+    return d->number > 0 && d->number < UINT32_MAX && d->stream > 0;
 }
 
 /* 16 bytes id of the part, u32 files, u32 record_len, then 16 bytes id per file, u64 size per file,

@@ -26,6 +26,8 @@ enum frame_kind {
     FRAME_SETTLE,   /* recovery: tail: places of what it saved; all other open batches are over */
     FRAME_TABLE,    /* tail: what the segment holds (segment_table.c) */
     FRAME_PUBLISH = 16, /* files are replaced by a part; tail: struct publish_body */
+    FRAME_MOVED,        /* lines of file `batch.worker` at place `batch.number`, from a segment that
+                           is to be freed */
     FRAME_KIND_END
 };
 enum { FRAME_LAST = 1 }; /* flag: the batch is complete with this frame; the tail has its places */
@@ -61,6 +63,8 @@ size_t frame_payload_at(uint32_t line_count);
 /* Write header, line table, payload and tail into dst (frame_size bytes); frame_finish must follow.
  * The payload holds line_count whole lines and is read once. */
 void frame_encode(char *dst, const struct frame *f, struct str payload, struct str tail);
+/* The same with the line table as it stands: lines that are damaged stay so. */
+void frame_copy(char *dst, const struct frame *f, const char *lines, struct str payload);
 /* Give an encoded frame of a batch what is known only once it has its place in the batch. */
 void frame_number(char *frame, uint64_t serial, uint32_t run);
 /* Mark the last frame of a batch and append its tail, for which the bytes after the frame have
@@ -71,6 +75,8 @@ void frame_drop_tail(char *frame);
 /* Set synced_to and the checksum, for this place in the journal. */
 void frame_finish(char *frame, uint64_t synced_to, uint32_t seq, uint32_t offset);
 
+/* May a frame begin with these 8 bytes?  Much cheaper than to look further. */
+bool frame_may_begin(uint64_t word);
 /* Length of the frame whose header stands at `p`, if it could be one of at most `room` bytes;
  * else 0.  Nothing is verified yet. */
 size_t frame_peek(const char *header, size_t room);

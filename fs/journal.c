@@ -30,6 +30,7 @@ static void journal_free(struct journal *j)
     table_done(&j->table);
     files_done(&j->files);
     sync_done(&j->sync);
+    freer_done(&j->freer);
     pthread_cond_destroy(&j->moved);
     pthread_mutex_destroy(&j->append_lock);
     pthread_mutex_destroy(&j->epoch_lock);
@@ -59,6 +60,8 @@ static enum err_code journal_new(const struct journal_config *cfg, struct journa
     pthread_mutex_init(&j->epoch_lock, NULL);
     pthread_mutex_init(&j->append_lock, NULL);
     pthread_cond_init(&j->moved, NULL);
+    freer_init(&j->freer);
+    j->covered = cfg->covered;
     files_init(&j->files);
     j->files.roll_bytes = cfg->roll_bytes;
     table_init(&j->table);
@@ -102,6 +105,7 @@ void journal_close(struct journal *j)
 {
     if (!j)
         return;
+    freer_stop(j);
     sync_stop(j);
     segpool_stop(j->pool);
     journal_free(j);
@@ -174,8 +178,8 @@ static size_t collect_open(const struct journal *j, uint64_t stream, int32_t hou
         return out[0] ? 1 : 0;
     }
     for (size_t i = 0; i < f->count && n < CLOSE_MAX; i++) {
-        if (f->list[i]->is_open)
-            out[n++] = f->list[i];
+        if (f->list[i].file && f->list[i].file->is_open)
+            out[n++] = f->list[i].file;
     }
     return n;
 }
@@ -234,8 +238,9 @@ enum err_code journal_file_get(struct journal *j, const struct ulid *id, struct 
 void journal_file_list(struct journal *j, journal_file_visit fn, void *ctx)
 {
     struct journal_file page[FILES_PER_PAGE];
-    size_t pos = 0, n;
-    while ((n = files_page(&j->files, &pos, page, FILES_PER_PAGE)) > 0) {
+    struct ulid after = {{0}};
+    size_t n;
+    while ((n = files_page(&j->files, &after, page, FILES_PER_PAGE)) > 0) {
         for (size_t i = 0; i < n; i++) {
             if (!fn(&page[i], ctx))
                 return;
@@ -243,19 +248,31 @@ void journal_file_list(struct journal *j, journal_file_visit fn, void *ctx)
     }
 }
 
+static enum err_code read_pieces(const struct piece *pieces, size_t count, char *dst, size_t *done,
+                                 struct err *e)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct piece *p = &pieces[i];
+        enum err_code rc = sys_read_full(p->segment->fd, dst + *done, p->len, p->at, e);
+        if (rc)
+            return rc;
+        *done += p->len;
+    }
+    return ERR_OK;
+}
+
 enum err_code journal_read(struct journal *j, const struct ulid *id, uint64_t off, void *dst,
                            size_t n, size_t *got, struct err *e)
 {
     struct piece pieces[PIECES_PER_READ];
-    char *p = dst;
     size_t done = 0, count = 0;
     do {
         enum err_code rc =
             files_map(&j->files, id, off + done, n - done, pieces, PIECES_PER_READ, &count, e);
-        for (size_t i = 0; !rc && i < count; i++) {
-            rc = sys_read_full(pieces[i].fd, p + done, pieces[i].len, pieces[i].at, e);
-            done += pieces[i].len;
-        }
+        if (rc)
+            return rc;
+        rc = read_pieces(pieces, count, dst, &done, e);
+        pieces_done(pieces, count);
         if (rc)
             return rc;
     } while (count > 0 && done < n);
@@ -277,7 +294,11 @@ void journal_stats(struct journal *j, struct journal_stats *out)
                                   .batches_refused = atomic_load(&j->refused_count),
                                   .syncs = atomic_load(&j->sync.syncs),
                                   .poisoned_segments = atomic_load(&j->poisoned_count),
-                                  .published = atomic_load(&j->published_count)};
+                                  .published = atomic_load(&j->published_count),
+                                  .moved_bytes = atomic_load(&j->moved_bytes),
+                                  .freed_segments = atomic_load(&j->freed_count),
+                                  .recycled_segments = atomic_load(&j->recycled_count),
+                                  .replaced_bytes = atomic_load(&j->replaced_bytes)};
     pthread_rwlock_rdlock(&j->files.lock);
     out->segments = j->files.segment_count;
     out->files = j->files.shown_count;

@@ -2,7 +2,8 @@
  *
  * Good for: durable staging of lines until their file is sealed.  Not for: more than one owner.
  * Owner: the fs process.  Threads: any number of FUSE workers append and read; one syncer thread
- * makes durable and answers; one preparer thread zero-fills or recycles segments ahead.
+ * makes durable and answers; one preparer thread zero-fills or recycles segments ahead; one freer
+ * thread forgets replaced files, frees segments and moves what pins them.
  * Units: sizes and offsets in bytes, times in microseconds since the epoch.
  * Errors: AGAIN (a part is missing, an older epoch, or a queue is full), FULL (WEIR_JOURNAL_MAX or
  * disk), INVALID, CORRUPT, IO.  Format: segment.c.  The states of a batch: journal.c.
@@ -100,6 +101,7 @@ enum err_code journal_roll(struct journal *j, uint64_t stream, int32_t hour, str
  *   open ──► closed ──► replaced ──► forgotten
  *       roll     publish        sweep: nobody reads it any more, or its time is over
  *
+ * A file is not forgotten before the index covers its publish record.
  * The frames of a replaced file are needed by nobody but its readers.  A segment whose frames are
  * all of replaced files (or void) is freed, oldest first, once the index covers the publish records
  * in it: unlinked while a replaced file still reads from it, else recycled.  The few frames of

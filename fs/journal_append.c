@@ -183,8 +183,10 @@ static enum err_code apply_locked(struct journal *j, struct append *a, struct er
             return code;
         }
         code = segpool_check_room(j->pool, e);
-        if (code)
+        if (code) {
+            journal_want_room_locked(j);
             return code;
+        }
         struct attempt *t = batches_attempt(&j->batches, a->part);
         if (!t)
             return err_set(e, ERR_NOMEM, "no memory for a batch");

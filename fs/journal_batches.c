@@ -71,6 +71,34 @@ void batches_drop_open(struct batches *b)
     }
 }
 
+/* Lines are appended in order, so an attempt's first are in its oldest segment. */
+static uint32_t oldest_of(const struct attempt *a)
+{
+    return a && a->count > 0 ? a->refs[0].seq : UINT32_MAX;
+}
+
+uint32_t batches_oldest(const struct batches *b)
+{
+    uint32_t oldest = UINT32_MAX;
+    for (uint32_t i = 0; i < JOURNAL_WORKERS_MAX; i++) {
+        uint32_t seq = oldest_of(b->workers[i].open);
+        if (seq < oldest)
+            oldest = seq;
+    }
+    return oldest;
+}
+
+void batches_drop_from(struct batches *b, uint32_t seq)
+{
+    for (uint32_t i = 0; i < JOURNAL_WORKERS_MAX; i++) {
+        struct worker *w = &b->workers[i];
+        if (oldest_of(w->open) > seq)
+            continue;
+        attempt_free(w->open);
+        w->open = NULL;
+    }
+}
+
 /* A number that was completed before, or is older than one. */
 static enum admit admit_known(const struct worker *w, const struct batch_part *p,
                               uint64_t *position, enum err_code *code, struct err *e)

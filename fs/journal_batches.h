@@ -65,6 +65,10 @@ struct attempt *batches_attempt(struct batches *b, const struct batch_part *p);
 /* The worker's batch is complete: its attempt is freed, its number remembered. */
 void batches_complete(struct batches *b, const struct batch_id *id, uint64_t position);
 void batches_drop_open(struct batches *b);
+/* The oldest segment that an open batch has lines in; UINT32_MAX: there is none. */
+uint32_t batches_oldest(const struct batches *b);
+/* Drop the open batches that have lines in this segment or an older one. */
+void batches_drop_from(struct batches *b, uint32_t seq);
 /* Batches that were not durable at `synced` will never be. */
 void batches_fail_after(struct batches *b, uint64_t synced);
 void batches_new_epoch(struct batches *b, uint64_t epoch); /* older batches are over */

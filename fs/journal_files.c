@@ -1,29 +1,28 @@
 /* fs/journal_files.c - the journal's streams, files and extents in memory. */
 #include "fs/journal_files.h"
 
-#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
 
-enum { FIRST_CHUNK = 4, LIST_MIN = 64, OPEN_KEY_LEN = 12 };
+enum { LIST_MIN = 64, OPEN_KEY_LEN = 12, FORGOTTEN_MIN = 64 };
 
 void files_init(struct files *f)
 {
-    *f = (struct files){.next_number = 1};
+    *f = (struct files){.next_number = 1, .is_replaying = true};
     pthread_rwlock_init(&f->lock, NULL);
     map_init(&f->streams, JOURNAL_STREAMS_MAX);
     map_init(&f->by_id, JOURNAL_FILES_MAX);
+    map_init(&f->by_number, JOURNAL_FILES_MAX);
     map_init(&f->open, JOURNAL_FILES_MAX);
 }
 
-static void free_extents(struct extents *x)
+static void free_file(struct jfile *file)
 {
-    for (uint32_t i = 0; i < x->chunk_count; i++)
-        free(x->chunks[i]);
-    free(x->chunks);
+    if (file)
+        extents_free(&file->extents);
+    free(file);
 }
 
 void files_done(struct files *f)
@@ -31,21 +30,17 @@ void files_done(struct files *f)
     size_t pos = 0;
     struct str key;
     void *stream;
-    for (size_t i = 0; i < f->count; i++) {
-        free_extents(&f->list[i]->extents);
-        free(f->list[i]);
-    }
+    for (size_t i = 0; i < f->count; i++)
+        free_file(f->list[i].file);
     while (map_next(&f->streams, &pos, &key, &stream))
         free(stream);
-    for (size_t i = 0; i < f->segment_count; i++) {
-        close(f->segments[i]->fd);
-        free(f->segments[i]);
-    }
+    for (size_t i = 0; i < f->segment_count; i++)
+        segment_unref(f->segments[i]);
     free(f->list);
-    free(f->by_number);
     free(f->segments);
     map_done(&f->streams);
     map_done(&f->by_id);
+    map_done(&f->by_number);
     map_done(&f->open);
     pthread_rwlock_destroy(&f->lock);
 }
@@ -95,6 +90,11 @@ static struct str open_key(char dst[OPEN_KEY_LEN], uint64_t stream, int32_t hour
     return (struct str){dst, OPEN_KEY_LEN};
 }
 
+static struct str file_key(const uint32_t *number)
+{
+    return (struct str){(const char *)number, sizeof *number};
+}
+
 static struct str id_key(const struct ulid *id)
 {
     return (struct str){(const char *)id->b, sizeof id->b};
@@ -116,30 +116,35 @@ static bool grow(void **array, size_t *cap, size_t need, size_t elem_size)
     return true;
 }
 
-static bool grow_pointers(void *array_of_pointers, size_t *cap, size_t need)
+static bool put_keys_locked(struct files *f, struct jfile *file)
 {
-    void *array;
-    memcpy(&array, array_of_pointers, sizeof array);
-    bool ok = grow(&array, cap, need, sizeof(void *));
-    memcpy(array_of_pointers, &array, sizeof array);
-    return ok;
+    char key[OPEN_KEY_LEN];
+    return map_put(&f->by_id, id_key(&file->id), file) &&
+           map_put(&f->by_number, file_key(&file->number), file) &&
+           (!file->is_open ||
+            map_put(&f->open, open_key(key, file->stream->number, file->hour), file));
+}
+
+static void remove_keys_locked(struct files *f, const struct jfile *file)
+{
+    char key[OPEN_KEY_LEN];
+    if (map_find(&f->by_id, id_key(&file->id)) == file)
+        map_remove(&f->by_id, id_key(&file->id));
+    map_remove(&f->by_number, file_key(&file->number));
+    if (file->is_open)
+        map_remove(&f->open, open_key(key, file->stream->number, file->hour));
 }
 
 static bool insert_locked(struct files *f, struct jfile *file)
 {
-    char key[OPEN_KEY_LEN];
-    if (f->count >= JOURNAL_FILES_MAX || file->number > JOURNAL_FILES_MAX ||
-        !grow_pointers(&f->list, &f->cap, f->count + 1) ||
-        !grow_pointers(&f->by_number, &f->number_cap, file->number) ||
-        !map_put(&f->by_id, id_key(&file->id), file))
-        return false;
-    if (file->is_open &&
-        !map_put(&f->open, open_key(key, file->stream->number, file->hour), file)) {
-        map_remove(&f->by_id, id_key(&file->id));
+    void *list = f->list;
+    bool ok = grow(&list, &f->cap, f->count + 1, sizeof *f->list);
+    f->list = list;
+    if (!ok || file->number == UINT32_MAX || !put_keys_locked(f, file)) {
+        remove_keys_locked(f, file);
         return false;
     }
-    f->list[f->count++] = file;
-    f->by_number[file->number - 1] = file;
+    f->list[f->count++] = (struct file_entry){file->id, file};
     if (file->number >= f->next_number)
         f->next_number = file->number + 1;
     return true;
@@ -180,7 +185,7 @@ struct jfile *files_open_for(struct files *f, const struct jstream *s, int32_t h
 
 struct jfile *files_by_number(const struct files *f, uint32_t number)
 {
-    return number > 0 && number <= f->number_cap ? f->by_number[number - 1] : NULL;
+    return map_find(&f->by_number, file_key(&number));
 }
 
 struct jfile *files_declare(struct files *f, const struct file_decl *d)
@@ -217,153 +222,84 @@ struct jfile *files_by_id(const struct files *f, const struct ulid *id)
     return map_find(&f->by_id, id_key(id));
 }
 
-void files_replace(struct files *f, struct jfile *file)
+/* ---- the end of a file ---- */
+
+void files_replace_locked(struct files *f, struct jfile *file, uint64_t now_ms)
 {
-    files_close(f, file);
-    pthread_rwlock_wrlock(&f->lock);
-    if (!file->is_replaced)
-        f->replaced_count++;
+    if (file->is_replaced)
+        return;
     file->is_replaced = true;
-    pthread_rwlock_unlock(&f->lock);
+    file->replaced_ms = now_ms;
+    file->prev_replaced = f->last_replaced;
+    if (f->last_replaced)
+        f->last_replaced->next_replaced = file;
+    else
+        f->first_replaced = file;
+    f->last_replaced = file;
+    f->replaced_count++;
+    f->shown_count -= file->rows > 0;
+    f->row_count -= file->rows;
+    files_count_bytes_locked(f, file, false, false);
+    files_count_bytes_locked(f, file, true, true);
 }
 
-static int by_id(const void *a, const void *b)
+static void leave_replaced_locked(struct files *f, const struct jfile *file)
 {
-    struct jfile *const *x = a, *const *y = b;
-    return ulid_cmp(&(*x)->id, &(*y)->id);
+    if (file->prev_replaced)
+        file->prev_replaced->next_replaced = file->next_replaced;
+    else
+        f->first_replaced = file->next_replaced;
+    if (file->next_replaced)
+        file->next_replaced->prev_replaced = file->prev_replaced;
+    else
+        f->last_replaced = file->prev_replaced;
+    f->replaced_count--;
 }
 
-void files_order(struct files *f)
+/* The entry of an id, or where it would be. */
+static size_t entry_of(const struct files *f, const struct ulid *id)
 {
-    if (f->count == 0)
-        return;
-    qsort(f->list, f->count, sizeof *f->list, by_id);
-    ulid_seed_after(&f->list[f->count - 1]->id);
-}
-
-/* ---- extents ---- */
-
-static struct extent *extent_at(const struct extents *x, size_t i)
-{
-    return &x->chunks[i / EXTENTS_PER_CHUNK][i % EXTENTS_PER_CHUNK];
-}
-
-static bool add_chunk(struct extents *x, uint32_t cap)
-{
-    size_t chunk_cap = x->chunk_cap;
-    if (x->chunk_count == chunk_cap) {
-        chunk_cap = chunk_cap ? chunk_cap * 2 : 1;
-        struct extent **chunks = realloc(x->chunks, chunk_cap * sizeof *chunks);
-        if (!chunks)
-            return false;
-        x->chunks = chunks;
-        x->chunk_cap = (uint32_t)chunk_cap;
+    size_t low = 0, high = f->count;
+    while (low < high) {
+        size_t mid = (low + high) / 2;
+        if (ulid_cmp(&f->list[mid].id, id) < 0)
+            low = mid + 1;
+        else
+            high = mid;
     }
-    struct extent *chunk = malloc(cap * sizeof *chunk);
-    if (!chunk)
-        return false;
-    x->chunks[x->chunk_count++] = chunk;
-    return true;
+    return low;
 }
 
-static bool grow_first_chunk(struct extents *x, size_t need)
+void files_forget_locked(struct files *f, struct jfile *file)
 {
-    uint32_t cap = x->first_cap ? x->first_cap : FIRST_CHUNK;
-    while (cap < need && cap < EXTENTS_PER_CHUNK)
-        cap *= 2;
-    if (x->chunk_count == 0 && !add_chunk(x, cap))
-        return false;
-    struct extent *chunk = realloc(x->chunks[0], cap * sizeof *chunk);
-    if (!chunk)
-        return false;
-    x->chunks[0] = chunk;
-    x->first_cap = cap;
-    return true;
-}
-
-static size_t room(const struct extents *x)
-{
-    if (x->chunk_count == 0)
-        return 0;
-    return x->first_cap + (size_t)(x->chunk_count - 1) * EXTENTS_PER_CHUNK;
-}
-
-bool files_reserve(struct files *f, struct jfile *file, uint32_t more)
-{
-    struct extents *x = &file->extents;
-    size_t need = x->count + more;
-    bool ok = true;
-    if (need <= room(x))
-        return true;
-    pthread_rwlock_wrlock(&f->lock);
-    if (x->first_cap < EXTENTS_PER_CHUNK)
-        ok = grow_first_chunk(x, need);
-    while (ok && need > room(x))
-        ok = add_chunk(x, EXTENTS_PER_CHUNK);
-    pthread_rwlock_unlock(&f->lock);
-    return ok;
-}
-
-bool files_show_locked(struct files *f, struct jfile *file, uint32_t seq, uint32_t at, uint32_t len,
-                       uint64_t offset)
-{
-    struct extents *x = &file->extents;
-    if (offset < file->next_place)
-        return false;
-    assert(x->count < room(x));
-    *extent_at(x, x->count) = (struct extent){file->size, seq, at, len};
-    x->count++;
-    file->size += len;
-    file->next_place = offset + len;
-    f->extent_count++;
-    return true;
-}
-
-void files_add_facts_locked(struct files *f, struct jfile *file, const struct shown_facts *facts)
-{
-    if (facts->rows == 0)
-        return;
-    bool first = file->rows == 0;
-    if (first)
-        f->shown_count++;
-    if (first || facts->min_ts_us < file->min_ts_us)
-        file->min_ts_us = facts->min_ts_us;
-    if (first || facts->max_ts_us > file->max_ts_us)
-        file->max_ts_us = facts->max_ts_us;
-    if (first)
-        file->first_append_us = facts->first_append_us;
-    file->last_append_us = facts->last_append_us;
-    file->rows += facts->rows;
-    f->row_count += facts->rows;
-}
-
-bool relocate(const struct relocation *list, size_t count, uint32_t *seq, uint32_t *at)
-{
-    for (size_t i = 0; i < count; i++) {
-        const struct relocation *r = &list[i];
-        if (r->old_seq == *seq && *at >= r->from && *at - r->from < r->len) {
-            *seq = r->new_seq;
-            *at = r->to + (*at - r->from);
-            return true;
-        }
+    size_t i = entry_of(f, &file->id);
+    while (f->list[i].file != file) /* ids are unique, but for a journal that lies */
+        i++;
+    f->list[i].file = NULL;
+    f->forgotten_entries++;
+    files_count_bytes_locked(f, file, file->is_replaced, false);
+    f->extent_count -= file->extents.count;
+    if (file->is_replaced) {
+        leave_replaced_locked(f, file);
+    } else {
+        f->shown_count -= file->rows > 0;
+        f->row_count -= file->rows;
     }
-    return false;
+    remove_keys_locked(f, file);
+    free_file(file);
 }
 
-void files_relocate(struct files *f, const struct relocation *list, size_t count)
+void files_tidy_locked(struct files *f)
 {
-    if (count == 0)
+    size_t kept = 0;
+    if (f->forgotten_entries < FORGOTTEN_MIN || f->forgotten_entries < f->count / 2)
         return;
-    pthread_rwlock_wrlock(&f->lock);
     for (size_t i = 0; i < f->count; i++) {
-        struct extents *x = &f->list[i]->extents;
-        for (size_t k = 0; k < x->count; k++) {
-            struct extent *ext = extent_at(x, k);
-            if (ext->seq == list[0].old_seq)
-                relocate(list, count, &ext->seq, &ext->at);
-        }
+        if (f->list[i].file)
+            f->list[kept++] = f->list[i];
     }
-    pthread_rwlock_unlock(&f->lock);
+    f->count = kept;
+    f->forgotten_entries = 0;
 }
 
 /* ---- segments ---- */
@@ -371,31 +307,31 @@ void files_relocate(struct files *f, const struct relocation *list, size_t count
 bool files_add_segment(struct files *f, struct segment *s)
 {
     pthread_rwlock_wrlock(&f->lock);
-    bool ok = grow_pointers(&f->segments, &f->segment_cap, f->segment_count + 1);
+    void *list = f->segments;
+    bool ok = grow(&list, &f->segment_cap, f->segment_count + 1, sizeof *f->segments);
+    f->segments = list;
     if (ok)
         f->segments[f->segment_count++] = s;
     pthread_rwlock_unlock(&f->lock);
     return ok;
 }
 
-void files_drop_segment(struct files *f, uint32_t seq)
+void files_remove_segment(struct files *f, struct segment *s)
 {
+    size_t i = 0;
     pthread_rwlock_wrlock(&f->lock);
-    for (size_t i = 0; i < f->segment_count; i++) {
-        if (f->segments[i]->seq != seq)
-            continue;
-        close(f->segments[i]->fd);
-        free(f->segments[i]);
-        f->segment_count--;
-        memmove(f->segments + i, f->segments + i + 1, (f->segment_count - i) * sizeof *f->segments);
-        break;
-    }
+    while (f->segments[i] != s)
+        i++;
+    f->segment_count--;
+    memmove(f->segments + i, f->segments + i + 1, (f->segment_count - i) * sizeof *f->segments);
     pthread_rwlock_unlock(&f->lock);
 }
 
-const struct segment *files_segment(const struct files *f, uint32_t seq)
+struct segment *files_segment(const struct files *f, uint32_t seq)
 {
     size_t low = 0, high = f->segment_count;
+    if (high > 0 && f->segments[high - 1]->seq == seq) /* nearly always the newest */
+        return f->segments[high - 1];
     while (low < high) {
         size_t mid = (low + high) / 2;
         if (f->segments[mid]->seq < seq)
@@ -404,12 +340,6 @@ const struct segment *files_segment(const struct files *f, uint32_t seq)
             high = mid;
     }
     return low < f->segment_count && f->segments[low]->seq == seq ? f->segments[low] : NULL;
-}
-
-static int segment_fd_locked(const struct files *f, uint32_t seq)
-{
-    const struct segment *s = files_segment(f, seq);
-    return s ? s->fd : -1;
 }
 
 /* ---- readers ---- */
@@ -476,13 +406,18 @@ void files_unpin(struct files *f, const struct ulid *id, enum journal_reader kin
     pthread_rwlock_unlock(&f->lock);
 }
 
-size_t files_page(struct files *f, size_t *pos, struct journal_file *out, size_t max)
+size_t files_page(struct files *f, struct ulid *after, struct journal_file *out, size_t max)
 {
     size_t n = 0;
     pthread_rwlock_rdlock(&f->lock);
-    for (; *pos < f->count && n < max; (*pos)++) {
-        if (f->list[*pos]->rows > 0 && !f->list[*pos]->is_replaced)
-            copy_facts(f->list[*pos], &out[n++]);
+    size_t i = entry_of(f, after);
+    if (i < f->count && ulid_cmp(&f->list[i].id, after) == 0)
+        i++;
+    for (; i < f->count && n < max; i++) {
+        const struct jfile *file = f->list[i].file;
+        *after = f->list[i].id;
+        if (file && file->rows > 0 && !file->is_replaced)
+            copy_facts(file, &out[n++]);
     }
     pthread_rwlock_unlock(&f->lock);
     return n;
@@ -513,7 +448,9 @@ static size_t map_locked(const struct files *f, const struct jfile *file, uint64
         const struct extent *ext = extent_at(x, i);
         uint32_t skip = (uint32_t)(off - ext->shown_at);
         uint32_t len = ext->len - skip < n ? ext->len - skip : (uint32_t)n;
-        out[count++] = (struct piece){segment_fd_locked(f, ext->seq), ext->at + skip, len};
+        struct segment *s = files_segment(f, ext->seq);
+        segment_ref(s);
+        out[count++] = (struct piece){s, ext->at + skip, len};
         off += len;
         n -= len;
     }
@@ -529,4 +466,10 @@ enum err_code files_map(struct files *f, const struct ulid *id, uint64_t off, si
         *count = map_locked(f, file, off, n, out, max);
     pthread_rwlock_unlock(&f->lock);
     return file ? ERR_OK : no_such_file(id, e);
+}
+
+void pieces_done(struct piece *pieces, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        segment_unref(pieces[i].segment);
 }

@@ -4,7 +4,7 @@
  *   append_lock  who appends: batches, the current segment, its table, what is declared
  *   files.lock   what readers see (journal_files.h)
  *   sync.lock    what is not durable yet, and who waits for it
- * Only the syncer thread changes which segment is current.
+ * Only the syncer thread changes which segment is current, only the freer takes one away.
  */
 #ifndef WEIR_FS_JOURNAL_INTERNAL_H
 #define WEIR_FS_JOURNAL_INTERNAL_H
@@ -74,6 +74,13 @@ enum current_state {
     CURRENT_POISONED /* a write or sync failed; the syncer moves what is not durable */
 };
 
+struct freer { /* append_lock */
+    pthread_t thread;
+    pthread_cond_t wake;
+    bool is_running, stopping, is_woken;
+    bool is_full; /* an append was refused for want of room */
+};
+
 struct journal {
     pthread_mutex_t epoch_lock; /* one journal_epoch at a time; before append_lock */
     struct journal_config cfg;  /* strings are copies; immutable */
@@ -98,10 +105,13 @@ struct journal {
     struct files files;
     struct sync_state sync;
 
-    struct tracked *tracked; /* append lock */
-    _Atomic uint64_t covered;
+    /* append_lock: */
+    struct tracked *tracked;
+    uint64_t covered; /* position up to which all stands durably in the index */
+    struct freer freer;
+
     _Atomic uint64_t appended_bytes, batch_count, repeated_count, refused_count, poisoned_count;
-    _Atomic uint64_t published_count;
+    _Atomic uint64_t published_count, moved_bytes, freed_count, recycled_count, replaced_bytes;
 };
 
 /* ---- journal_write.c: frames into the current segment; append_lock is held ---- */
@@ -148,6 +158,21 @@ enum err_code journal_show_locked(struct journal *j, const struct run_ref *refs,
 
 /* Leave a segment that is full, poisoned or missing. */
 void journal_move_locked(struct journal *j);
+
+/* ---- journal_free.c: which segments go ---- */
+
+void freer_init(struct freer *f);
+void freer_done(struct freer *f);
+enum err_code freer_start(struct journal *j, struct err *e);
+void freer_stop(struct journal *j);
+void journal_wake_freer_locked(struct journal *j); /* something may be freed */
+void journal_want_room_locked(struct journal *j);  /* something has to be */
+
+/* ---- journal_move.c: the freer, without locks ---- */
+
+/* Move some of the live lines of a segment to the head, durably; `s` stays for as long as this
+ * runs.  *left: there are more that can be moved. */
+enum err_code journal_move_lines(struct journal *j, struct segment *s, bool *left, struct err *e);
 
 /* ---- journal_sync.c ---- */
 

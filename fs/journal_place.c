@@ -17,13 +17,22 @@ static bool reserve_one(struct journal *j, struct jfile *file)
     return files_reserve(&j->files, file, ++file->planned_extents);
 }
 
+/* Where the lines of a run stand, or will if it is not written yet. */
+static uint32_t segment_of(const struct journal *j, const struct run_ref *r)
+{
+    if (r->seq != 0)
+        return r->seq;
+    return j->current ? j->current->seq : 0;
+}
+
 static bool plan_runs(struct journal *j, const struct run_ref *refs, size_t count, struct buf *tail)
 {
     char text[FRAME_PLACE_LEN];
     for (size_t i = 0; i < count; i++) {
         const struct jstream *s = files_stream_find(&j->files, refs[i].stream);
         struct jfile *file = s ? files_open_for(&j->files, s, refs[i].hour) : NULL;
-        if (!file || !reserve_one(j, file))
+        if (!file || !reserve_one(j, file) ||
+            !files_reserve_in(&j->files, segment_of(j, &refs[i]), count - i))
             return false;
         place_encode(text, &(struct place){file->number, refs[i].len, file->planned_place});
         file->planned_place += refs[i].len;
@@ -64,7 +73,7 @@ static enum err_code reserve_all(struct journal *j, const struct run_ref *refs, 
     for (size_t i = 0; i < count; i++) {
         if (!find_place(j, &refs[i], places, &place, &file))
             return err_set(e, ERR_CORRUPT, "a batch has no place for its run %u", refs[i].run);
-        if (!reserve_one(j, file))
+        if (!reserve_one(j, file) || !files_reserve_in(&j->files, refs[i].seq, count - i))
             return err_set(e, ERR_NOMEM, "no memory for the extents of a batch");
     }
     return ERR_OK;
@@ -73,12 +82,12 @@ static enum err_code reserve_all(struct journal *j, const struct run_ref *refs, 
 static void show_one(struct journal *j, const struct run_ref *r, const struct place *place,
                      struct jfile *file, int64_t appended_us)
 {
-    uint64_t offset = place->offset + r->skip;
+    struct run_place run = {r->seq, r->at, r->len, r->lines, place->offset + r->skip};
     struct shown_facts facts = {r->lines, r->min_ts_us, r->max_ts_us, appended_us, appended_us};
-    if (!files_show_locked(&j->files, file, r->seq, r->at, r->len, offset))
+    if (!files_show_locked(&j->files, file, &run))
         return;
     files_add_facts_locked(&j->files, file, &facts);
-    table_add_extent(&j->table, file, r->seq, r->at, r->len, offset);
+    table_add_extent(&j->table, file, &run);
     table_add_facts(&j->table, file, &facts);
 }
 

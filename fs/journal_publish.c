@@ -152,6 +152,7 @@ static enum err_code put_record_locked(struct journal *j, const struct journal_p
     }
     *t = (struct tracked){.seq = j->current->seq, .at = j->current->end - 1};
     journal_track_locked(j, t);
+    j->current->published_end = frame_position(j->current->seq, j->current->end);
     for (uint32_t at = j->current->end - len; at < j->current->end; at += len / PUBLISH_COPIES)
         table_add_publish(&j->table, at, len / PUBLISH_COPIES);
     return ERR_OK;
@@ -198,11 +199,15 @@ static enum err_code begin_locked(struct journal *j, const struct journal_publis
 /* Nothing but its readers needs a replaced file. */
 static void replace_locked(struct journal *j, const struct journal_publish *p)
 {
+    uint64_t now_ms = clock_mono_ms();
+    pthread_rwlock_wrlock(&j->files.lock);
     for (size_t i = 0; i < p->file_count; i++) {
         struct jfile *file = files_by_id(&j->files, &p->files[i]);
         if (file)
-            files_replace(&j->files, file);
+            files_replace_locked(&j->files, file, now_ms);
     }
+    pthread_rwlock_unlock(&j->files.lock);
+    journal_wake_freer_locked(j);
 }
 
 static void end_locked(struct journal *j, const struct journal_publish *p, struct tracked *t,
@@ -243,8 +248,11 @@ enum err_code journal_publish(struct journal *j, const struct journal_publish *p
 
 void journal_covered(struct journal *j, uint64_t position)
 {
-    if (position > atomic_load(&j->covered))
-        atomic_store(&j->covered, position);
+    pthread_mutex_lock(&j->append_lock);
+    if (position > j->covered)
+        j->covered = position;
+    journal_wake_freer_locked(j);
+    pthread_mutex_unlock(&j->append_lock);
 }
 
 /* ---- readers ---- */

@@ -10,10 +10,12 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "base/sys.h"
 #include "fs/journal_mend.h"
 
@@ -66,6 +68,14 @@ static int by_seq(const void *a, const void *b)
     return x->seq < y->seq ? -1 : x->seq > y->seq;
 }
 
+/* It was on its way to be used again. */
+static void remove_freed(const struct recovery *r, const char *name)
+{
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/%s", r->j->cfg.dir, name);
+    sys_unlink(path); /* else the next start tries again */
+}
+
 static enum err_code list_files(struct recovery *r, struct err *e)
 {
     DIR *dir = opendir(r->j->cfg.dir);
@@ -78,6 +88,8 @@ static enum err_code list_files(struct recovery *r, struct err *e)
     for (struct dirent *ent; ok && (ent = readdir(dir)) != NULL;) {
         if (segment_parse_name(ent->d_name, &seq))
             ok = add_candidate(r, seq);
+        else if (segment_parse_free_name(ent->d_name) && !r->j->cfg.read_only)
+            remove_freed(r, ent->d_name);
     }
     closedir(dir);
     if (!ok)
@@ -113,10 +125,12 @@ static enum err_code open_candidate(struct recovery *r, struct candidate *c, str
 static enum err_code holds_frames(const struct candidate *c, bool *answer, struct err *e)
 {
     struct scan scan;
-    struct scan_item item;
+    struct scan_item item = {.kind = SCAN_BAD};
+    enum err_code rc = ERR_OK;
     segment_scan_init(&scan, c->fd, c->seq, c->limit, false);
-    enum err_code rc = scan_next(&scan, &item, e);
-    *answer = !rc && item.kind != SCAN_END;
+    while (!rc && item.kind == SCAN_BAD)
+        rc = scan_next(&scan, &item, e);
+    *answer = !rc && item.kind == SCAN_FRAME;
     scan_done(&scan);
     return rc;
 }
@@ -139,16 +153,16 @@ static enum err_code find_used(struct recovery *r, struct err *e)
 
 static enum err_code own_segment(struct recovery *r, struct candidate *c, struct err *e)
 {
-    struct segment *s = malloc(sizeof *s);
     uint32_t size = c->header_code == ERR_OK ? c->header.size_bytes : r->j->cfg.segment_bytes;
+    struct segment *s = segment_new(c->seq, c->fd, size);
     if (s)
-        *s = (struct segment){c->seq, c->fd, size, SEGMENT_HEADER_LEN};
+        c->fd = -1;
     if (!s || !files_add_segment(&r->j->files, s)) {
-        free(s);
+        segment_unref(s);
         return err_set(e, ERR_NOMEM, "no memory for a segment");
     }
+    s->counted_bytes = (uint64_t)c->file_bytes;
     c->segment = s;
-    c->fd = -1;
     return ERR_OK;
 }
 
@@ -243,6 +257,40 @@ static enum err_code torn_item(struct recovery *r, const struct scan_item *item,
     return replay_torn_frame(&r->replay, item, keep, e);
 }
 
+static uint32_t older_seq(const struct candidate *c)
+{
+    return c->header_code == ERR_OK ? c->header.older_seq : 0;
+}
+
+/* Of what a recycled file holds behind its last good frame, only that counts as damage which was
+ * durable, or begins as a frame of this generation does: the rest is what it held before. */
+static enum err_code cut_old(const struct recovery *r, const struct candidate *c,
+                             struct scan_item *item, struct err *e)
+{
+    uint32_t room = item->end - item->at;
+    char header[FRAME_HEADER_LEN];
+    struct frame f;
+    size_t len = 0;
+    if (item->at < r->synced_end) {
+        item->end = r->synced_end < item->end ? r->synced_end : item->end;
+        return ERR_OK;
+    }
+    item->end = item->at;
+    if (room < sizeof header)
+        return ERR_OK;
+    enum err_code rc = sys_read_full(c->segment->fd, header, sizeof header, item->at, e);
+    if (!rc)
+        len = frame_peek(header, room);
+    AUTO_FREE char *bytes = len ? malloc(len) : NULL;
+    if (len && !bytes)
+        return err_set(e, ERR_NOMEM, "no memory to replay the journal");
+    if (len)
+        rc = sys_read_full(c->segment->fd, bytes, len, item->at, e);
+    if (!rc && len && !frame_decode((struct str){bytes, len}, older_seq(c), item->at, &f))
+        item->end = item->at + (uint32_t)len;
+    return rc;
+}
+
 static enum err_code scan_segment(struct recovery *r, struct candidate *c, bool is_newest,
                                   struct err *e)
 {
@@ -251,13 +299,17 @@ static enum err_code scan_segment(struct recovery *r, struct candidate *c, bool 
     enum err_code rc = ERR_OK;
     bool is_torn = false;
     r->synced_end = c->limit;
-    if (is_newest)
+    if (is_newest || older_seq(c))
         rc = find_synced(r, c, e);
     table_reset(&r->j->table, c->seq);
     r->good_end = r->torn_end = SEGMENT_HEADER_LEN;
     segment_scan_init(&scan, c->segment->fd, c->seq, c->limit, true);
     while (!rc && (rc = scan_next(&scan, &item, e)) == ERR_OK && item.kind != SCAN_END) {
         bool is_bad = item.kind == SCAN_BAD || item.is_damaged;
+        if (item.kind == SCAN_BAD && item.is_last && older_seq(c))
+            rc = cut_old(r, c, &item, e);
+        if (rc || item.end == item.at)
+            break;
         is_torn = is_torn || (is_bad && item.at >= r->synced_end);
         if (is_torn)
             rc = torn_item(r, &item, e);
@@ -370,7 +422,8 @@ static enum err_code replay_all(struct recovery *r, struct err *e)
     }
     if (!rc)
         rc = replay_finish(&r->replay, r->j->cfg.node_died, e);
-    files_order(&r->j->files);
+    if (!rc && !files_settle(&r->j->files, clock_mono_ms()))
+        rc = err_set(e, ERR_NOMEM, "no memory for the files of the journal");
     return rc;
 }
 
@@ -502,9 +555,10 @@ static enum err_code recover(struct recovery *r, struct err *e)
     if (rc || r->j->cfg.read_only)
         return rc;
     rc = start_threads(r, e);
-    if (!rc)
-        settle(r);
-    return rc;
+    if (rc)
+        return rc;
+    settle(r);
+    return freer_start(r->j, e);
 }
 
 enum err_code journal_recover(struct journal *j, struct journal_recovery *found, struct err *e)

@@ -132,10 +132,12 @@ static void pass_places(struct journal *j, struct str places)
     for (size_t at = 0; at + FRAME_PLACE_LEN <= places.len; at += FRAME_PLACE_LEN) {
         struct place p = place_decode(places.ptr + at);
         struct jfile *file = files_by_number(&j->files, p.file);
-        if (file && file->next_place < p.offset + p.len) {
-            file->next_place = p.offset + p.len;
+        uint64_t before = file ? file->next_place : 0;
+        if (!file || p.offset > UINT64_MAX - p.len)
+            continue;
+        files_pass_place(file, p.offset + p.len);
+        if (file->next_place > before)
             table_add_passed(&j->table, file);
-        }
     }
 }
 
@@ -192,6 +194,43 @@ static enum err_code replay_data(struct replay *r, const struct scan_item *item,
     enum err_code rc = complete(r, w->open, f, e);
     batches_complete(b, &f->batch, frame_position(seq, item->end));
     return rc;
+}
+
+/* ---- moved lines ---- */
+
+static enum err_code save_moved(struct replay *r, const struct scan_item *item, struct err *e)
+{
+    struct attempt *a = attempt_new(&item->frame.batch, 0);
+    bool ok = a && add_refs(a, item, r->j->table.seq) && save_attempt(r, a);
+    attempt_free(a);
+    r->unsettled++;
+    return ok ? ERR_OK : no_memory(e);
+}
+
+/* What was moved after its file was published would be an error of ours. */
+static enum err_code replay_moved(struct replay *r, const struct scan_item *item, struct err *e)
+{
+    const struct frame *f = &item->frame;
+    struct files *files = &r->j->files;
+    struct jfile *file = files_by_number(files, f->batch.worker);
+    struct frame_stretch s = {0};
+    uint32_t payload_at = item->at + (uint32_t)frame_payload_at(f->line_count);
+    if (!file) /* its declaration is lost */
+        return save_moved(r, item, e);
+    while (!file->published && frame_next_stretch(f, &s)) {
+        struct run_place run = {r->j->table.seq, payload_at + s.at, s.len, s.lines,
+                                f->batch.number + s.at};
+        struct shown_facts facts = {s.lines, f->min_ts_us, f->max_ts_us, f->appended_us,
+                                    f->appended_us};
+        if (!files_reserve(files, file, 1))
+            return no_memory(e);
+        if (!files_show_locked(files, file, &run))
+            continue;
+        files_add_facts_locked(files, file, &facts);
+        table_add_extent(&r->j->table, file, &run);
+        table_add_facts(&r->j->table, file, &facts);
+    }
+    return ERR_OK;
 }
 
 /* ---- the other kinds ---- */
@@ -253,15 +292,20 @@ static enum err_code replay_settle(struct replay *r, const struct frame *f, stru
     return rc;
 }
 
-static void replace_files(struct journal *j, const struct publish_body *p, uint64_t position)
+/* They are replaced when all is replayed (files_settle). */
+static void note_published(struct journal *j, const struct publish_body *p, uint64_t position)
 {
+    struct segment *s = files_segment(&j->files, (uint32_t)(position >> 32));
+    if (s && s->published_end < position)
+        s->published_end = position;
     for (uint32_t i = 0; i < p->file_count; i++) {
         struct jfile *file = files_by_id(&j->files, &p->files[i]);
         if (!file)
             continue;
         file->part = p->part;
         file->published = position;
-        files_replace(&j->files, file);
+        file->published_size = get_u64(p->sizes + (size_t)i * sizeof(uint64_t));
+        files_close(&j->files, file);
     }
 }
 
@@ -275,7 +319,7 @@ enum err_code replay_publish(struct replay *r, const struct frame *f, uint32_t s
     if (!publish_decode((struct str){f->tail, f->tail_len}, &p))
         return ERR_OK;
     table_add_publish(&r->j->table, at, end - at);
-    replace_files(r->j, &p, position);
+    note_published(r->j, &p, position);
     if (!cfg->on_published || ulid_cmp(&p.part, &r->published) == 0)
         return ERR_OK;
     r->published = p.part;
@@ -310,6 +354,8 @@ enum err_code replay_frame(struct replay *r, const struct scan_item *item, struc
         return replay_settle(r, f, e);
     case FRAME_PUBLISH:
         return replay_publish(r, f, r->j->table.seq, item->at, item->end, e);
+    case FRAME_MOVED:
+        return replay_moved(r, item, e);
     case FRAME_TABLE:
     case FRAME_KIND_END:
         break;

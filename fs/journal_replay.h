@@ -25,7 +25,7 @@ struct replay {
     struct saved_run *saved, *saved_last;
     struct ulid published;     /* the part of the newest publish record */
     uint64_t corrupt_position; /* end of the last corrupt place, 0 = none */
-    uint64_t unsettled;        /* open batches that a SETTLE has to end */
+    uint64_t unsettled;        /* batches and moved lines that a SETTLE has to end */
 };
 
 void replay_init(struct replay *r, struct journal *j, struct journal_recovery *found);

@@ -21,14 +21,6 @@ enum { TABLE_BYTES_MAX = 1 << 30, WORKERS_BYTES_MAX = JOURNAL_WORKERS_MAX * WORK
 
 /* ---- begin ---- */
 
-static struct segment *segment_new(uint32_t seq, int fd, uint32_t size_bytes)
-{
-    struct segment *s = malloc(sizeof *s);
-    if (s)
-        *s = (struct segment){seq, fd, size_bytes, SEGMENT_HEADER_LEN};
-    return s;
-}
-
 static void discard_file(struct journal *j, uint32_t seq)
 {
     char path[PATH_MAX];
@@ -57,45 +49,49 @@ static enum err_code write_workers(struct journal *j, struct err *e)
     return rc;
 }
 
-static enum err_code write_beginning(struct journal *j, uint32_t seq, int fd, struct err *e)
+static enum err_code write_beginning(struct journal *j, const struct segpool_file *file,
+                                     struct err *e)
 {
     struct segment_header h = {.size_bytes = j->cfg.segment_bytes,
-                               .seq = seq,
+                               .seq = file->seq,
                                .prev_seq = j->void_seq,
                                .prev_end = j->void_from,
                                .epoch = j->batches.epoch,
                                .next_serial = j->batches.next_serial,
                                .next_file = j->files.next_number,
-                               .begun_us = clock_wall_us()};
-    enum err_code rc = segment_write_header(fd, &h, e);
+                               .begun_us = clock_wall_us(),
+                               .older_seq = file->older_seq};
+    enum err_code rc = segment_write_header(file->fd, &h, e);
     return rc ? rc : write_workers(j, e);
 }
 
 /* The new segment failed; nothing points into it. */
 static void drop_current(struct journal *j)
 {
-    uint32_t seq = j->current->seq;
+    struct segment *s = j->current;
     j->current = NULL;
     j->state = CURRENT_NONE;
-    files_drop_segment(&j->files, seq);
-    discard_file(j, seq);
+    files_remove_segment(&j->files, s);
+    discard_file(j, s->seq);
+    segment_unref(s);
 }
 
 /* Make a taken file the current segment; on failure there is none, and the file is gone. */
-static enum err_code begin(struct journal *j, uint32_t seq, int fd, struct err *e)
+static enum err_code begin(struct journal *j, const struct segpool_file *file, struct err *e)
 {
-    struct segment *s = segment_new(seq, fd, j->cfg.segment_bytes);
+    struct segment *s = segment_new(file->seq, file->fd, j->cfg.segment_bytes);
     if (!s || !files_add_segment(&j->files, s)) {
-        free(s);
-        close(fd);
-        discard_file(j, seq);
+        if (!s)
+            close(file->fd);
+        segment_unref(s);
+        discard_file(j, file->seq);
         j->state = CURRENT_NONE;
         return err_set(e, ERR_NOMEM, "no memory for a segment");
     }
     j->current = s;
     j->state = CURRENT_GOOD;
-    table_reset(&j->table, seq);
-    enum err_code rc = write_beginning(j, seq, fd, e);
+    table_reset(&j->table, file->seq);
+    enum err_code rc = write_beginning(j, file, e);
     if (rc)
         drop_current(j);
     else
@@ -105,10 +101,9 @@ static enum err_code begin(struct journal *j, uint32_t seq, int fd, struct err *
 
 static enum err_code take_and_begin(struct journal *j, struct err *e)
 {
-    uint32_t seq;
-    int fd;
-    enum err_code rc = segpool_take(j->pool, j->beyond_max > 0, &seq, &fd, e);
-    return rc ? rc : begin(j, seq, fd, e);
+    struct segpool_file file;
+    enum err_code rc = segpool_take(j->pool, j->beyond_max > 0, &file, e);
+    return rc ? rc : begin(j, &file, e);
 }
 
 /* ---- full ---- */
@@ -120,7 +115,7 @@ static enum err_code write_table(struct journal *j, struct err *e)
     struct frame f = {.kind = FRAME_TABLE, .batch = {.epoch = j->batches.epoch}};
     enum err_code rc = ERR_NOMEM;
     buf_init(&body, TABLE_BYTES_MAX);
-    table_encode(&j->table, &j->batches, atomic_load(&j->sync.synced), &body);
+    table_encode(&j->table, &j->files, &j->batches, atomic_load(&j->sync.synced), &body);
     size_t len = frame_size(0, 0, body.len);
     char *frame = buf_ok(&body) ? malloc(len) : NULL;
     if (frame) {
@@ -187,6 +182,17 @@ static bool note_moved(struct moving *m, const struct relocation *r)
     return true;
 }
 
+/* A segment goes only once the index covers its publish records. */
+static void note_published(struct segment *s, const struct image *img)
+{
+    struct frame f;
+    for (size_t at = 0, len; at < img->len; at += len) {
+        len = frame_peek(img->data + at, img->len - at);
+        if (frame_view((struct str){img->data + at, len}, &f) && f.kind == FRAME_PUBLISH)
+            s->published_end = frame_position(s->seq, img->at + (uint32_t)(at + len));
+    }
+}
+
 /* Write images until the current segment is full; the list keeps those that did not fit. */
 static enum err_code write_again(struct journal *j, struct moving *m, struct err *e)
 {
@@ -199,6 +205,7 @@ static enum err_code write_again(struct journal *j, struct moving *m, struct err
             return rc;
         m->todo = next;
         m->reached = frame_position(r.old_seq, r.from + r.len);
+        note_published(j->current, img);
         r.new_seq = img->seq;
         r.to = img->at;
         if (!note_moved(m, &r))
@@ -224,7 +231,10 @@ static enum err_code move_some(struct journal *j, struct moving *m, struct err *
             drop_current(j);
         return rc;
     }
-    files_relocate(&j->files, m->done, m->done_count);
+    if (!files_relocate(&j->files, m->done, m->done_count)) {
+        drop_current(j);
+        return err_set(e, ERR_NOMEM, "no memory to move frames");
+    }
     batches_relocate(&j->batches, m->done, m->done_count);
     for (struct tracked *t = j->tracked; t; t = t->next)
         relocate(m->done, m->done_count, &t->seq, &t->at);
@@ -271,16 +281,15 @@ static enum err_code move_undurable(struct journal *j, struct err *e)
 
 static enum err_code leave_full(struct journal *j, struct err *e)
 {
-    uint32_t seq;
-    int fd;
-    enum err_code rc = segpool_take(j->pool, j->beyond_max > 0, &seq, &fd, e);
+    struct segpool_file file;
+    enum err_code rc = segpool_take(j->pool, j->beyond_max > 0, &file, e);
     if (rc)
         return rc; /* small appends may still fit */
     rc = close_current(j, e);
     if (!rc)
-        return begin(j, seq, fd, e);
+        return begin(j, &file, e);
     j->state = CURRENT_POISONED;
-    segpool_add(j->pool, seq, fd);
+    segpool_add(j->pool, &file);
     return move_undurable(j, e);
 }
 
@@ -300,5 +309,9 @@ void journal_move_locked(struct journal *j)
         j->broken_ms = clock_mono_ms();
     sync_want_move(j, false);
     j->moves++;
+    if (rc == ERR_FULL)
+        journal_want_room_locked(j);
+    else
+        journal_wake_freer_locked(j);
     pthread_cond_broadcast(&j->moved);
 }

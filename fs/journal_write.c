@@ -177,6 +177,8 @@ static bool declare_for_frame(struct journal *j, const char *p, size_t len, stru
     struct frame f;
     bool ok = frame_view((struct str){p, len}, &f);
     assert(ok);
+    if (f.kind == FRAME_MOVED)
+        return declare_file(j, out, f.batch.worker);
     if (f.kind == FRAME_DATA && !declare_stream(j, out, f.stream))
         return false;
     size_t each = f.kind == FRAME_CLOSE ? sizeof(uint32_t) : FRAME_PLACE_LEN;

@@ -95,16 +95,18 @@ static enum err_code skip_bad(struct scan *s, uint32_t at, struct scan_item *out
         if (get_u64(word) == 0)
             continue;
         struct scan_item next;
-        rc = p > at ? try_frame(s, p, &next, &found, e) : ERR_OK;
+        rc = p > at && frame_may_begin(get_u64(word)) ? try_frame(s, p, &next, &found, e) : ERR_OK;
         if (rc)
             return rc;
         if (found) {
             out->end = p;
+            out->is_last = false;
             return ERR_OK;
         }
         last = p + 8;
     }
     out->end = last;
+    out->is_last = true;
     if (last == at)
         out->kind = SCAN_END;
     return ERR_OK;

@@ -19,6 +19,7 @@ struct scan_item {
     struct frame frame; /* valid until the next call */
     struct str bytes;   /* of the whole frame, likewise */
     bool is_damaged;    /* a frame with lines, or a tail, that fail their checksum */
+    bool is_last;       /* SCAN_BAD: no good frame follows */
 };
 
 struct scan {

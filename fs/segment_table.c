@@ -6,14 +6,16 @@
  *   48  streams: declarations as in STREAM frames
  *       files:   declaration as in FILE frames, u64 rows, i64 min_ts_us, max_ts_us,
  *                first_append_us, last_append_us (of what was shown while this segment was current)
- *       extents: u32 file, u32 seq, u32 at, u32 len, u64 offset in the file; in the order shown
- *                (len 0: nothing to show; places below the offset were given out before)
+ *       extents: u32 file, u32 seq, u32 at, u32 len, u64 offset in the file, u32 rows, u32 zero; in
+ *                the order shown (len 0: nothing to show; places below the offset were given out
+ *                before)
  *       workers: as in WORKERS frames
  *       publish records: u32 at, u32 len of each PUBLISH frame, in order
  *       open batches: u64 epoch, u64 number, u64 serial, u32 worker, u32 next_part, u32 next_run,
  *                u32 runs; per run u64 stream, i64 min_ts_us, i64 max_ts_us, i32 hour, u32 lines,
  *                len, seq, at, run, skip, u32 zero
- * Extents may point into an earlier segment: a batch is placed where its last frame is.  The open
+ * Extents may point into an earlier segment: a batch is placed where its last frame is.  They may
+ * name files that are not declared, because those were forgotten.  The open
  * batches are all of the journal's at that moment, so only the newest table's count.
  */
 #include "fs/segment_table.h"
@@ -95,19 +97,19 @@ void table_add_file(struct segment_table *t, struct jfile *f)
     }
     t->entries = entries;
     f->table_index = (uint32_t)t->entry_count;
-    t->entries[t->entry_count++] = (struct table_entry){.file = f};
+    t->entries[t->entry_count++] = (struct table_entry){.file = f->number};
     t->bytes += TABLE_FILE_LEN;
 }
 
-void table_add_extent(struct segment_table *t, const struct jfile *f, uint32_t seq, uint32_t at,
-                      uint32_t len, uint64_t offset)
+void table_add_extent(struct segment_table *t, const struct jfile *f, const struct run_place *run)
 {
-    char x[TABLE_EXTENT_LEN];
+    char x[TABLE_EXTENT_LEN] = {0};
     put_u32(x, f->number);
-    put_u32(x + 4, seq);
-    put_u32(x + 8, at);
-    put_u32(x + 12, len);
-    put_u64(x + 16, offset);
+    put_u32(x + 4, run->seq);
+    put_u32(x + 8, run->at);
+    put_u32(x + 12, run->len);
+    put_u64(x + 16, run->offset);
+    put_u32(x + 24, run->rows);
     buf_add(&t->extents, x, sizeof x);
     if (!buf_ok(&t->extents))
         t->is_broken = true;
@@ -118,7 +120,7 @@ void table_add_passed(struct segment_table *t, const struct jfile *f)
 {
     if (f->declared_in != t->seq)
         t->is_broken = true;
-    table_add_extent(t, f, t->seq, 0, 0, f->next_place);
+    table_add_extent(t, f, &(struct run_place){.seq = t->seq, .offset = f->next_place});
 }
 
 void table_add_publish(struct segment_table *t, uint32_t at, uint32_t len)
@@ -149,7 +151,10 @@ void table_add_facts(struct segment_table *t, const struct jfile *f,
         sum->min_ts_us = facts->min_ts_us;
     if (facts->max_ts_us > sum->max_ts_us)
         sum->max_ts_us = facts->max_ts_us;
-    sum->last_append_us = facts->last_append_us;
+    if (facts->first_append_us < sum->first_append_us)
+        sum->first_append_us = facts->first_append_us;
+    if (facts->last_append_us > sum->last_append_us)
+        sum->last_append_us = facts->last_append_us;
 }
 
 /* ---- encoding ---- */
@@ -165,11 +170,15 @@ static void encode_streams(const struct segment_table *t, struct buf *out)
     }
 }
 
-static void encode_files(const struct segment_table *t, struct buf *out)
+static uint32_t encode_files(const struct segment_table *t, const struct files *files,
+                             struct buf *out)
 {
     char x[TABLE_FILE_LEN];
+    uint32_t count = 0;
     for (size_t i = 0; i < t->entry_count; i++) {
-        const struct jfile *f = t->entries[i].file;
+        const struct jfile *f = files_by_number(files, t->entries[i].file);
+        if (!f)
+            continue;
         const struct shown_facts *facts = &t->entries[i].facts;
         file_decl_encode(
             x, &(struct file_decl){f->number, f->id, f->stream->number, f->hour, !f->is_open});
@@ -179,7 +188,9 @@ static void encode_files(const struct segment_table *t, struct buf *out)
         put_u64(x + FILE_DECL_LEN + 24, (uint64_t)facts->first_append_us);
         put_u64(x + FILE_DECL_LEN + 32, (uint64_t)facts->last_append_us);
         buf_add(out, x, sizeof x);
+        count++;
     }
+    return count;
 }
 
 static void encode_open(const struct attempt *a, struct buf *out)
@@ -222,13 +233,12 @@ static uint32_t encode_all_open(const struct batches *b, struct buf *out)
     return count;
 }
 
-void table_encode(const struct segment_table *t, const struct batches *b, uint64_t synced,
-                  struct buf *out)
+void table_encode(const struct segment_table *t, const struct files *files, const struct batches *b,
+                  uint64_t synced, struct buf *out)
 {
     char header[TABLE_HEADER_LEN] = {0};
     put_u32(header, TABLE_VERSION);
     put_u32(header + 4, (uint32_t)t->stream_count);
-    put_u32(header + 8, (uint32_t)t->entry_count);
     put_u32(header + 12, (uint32_t)(t->extents.len / TABLE_EXTENT_LEN));
     put_u64(header + 24, b->epoch);
     put_u64(header + 32, b->next_serial);
@@ -236,7 +246,7 @@ void table_encode(const struct segment_table *t, const struct batches *b, uint64
     size_t begin = out->len;
     buf_add(out, header, sizeof header);
     encode_streams(t, out);
-    encode_files(t, out);
+    uint32_t file_count = encode_files(t, files, out);
     buf_add_str(out, buf_str(&t->extents));
     size_t workers_at = out->len;
     batches_encode_last(b, synced, out);
@@ -245,6 +255,7 @@ void table_encode(const struct segment_table *t, const struct batches *b, uint64
     uint32_t open = encode_all_open(b, out);
     if (!buf_ok(out))
         return;
+    put_u32(out->data + begin + 8, file_count);
     put_u32(out->data + begin + 16, workers);
     put_u32(out->data + begin + 20, open);
 }
@@ -302,14 +313,14 @@ static bool apply_extents(const char *p, uint32_t count, struct files *files)
 {
     for (uint32_t i = 0; i < count; i++, p += TABLE_EXTENT_LEN) {
         struct jfile *f = files_by_number(files, get_u32(p));
-        uint32_t len = get_u32(p + 12);
-        uint64_t offset = get_u64(p + 16);
-        if (!f || !files_reserve(files, f, 1))
+        struct run_place run = {get_u32(p + 4), get_u32(p + 8), get_u32(p + 12), get_u32(p + 24),
+                                get_u64(p + 16)};
+        if (f && !files_reserve(files, f, 1))
             return false;
-        if (len > 0)
-            files_show_locked(files, f, get_u32(p + 4), get_u32(p + 8), len, offset);
-        else if (f->next_place < offset)
-            f->next_place = offset;
+        if (f && run.len > 0)
+            files_show_locked(files, f, &run);
+        else if (f)
+            files_pass_place(f, run.offset);
     }
     return true;
 }

@@ -9,7 +9,7 @@
 #include "fs/journal_batches.h"
 
 struct table_entry { /* a file that is declared in the segment */
-    struct jfile *file;
+    uint32_t file;
     struct shown_facts facts; /* of what was shown while the segment was current */
 };
 
@@ -28,7 +28,7 @@ void table_init(struct segment_table *t);
 void table_done(struct segment_table *t);
 void table_reset(struct segment_table *t, uint32_t seq);
 /* What each extent and each declaration adds to `bytes`. */
-#define TABLE_EXTENT_LEN 24
+#define TABLE_EXTENT_LEN 32
 #define TABLE_FILE_LEN (FILE_DECL_LEN + 40)
 #define TABLE_PUBLISH_LEN 8
 
@@ -36,17 +36,17 @@ void table_reset(struct segment_table *t, uint32_t seq);
 void table_add_stream(struct segment_table *t, struct jstream *s);
 void table_add_file(struct segment_table *t, struct jfile *f);
 /* The file has been added. */
-void table_add_extent(struct segment_table *t, const struct jfile *f, uint32_t seq, uint32_t at,
-                      uint32_t len, uint64_t offset);
+void table_add_extent(struct segment_table *t, const struct jfile *f, const struct run_place *run);
 /* What stood at the file's last places is lost; the next come after them. */
 void table_add_passed(struct segment_table *t, const struct jfile *f);
 void table_add_publish(struct segment_table *t, uint32_t at, uint32_t len);
 void table_add_facts(struct segment_table *t, const struct jfile *f,
                      const struct shown_facts *facts);
 
-/* The body of the TABLE frame; fails (buf_ok) when it is larger than out->max. */
-void table_encode(const struct segment_table *t, const struct batches *b, uint64_t synced,
-                  struct buf *out);
+/* The body of the TABLE frame, without files that were forgotten since; fails (buf_ok) when it is
+ * larger than out->max. */
+void table_encode(const struct segment_table *t, const struct files *files, const struct batches *b,
+                  uint64_t synced, struct buf *out);
 /* Is it of this version?  Else the segment must be scanned. */
 bool table_is_known(struct str body);
 /* Apply a body, whose checksum was good, to what has been recovered so far; false: no memory.

@@ -2,6 +2,7 @@
  *
  *   make: create ─► allocate all (a full disk shows here, cleanly) ─► zero-fill while nobody waits
  *         ─► sync the file ─► sync the directory ─► ready
+ *   or, with a freed segment at hand: zeros over its header ─► sync ─► rename ─► sync the directory
  */
 #include "fs/segpool.h"
 
@@ -20,15 +21,11 @@
 enum {
     AHEAD = 1,               /* files kept ready */
     READY_MAX = 4,           /* with those handed back */
+    FREED_MAX = 2,           /* waiting to be used again */
     FILL_STEP = 1 << 20,     /* a waiting append is noticed after so many bytes */
     FILL_MIN = 4 << 20,      /* zero-filled even when somebody waits */
     BULK_INTERVAL_MS = 2000, /* taken more often than that: allocate only */
     DISK_CHECK_MS = 100
-};
-
-struct ready_file {
-    uint32_t seq;
-    int fd;
 };
 
 struct segpool {
@@ -37,8 +34,10 @@ struct segpool {
     bool is_running;
     pthread_mutex_t lock; /* guards all below that is not atomic */
     pthread_cond_t work, made;
-    struct ready_file ready[READY_MAX];
+    struct segpool_file ready[READY_MAX];
     unsigned ready_count;
+    struct segpool_file freed[FREED_MAX]; /* seq is the old one */
+    unsigned freed_count;
     uint32_t next_seq;
     uint64_t begun, failed; /* number of the newest try, of the newest that failed */
     enum err_code failed_code;
@@ -146,6 +145,29 @@ static enum err_code make(struct segpool *p, uint32_t seq, bool beyond_max, int 
     return ERR_OK;
 }
 
+/* Its old footer tells its old number, as its frames do: neither is believed. */
+static enum err_code renew(struct segpool *p, const struct segpool_file *old, uint32_t seq,
+                           struct err *e)
+{
+    static const char ZEROS[SEGMENT_HEADER_LEN];
+    char from[PATH_MAX], to[PATH_MAX];
+    segment_free_path(p->cfg.dir, old->seq, from);
+    segment_path(p->cfg.dir, seq, to);
+    enum err_code rc = sys_write_full(old->fd, ZEROS, sizeof ZEROS, 0, e);
+    if (!rc && sys_fdatasync(old->fd) < 0)
+        rc = err_sys(e, errno, "sync a recycled segment");
+    if (!rc && sys_rename(from, to) < 0)
+        rc = err_sys(e, errno, "%s: rename", from);
+    if (rc) {
+        sys_unlink(from);
+        return rc;
+    }
+    rc = sys_fsync_dir(p->cfg.dir, e);
+    if (rc)
+        sys_unlink(to);
+    return rc;
+}
+
 static bool should_make(const struct segpool *p)
 {
     if (atomic_load(&p->is_wanted))
@@ -153,8 +175,35 @@ static bool should_make(const struct segpool *p)
     return p->ready_count < AHEAD && !p->gave_up;
 }
 
-/* Called with the lock held; makes without it. */
-static void make_one(struct segpool *p)
+static void make_failed(struct segpool *p, uint64_t number, enum err_code rc, const struct err *e)
+{
+    p->failed = number;
+    p->failed_code = rc;
+    p->failed_why = *e;
+    p->gave_up = true;
+}
+
+/* Called with the lock held, as make_new; both make without it. */
+static void make_from_freed(struct segpool *p)
+{
+    struct err e = {0};
+    struct segpool_file old = p->freed[--p->freed_count];
+    uint32_t seq = p->next_seq++;
+    uint64_t number = ++p->begun;
+    pthread_mutex_unlock(&p->lock);
+    enum err_code rc = renew(p, &old, seq, &e);
+    pthread_mutex_lock(&p->lock);
+    if (rc) {
+        close(old.fd);
+        p->stats.files_bytes -= p->cfg.segment_bytes;
+        make_failed(p, number, rc, &e);
+        return;
+    }
+    p->ready[p->ready_count++] = (struct segpool_file){seq, old.fd, old.seq};
+    p->stats.recycled++;
+}
+
+static void make_new(struct segpool *p)
 {
     struct err e = {0};
     int fd = -1;
@@ -165,15 +214,20 @@ static void make_one(struct segpool *p)
     enum err_code rc = make(p, seq, beyond_max, &fd, &zero_filled, &e);
     pthread_mutex_lock(&p->lock);
     if (rc) {
-        p->failed = number;
-        p->failed_code = rc;
-        p->failed_why = e;
-        p->gave_up = true;
-    } else {
-        p->ready[p->ready_count++] = (struct ready_file){seq, fd};
-        p->stats.files_bytes += p->cfg.segment_bytes;
-        *(zero_filled ? &p->stats.zero_filled : &p->stats.allocated) += 1;
+        make_failed(p, number, rc, &e);
+        return;
     }
+    p->ready[p->ready_count++] = (struct segpool_file){seq, fd, 0};
+    p->stats.files_bytes += p->cfg.segment_bytes;
+    *(zero_filled ? &p->stats.zero_filled : &p->stats.allocated) += 1;
+}
+
+static void make_one(struct segpool *p)
+{
+    if (p->freed_count > 0)
+        make_from_freed(p);
+    else
+        make_new(p);
     pthread_cond_broadcast(&p->made);
 }
 
@@ -232,22 +286,35 @@ void segpool_stop(struct segpool *p)
         stop_thread(p);
     for (unsigned i = 0; i < p->ready_count; i++)
         close(p->ready[i].fd);
+    for (unsigned i = 0; i < p->freed_count; i++)
+        close(p->freed[i].fd);
     pthread_cond_destroy(&p->work);
     pthread_cond_destroy(&p->made);
     pthread_mutex_destroy(&p->lock);
     free(p);
 }
 
-void segpool_add(struct segpool *p, uint32_t seq, int fd)
+void segpool_add(struct segpool *p, const struct segpool_file *file)
 {
     LOCK_SCOPE(&p->lock);
     if (p->ready_count == READY_MAX) { /* stays on disk for the next start */
-        close(fd);
+        close(file->fd);
         return;
     }
     memmove(p->ready + 1, p->ready, p->ready_count * sizeof *p->ready);
-    p->ready[0] = (struct ready_file){seq, fd};
+    p->ready[0] = *file;
     p->ready_count++;
+}
+
+bool segpool_recycle(struct segpool *p, uint32_t seq, int fd)
+{
+    LOCK_SCOPE(&p->lock);
+    if (p->freed_count == FREED_MAX || p->stats.files_bytes > p->cfg.max_bytes || p->disk_is_low)
+        return false;
+    p->freed[p->freed_count++] = (struct segpool_file){.seq = seq, .fd = fd};
+    p->gave_up = false;
+    pthread_cond_broadcast(&p->work);
+    return true;
 }
 
 /* Wait until a file is ready or a try that began after the call has failed. */
@@ -268,7 +335,7 @@ static enum err_code wait_ready(struct segpool *p, bool beyond_max, struct err *
     return p->failed_code;
 }
 
-enum err_code segpool_take(struct segpool *p, bool beyond_max, uint32_t *seq, int *fd,
+enum err_code segpool_take(struct segpool *p, bool beyond_max, struct segpool_file *out,
                            struct err *e)
 {
     LOCK_SCOPE(&p->lock);
@@ -277,8 +344,7 @@ enum err_code segpool_take(struct segpool *p, bool beyond_max, uint32_t *seq, in
         if (rc)
             return rc;
     }
-    *seq = p->ready[0].seq;
-    *fd = p->ready[0].fd;
+    *out = p->ready[0];
     p->ready_count--;
     memmove(p->ready, p->ready + 1, p->ready_count * sizeof *p->ready);
     uint64_t now = clock_mono_ms();

@@ -4,9 +4,10 @@
  * to three times faster than allocated but unwritten space; so a file is zero-filled while there
  * is time, and the rest of it only allocated once somebody waits, or when segments are used up so
  * fast that writing each byte twice would halve the speed of the disk.
- * Owner: the journal.  Threads: segpool_take and segpool_add from any one thread at a time;
- * segpool_stats from any.
- * A file is published under its final name and durable in its directory, without a header.
+ * Segments that were freed are used again, without being filled: their space is written already.
+ * Owner: the journal.  Threads: segpool_take and segpool_add from any one thread at a time; the
+ * others from any.
+ * A file is published under its final name and durable in its directory, its header all zeros.
  * Errors: FULL (max_bytes, or less than reserve_bytes free on the disk), IO.
  */
 #ifndef WEIR_FS_SEGPOOL_H
@@ -23,8 +24,13 @@ struct segpool_config {
     uint64_t used_bytes;    /* of the files that are there already */
 };
 struct segpool_stats {
-    uint64_t files_bytes;            /* of all segment files, prepared ones too */
-    uint64_t zero_filled, allocated; /* files prepared so far, by how */
+    uint64_t files_bytes;                      /* of all segment files, prepared ones too */
+    uint64_t zero_filled, allocated, recycled; /* files prepared so far, by how */
+};
+struct segpool_file {
+    uint32_t seq;
+    int fd;
+    uint32_t older_seq; /* the segment it was before; 0 = none */
 };
 
 struct segpool;
@@ -32,11 +38,14 @@ struct segpool *segpool_new(const struct segpool_config *cfg); /* NULL: no memor
 void segpool_stop(struct segpool *p); /* the next start removes prepared files; NULL is fine */
 /* A file that was taken and is not needed after all; it is counted already, and taken first.
  */
-void segpool_add(struct segpool *p, uint32_t seq, int fd);
+void segpool_add(struct segpool *p, const struct segpool_file *file);
+/* A segment that was freed and stands at segment_free_path; false when there are enough: the
+ * caller's to remove.  On success fd is the pool's. */
+bool segpool_recycle(struct segpool *p, uint32_t seq, int fd);
 enum err_code segpool_start(struct segpool *p, struct err *e); /* once, before the first take */
 /* The next file, in order of seq; the caller owns fd.  Waits for one being made, never long.
  * `beyond_max`: max_bytes and the reserve do not count. */
-enum err_code segpool_take(struct segpool *p, bool beyond_max, uint32_t *seq, int *fd,
+enum err_code segpool_take(struct segpool *p, bool beyond_max, struct segpool_file *out,
                            struct err *e);
 /* A file that was taken has been removed. */
 void segpool_drop(struct segpool *p, uint64_t bytes);

@@ -88,7 +88,9 @@ static struct state *state_new(void)
 {
     struct state *s = calloc(1, sizeof *s);
     require(s != NULL && batches_init(&s->j.batches));
+    struct segment *segment = segment_new(SEQ, -1, SEGMENT_BYTES_MAX);
     files_init(&s->j.files);
+    require(segment != NULL && files_add_segment(&s->j.files, segment));
     table_init(&s->j.table);
     table_reset(&s->j.table, SEQ);
     replay_init(&s->r, &s->j, &s->found);
@@ -104,11 +106,6 @@ static void state_free(struct state *s)
     free(s);
 }
 
-static const struct extent *extent_of(const struct jfile *f, size_t i)
-{
-    return &f->extents.chunks[i / EXTENTS_PER_CHUNK][i % EXTENTS_PER_CHUNK];
-}
-
 /* Extents follow each other without a gap, and readers are given all of them. */
 static void check_file(struct files *files, const struct jfile *f)
 {
@@ -117,8 +114,8 @@ static void check_file(struct files *files, const struct jfile *f)
     size_t count = 1;
     struct err e;
     for (size_t i = 0; i < f->extents.count; i++) {
-        require(extent_of(f, i)->shown_at == size);
-        size += extent_of(f, i)->len;
+        require(extent_at(&f->extents, i)->shown_at == size);
+        size += extent_at(&f->extents, i)->len;
     }
     require(size == f->size);
     if (f->rows == 0 || map_find(&files->by_id, (struct str){(const char *)f->id.b, 16}) != f)
@@ -128,23 +125,40 @@ static void check_file(struct files *files, const struct jfile *f)
         require(count > 0 && pieces[0].len > 0);
         for (size_t i = 0; i < count; i++)
             off += pieces[i].len;
+        pieces_done(pieces, count);
         require(off <= size);
     }
 }
 
 static void check_files(struct files *files)
 {
-    uint64_t rows = 0, extents = 0;
+    uint64_t rows = 0, extents = 0, replaced = 0, live = 0, kept = 0;
     for (size_t i = 0; i < files->count; i++) {
-        const struct jfile *f = files->list[i];
+        const struct jfile *f = files->list[i].file;
+        if (!f) /* forgotten */
+            continue;
         check_file(files, f);
-        rows += f->rows;
+        rows += f->is_replaced ? 0 : f->rows;
+        replaced += f->is_replaced;
         extents += f->extents.count;
+        for (size_t k = 0; k < f->extents.count; k++) {
+            const struct extent *x = extent_at(&f->extents, k);
+            *(f->is_replaced ? &kept : &live) += frame_size(x->rows, x->len, 0);
+        }
         require(files_by_number(files, f->number) == f && f->number < files->next_number);
         require(files_stream_find(files, f->stream->number) == f->stream);
         require(!f->is_open || files_open_find(files, f->stream->number, f->hour) == f);
+        require(!f->is_open || !f->is_replaced);
     }
     require(rows == files->row_count && extents == files->extent_count);
+    require(replaced == files->replaced_count);
+    require(live == files->segments[0]->live_bytes && kept == files->segments[0]->kept_bytes);
+}
+
+static void settle(struct state *s)
+{
+    require(files_settle(&s->j.files, 0));
+    check_files(&s->j.files);
 }
 
 static void apply_table(struct state *s, const struct frame *f)
@@ -209,7 +223,6 @@ static struct state *replay(int fd, uint32_t limit, unsigned mode, bool with_tab
             replay_item(s, &item, is_torn, mode);
     }
     scan_done(&scan);
-    check_files(&s->j.files);
     return s;
 }
 
@@ -220,13 +233,15 @@ static void same_file(const struct jfile *a, const struct jfile *b)
     require(a->number == b->number && ulid_cmp(&a->id, &b->id) == 0);
     require(a->stream->number == b->stream->number && a->hour == b->hour);
     require(a->is_open == b->is_open && a->size == b->size && a->rows == b->rows);
+    require(a->published == b->published && a->is_replaced == b->is_replaced);
     require(a->min_ts_us == b->min_ts_us && a->max_ts_us == b->max_ts_us);
     require(a->first_append_us == b->first_append_us && a->last_append_us == b->last_append_us);
     require(a->next_place == b->next_place && a->extents.count == b->extents.count);
     for (size_t i = 0; i < a->extents.count; i++) {
-        const struct extent *x = extent_of(a, i), *y = extent_of(b, i);
+        const struct extent *x = extent_at(&a->extents, i), *y = extent_at(&b->extents, i);
         require(x->shown_at == y->shown_at && x->seq == y->seq);
         require(x->at == y->at && x->len == y->len);
+        require(x->place == y->place && x->rows == y->rows);
     }
 }
 
@@ -257,21 +272,60 @@ static void same_batches(const struct batches *a, const struct batches *b)
     }
 }
 
-static void check_table(const struct state *s)
+/* As fs/journal_recover.c does it. */
+static void apply_publishes(struct state *s, struct str places, int fd)
+{
+    for (size_t i = 0; i < places.len; i += TABLE_PUBLISH_LEN) {
+        uint32_t at = get_u32(places.ptr + i), len = get_u32(places.ptr + i + 4);
+        struct frame f;
+        struct err e;
+        char *bytes = malloc(len);
+        require(bytes != NULL && pread(fd, bytes, len, at) == (ssize_t)len);
+        require(frame_decode((struct str){bytes, len}, SEQ, at, &f) && f.kind == FRAME_PUBLISH);
+        require(replay_publish(&s->r, &f, SEQ, at, at + len, &e) == ERR_OK);
+        free(bytes);
+    }
+}
+
+/* No journal names a file in a publish record before it declares it, but any bytes may. */
+static bool knows_as_published(const struct files *a, const struct files *b)
+{
+    bool is_same = a->count == b->count;
+    for (size_t i = 0; is_same && i < a->count; i++)
+        is_same = a->list[i].file->published == b->list[i].file->published;
+    return is_same;
+}
+
+static void same_files(const struct files *a, const struct files *b)
+{
+    require(a->count == b->count);
+    for (size_t i = 0; i < a->count; i++) {
+        const struct jfile *x = a->list[i].file, *y = b->list[i].file;
+        require((x != NULL) == (y != NULL));
+        if (x)
+            same_file(x, y);
+    }
+}
+
+static void check_table(struct state *s, int fd)
 {
     struct state *again = state_new();
     struct str publishes;
     struct buf body;
     buf_init(&body, TABLE_MAX);
-    table_encode(&s->j.table, &s->j.batches, UINT64_MAX, &body);
-    require(buf_ok(&body));
+    table_encode(&s->j.table, &s->j.files, &s->j.batches, UINT64_MAX, &body);
+    require(buf_ok(&body) && table_is_known(buf_str(&body)));
     require(table_apply(buf_str(&body), &again->j.files, &again->j.batches, &publishes));
     require(publishes.len == s->j.table.publishes.len);
-    require(s->j.files.count == again->j.files.count);
-    for (size_t i = 0; i < s->j.files.count; i++)
-        same_file(s->j.files.list[i], again->j.files.list[i]);
+    apply_publishes(again, publishes, fd);
+    bool is_same = knows_as_published(&s->j.files, &again->j.files);
+    if (is_same)
+        same_files(&s->j.files, &again->j.files);
+    settle(s);
+    settle(again);
+    if (is_same)
+        same_files(&s->j.files, &again->j.files);
     same_batches(&s->j.batches, &again->j.batches);
-    check_files(&again->j.files);
     buf_done(&body);
     state_free(again);
 }
@@ -287,11 +341,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
     struct state *s = replay(fd, limit, mode, false);
     if (!s->is_over)
-        check_table(s);
+        check_table(s, fd);
     state_free(s);
     s = replay(fd, limit, mode, true);
     if (!s->is_over)
         require(replay_finish(&s->r, mode & KEEP, &e) == ERR_OK);
+    if (!s->is_over)
+        settle(s);
     state_free(s);
     return 0;
 }

@@ -224,7 +224,8 @@ static void add_table(struct image *img)
         table_add_file(&table, files_declare(&files, &d));
     }
     struct jfile *file = files_by_number(&files, 1);
-    table_add_extent(&table, file, SEQ, SEGMENT_HEADER_LEN + 700, 24, 0);
+    table_add_extent(&table, file, &(struct run_place){SEQ, SEGMENT_HEADER_LEN + 700, 24, 3, 0});
+    table_add_publish(&table, SEGMENT_HEADER_LEN, FRAME_HEADER_LEN);
     table_add_facts(&table, file, &(struct shown_facts){3, 10, 20, 30, 30});
     batches_complete(&batches, &(struct batch_id){7, 0, 5}, 0);
     struct batch_part part = {.id = {7, 2, 6}};
@@ -233,7 +234,7 @@ static void add_table(struct image *img)
         exit(1);
     a->refs[a->count++] = (struct run_ref){1, 10, 20, HOUR, 1, 14, SEQ, 5000, 0, 0};
     a->next_part = a->next_run = 1;
-    table_encode(&table, &batches, UINT64_MAX, &body);
+    table_encode(&table, &files, &batches, UINT64_MAX, &body);
     add_tail(img, FRAME_TABLE, body.data, body.len);
     buf_done(&body);
     table_done(&table);
@@ -249,6 +250,36 @@ static void add_settled(struct image *img)
     add_frame(img, &saved, STR("{\"saved\":1}\n"), STR(""));
     place_encode(place, &(struct place){1, 12, 24});
     add_frame(img, &settle, STR(""), (struct str){place, sizeof place});
+}
+
+/* Lines of file 1 in front of and behind what it shows, then a part that has file 2. */
+static void add_moved(struct image *img)
+{
+    for (uint64_t place = 12; place <= 36; place += 24) {
+        struct frame f = {.kind = FRAME_MOVED,
+                          .batch = {.worker = 1, .number = place},
+                          .stream = 1,
+                          .hour = HOUR,
+                          .appended_us = 30,
+                          .min_ts_us = 10,
+                          .max_ts_us = 20,
+                          .line_count = 2};
+        add_frame(img, &f, STR("{\"b\":1}\n{}\n"), STR(""));
+    }
+}
+
+static void add_published(struct image *img, const char *record, uint32_t record_len)
+{
+    char body[PUBLISH_FIXED_LEN + PUBLISH_FILE_LEN + 32] = {0};
+    struct file_decl d = file_of(2, false);
+    struct ulid part = {{9}};
+    publish_encode_head(body, &part, 1, record_len);
+    memcpy(body + PUBLISH_FIXED_LEN, d.id.b, sizeof d.id.b);
+    put_u64(body + PUBLISH_FIXED_LEN + sizeof d.id.b, 3);
+    memcpy(body + PUBLISH_FIXED_LEN + PUBLISH_FILE_LEN, record, strlen(record));
+    for (uint32_t copy = 0; copy < PUBLISH_COPIES; copy++)
+        add_frame(img, &(struct frame){.kind = FRAME_PUBLISH, .part = copy}, STR(""),
+                  (struct str){body, PUBLISH_FIXED_LEN + PUBLISH_FILE_LEN + strlen(record)});
 }
 
 static void save_segment(const char *name, int mode, const struct image *img)
@@ -293,6 +324,26 @@ static void save_segments(struct image *img)
     save_segment("table_alone", REPAIR, img);
 }
 
+static void save_freeing_segments(struct image *img)
+{
+    *img = (struct image){0};
+    add_moved(img);
+    save_segment("moved_of_no_file", 0, img);
+    *img = (struct image){0};
+    add_declarations(img);
+    add_batch(img);
+    size_t moved = img->len;
+    add_moved(img);
+    save_segment("moved", 0, img);
+    add_published(img, "record", 6);
+    save_segment("published", 0, img);
+    add_published(img, "record", UINT32_MAX);
+    add_table(img);
+    save_segment("published_lying", REPAIR, img);
+    img->bytes[moved + 16] ^= 2;
+    save_segment("moved_flipped_line", TORN | KEEP, img);
+}
+
 /* Numbers that lie: in the first frame's header, or in the table that is the only frame. */
 static void save_lying_segments(struct image *img)
 {
@@ -304,13 +355,14 @@ static void save_lying_segments(struct image *img)
                 {"line_count", 96, UINT32_MAX},
                 {"payload_len", 100, UINT32_MAX},
                 {"tail_len", 104, 0x80000000},
-                {"kind", 12, 17},
-                {"table_version", 112, 2},
+                {"kind", 12, 31},
+                {"table_version", 112, 3},
                 {"table_streams", 112 + 4, UINT32_MAX},
                 {"table_files", 112 + 8, UINT32_MAX},
                 {"table_extents", 112 + 12, UINT32_MAX},
                 {"table_workers", 112 + 16, 0x0aaaaaab},
                 {"table_open", 112 + 20, UINT32_MAX},
+                {"table_publishes", 112 + 40, UINT32_MAX},
                 {"table_name", 112 + 48 + 8, 0x00ffff00},
                 {"table_file_number", 112 + 48 + 56, 1u << 22}};
     for (size_t i = 0; i < sizeof LIES / sizeof *LIES; i++) {
@@ -333,6 +385,7 @@ int main(int argc, char **argv)
     save_valid_batches(msg);
     save_lying_batches(msg);
     save_segments(&img);
+    save_freeing_segments(&img);
     save_lying_segments(&img);
     return 0;
 }
