@@ -323,6 +323,16 @@ void sealed_files_remove(const struct sealed_files *f, const struct ulid *id, in
 
 /* ---- reading ---- */
 
+/* A process that has no descriptor left says nothing about the file: the asker is to come again. */
+static enum err_code cannot_open(const struct path *path, struct err *e)
+{
+    int sys = errno;
+
+    if (sys == EMFILE || sys == ENFILE)
+        return err_set(e, ERR_AGAIN, "%s: too many files are open", path->text);
+    return err_sys(e, sys, "%s", path->text);
+}
+
 enum err_code sealed_files_open(const struct sealed_files *f, const struct part *p, int *fd,
                                 struct err *e)
 {
@@ -334,7 +344,7 @@ enum err_code sealed_files_open(const struct sealed_files *f, const struct part 
     path = in_place(f, &p->id, p->hour, PARQUET);
     opened = sys_open(path.text, O_RDONLY | O_NOFOLLOW, 0);
     if (opened < 0)
-        return err_sys(e, errno, "%s", path.text);
+        return cannot_open(&path, e);
     *fd = opened;
     return ERR_OK;
 }
@@ -343,7 +353,7 @@ static enum err_code read_sum(const struct path *path, struct file_sum *sum, str
 {
     AUTO_FD int fd = sys_open(path->text, O_RDONLY | O_NOFOLLOW, 0);
 
-    return fd < 0 ? err_sys(e, errno, "%s", path->text) : file_sum_read(fd, sum, e);
+    return fd < 0 ? cannot_open(path, e) : file_sum_read(fd, sum, e);
 }
 
 static enum err_code write_sum(const struct path *path, const struct file_sum *sum, struct err *e)

@@ -4,6 +4,8 @@
  * asked whether it still wants them; closing the connection stops the engine.  The engine keeps the
  * deadline; ours is a little later, for an engine that does not answer.  The snapshot is held until
  * the last row of the last statement is in, so that rows and count are of one moment.
+ *
+ *   RUN ── fails, and a sealed file turns out to be damaged ──► RUN again without it
  */
 #include "gateway/query.h"
 
@@ -18,9 +20,11 @@
 #define CONNECT_MS 2000                    /* the engine may be starting again */
 #define POLL_MS 50
 #define DEADLINE_GRACE_MS 2000
+#define RUNS_MAX 8 /* of one statement, each without files that the one before found damaged */
 
 struct query_service {
     struct query_config cfg; /* immutable, as are the strings that it points to */
+    struct damage *damage;   /* immutable */
 };
 
 enum err_code query_open(const struct query_config *cfg, struct query_service **out, struct err *e)
@@ -29,13 +33,25 @@ enum err_code query_open(const struct query_config *cfg, struct query_service **
     if (!q)
         return err_set(e, ERR_NOMEM, "no memory for the query service");
     q->cfg = *cfg;
+    q->damage = query_damage_new();
+    if (!q->damage) {
+        free(q);
+        return err_set(e, ERR_NOMEM, "no memory for the query service");
+    }
     *out = q;
     return ERR_OK;
 }
 
 void query_close(struct query_service *q)
 {
+    if (q)
+        query_damage_free(q->damage);
     free(q);
+}
+
+struct damage *query_service_damage(struct query_service *q)
+{
+    return q->damage;
 }
 
 const struct query_config *query_service_config(const struct query_service *q)
@@ -64,6 +80,7 @@ struct search {
     struct query_plan plan;
     struct arena arena;
     uint64_t deadline_ms;
+    bool has_given; /* the sink has columns of the running statement */
     struct err *e;
 };
 
@@ -96,6 +113,7 @@ static enum err_code give_columns(struct search *s, const struct engine_event *e
     struct query_column *columns;
     enum err_code rc = query_column_names(ev->columns, ev->column_count, *s->plan.explain != 0,
                                           &s->arena, &columns, s->e);
+    s->has_given = s->has_given || !rc;
     if (!rc && !sink->columns(sink->ctx, columns, ev->column_count))
         rc = err_set(s->e, ERR_CANCELLED, "the client went away");
     return rc;
@@ -129,11 +147,13 @@ static enum err_code pump(struct search *s, struct engine_client *engine,
     }
 }
 
-static enum err_code run_document(struct search *s, struct engine_client *engine,
-                                  const struct json *document, const struct query_sink *sink,
-                                  uint64_t *rows)
+static enum err_code run_once(struct search *s, struct engine_client *engine,
+                              const struct json *document, const struct query_sink *sink,
+                              uint64_t *rows)
 {
     struct buf request;
+    s->has_given = false;
+    *rows = 0;
     buf_init(&request, WIRE_BODY_MAX);
     enum err_code rc =
         query_plan_request(s->q, &s->plan, s->r, document, remaining_ms(s), &request, s->e);
@@ -141,6 +161,29 @@ static enum err_code run_document(struct search *s, struct engine_client *engine
         rc = engine_client_run(engine, buf_str(&request), s->e);
     buf_done(&request);
     return rc ? rc : pump(s, engine, sink, rows);
+}
+
+static bool may_run_again(struct search *s, enum err_code rc, const struct query_sink *sink)
+{
+    if ((rc != ERR_IO && rc != ERR_CORRUPT) || !query_damage_found(s->q, &s->plan, s->r, s->e))
+        return false;
+    return !s->has_given || (sink->again && sink->again(sink->ctx));
+}
+
+/* *engine may be another connection afterwards, or NULL. */
+static enum err_code run_document(struct search *s, struct engine_client **engine,
+                                  const struct json *document, const struct query_sink *sink,
+                                  uint64_t *rows)
+{
+    enum err_code rc = run_once(s, *engine, document, sink, rows);
+    for (int i = 1; rc && i < RUNS_MAX && may_run_again(s, rc, sink); i++) {
+        engine_client_close(*engine);
+        *engine = NULL;
+        rc = connect_engine(s, engine);
+        if (!rc)
+            rc = run_once(s, *engine, document, sink, rows);
+    }
+    return rc;
 }
 
 /* ---- the count ---- */
@@ -164,12 +207,19 @@ static bool count_batch(void *ctx, const struct wire_batch *b)
     return !k->sink || k->sink->batch(k->sink->ctx, b);
 }
 
-static enum err_code run_count(struct search *s, struct engine_client *engine,
+static bool count_again(void *ctx)
+{
+    const struct counting *k = ctx;
+    return !k->sink || (k->sink->again && k->sink->again(k->sink->ctx));
+}
+
+static enum err_code run_count(struct search *s, struct engine_client **engine,
                                const struct query_sink *sink, struct query_stats *stats)
 {
     struct json *document = gate_count_document(s->plan.gate.document, &s->arena);
     struct counting k = {.sink = sink};
-    const struct query_sink counter = {.columns = count_columns, .batch = count_batch, .ctx = &k};
+    const struct query_sink counter = {
+        .columns = count_columns, .batch = count_batch, .again = count_again, .ctx = &k};
     uint64_t rows = 0;
     if (!document)
         return err_set(s->e, ERR_TOOBIG, "the query is too large");
@@ -186,7 +236,7 @@ static enum err_code run_count_after(struct search *s, struct query_stats *stats
     enum err_code rc = connect_engine(s, &engine);
     if (rc)
         return rc;
-    rc = run_count(s, engine, NULL, stats);
+    rc = run_count(s, &engine, NULL, stats);
     engine_client_close(engine);
     return rc;
 }
@@ -206,6 +256,7 @@ static void fill_stats(const struct search *s, struct query_stats *stats)
     }
     stats->has_histogram_interval = s->plan.gate.has_histogram;
     stats->histogram_interval_s = s->plan.gate.histogram_interval_us / US_PER_SEC;
+    str_copy_to(str_from(s->plan.partial), stats->partial, sizeof stats->partial);
 }
 
 static enum err_code search(struct search *s, struct engine_client **engine,
@@ -215,11 +266,10 @@ static enum err_code search(struct search *s, struct engine_client **engine,
         query_plan_make(s->q, s->r, engine, s->deadline_ms, &s->arena, &s->plan, s->e);
     if (rc)
         return rc;
-    fill_stats(s, stats);
     bool count = s->r->track_total_hits && !*s->plan.explain;
     if (count && s->r->size == 0)
-        return run_count(s, *engine, sink, stats);
-    rc = run_document(s, *engine, s->plan.gate.document, sink, &stats->rows);
+        return run_count(s, engine, sink, stats);
+    rc = run_document(s, engine, s->plan.gate.document, sink, &stats->rows);
     stats->total = (int64_t)stats->rows;
     return !rc && count ? run_count_after(s, stats) : rc;
 }
@@ -239,6 +289,7 @@ enum err_code query_run(struct query_service *q, const struct query_request *r, 
     enum err_code rc = connect_engine(&s, &engine);
     if (!rc) {
         rc = search(&s, &engine, sink, stats);
+        fill_stats(&s, stats);
         engine_client_close(engine); /* before the files that it may be reading are let go */
     }
     if (rc)

@@ -54,11 +54,15 @@ struct query_stats {
     int64_t total;              /* track_total_hits, else = rows */
     bool has_histogram_interval;
     int64_t histogram_interval_s;
+    char partial[ERR_MSG_MAX];  /* which damaged files were left out; "": none */
 };
 struct query_sink {
     /* Called once before any batch, then per batch; false ends the query (the client went away). */
     bool (*columns)(void *ctx, const struct query_column *c, size_t n);
     bool (*batch)(void *ctx, const struct wire_batch *b);
+    /* What was given is void, all comes again: a file was damaged.  false, or NULL: it is too late
+     * for that, and the query fails. */
+    bool (*again)(void *ctx);
     void *ctx;
 };
 enum err_code query_run(struct query_service *q, const struct query_request *r, struct arena *a,

@@ -95,7 +95,8 @@ static enum err_code take_snapshot(struct query_service *q, const struct query_r
     if (rc)
         return err_wrap(e, "snapshot");
     p->snapshot = s;
-    return ERR_OK;
+    p->left_out = arena_zalloc(p->a, s->file_count + 1);
+    return p->left_out ? ERR_OK : err_set(e, ERR_NOMEM, "no memory for a query");
 }
 
 enum err_code query_plan_make(struct query_service *q, const struct query_request *r,
@@ -112,6 +113,8 @@ enum err_code query_plan_make(struct query_service *q, const struct query_reques
         rc = gate_tree(q, r, tree, out, e);
     if (!rc && r->start_us < r->end_us)
         rc = take_snapshot(q, r, deadline_ms, out, e);
+    if (!rc)
+        query_damage_recall(q, out, r);
     return rc;
 }
 
@@ -126,10 +129,10 @@ void query_plan_done(struct query_service *q, struct query_plan *p)
 
 /* ---- the RUN request ---- */
 
-static bool file_is_of(const struct snapshot_file *f, const struct gate_table *t,
-                       const struct query_request *r)
+static bool file_is_of(const struct query_plan *p, const struct snapshot_file *f,
+                       const struct gate_table *t, const struct query_request *r)
 {
-    if (f->stream != t->stream->number || !f->bytes)
+    if (f->stream != t->stream->number || !f->bytes || p->left_out[f - p->snapshot->files])
         return false;
     return is_timeless(t) || (f->max_ts_us >= r->start_us && f->min_ts_us < r->end_us);
 }
@@ -138,7 +141,7 @@ bool query_plan_reads(const struct query_plan *p, const struct query_request *r,
                       const struct snapshot_file *f)
 {
     for (size_t i = 0; i < p->gate.table_count; i++)
-        if (file_is_of(f, &p->gate.tables[i], r))
+        if (file_is_of(p, f, &p->gate.tables[i], r))
             return true;
     return false;
 }
@@ -194,7 +197,7 @@ static void write_schemas(struct json_writer *w, const struct query_plan *p,
     jw_array(w);
     for (size_t i = 0; i < p->snapshot->file_count; i++) {
         const struct snapshot_file *f = &p->snapshot->files[i];
-        if (!f->is_sealed || schemas[f->schema] || !file_is_of(f, t, r))
+        if (!f->is_sealed || schemas[f->schema] || !file_is_of(p, f, t, r))
             continue;
         schemas[f->schema] = ++count;
         jw_value(w, p->snapshot->schemas[f->schema].columns);
@@ -216,7 +219,7 @@ static enum err_code write_files(struct json_writer *w, const struct query_confi
     jw_array(w);
     for (size_t i = 0; i < s->file_count; i++) {
         const struct snapshot_file *f = &s->files[i];
-        if (!file_is_of(f, t, r))
+        if (!file_is_of(p, f, t, r))
             continue;
         if (f->is_sealed)
             write_sealed(w, cfg->mount_dir, f, schemas);

@@ -14,6 +14,8 @@ struct query_plan {
     struct gate_result gate;
     struct query_streams *streams; /* held for as long as the plan */
     struct snapshot *snapshot;     /* NULL: it reads no stream */
+    bool *left_out;                /* of each of its files: damaged, and not read */
+    char partial[ERR_MSG_MAX];     /* why rows are missing; "": none are */
 };
 struct engine_client;
 struct snapshot_file;
@@ -35,6 +37,19 @@ enum err_code query_reference_error(const struct query_plan *p, struct err *e);
 /* query_parse.c: the tree of `sql`.  *engine may be another connection afterwards, or NULL. */
 enum err_code query_parse(const char *socket, struct engine_client **engine, struct str sql,
                           uint64_t deadline_ms, struct arena *a, struct json **tree, struct err *e);
+
+/* query_damage.c: sealed files that are damaged are left out of the plan, with a word of it in
+ * p->partial. */
+struct damage;
+struct damage *query_damage_new(void);
+void query_damage_free(struct damage *d);
+struct damage *query_service_damage(struct query_service *q);
+/* Those that an earlier query met, as far as they still are. */
+void query_damage_recall(struct query_service *q, struct query_plan *p,
+                         const struct query_request *r);
+/* After the failure *e: is there any that the plan still read? */
+bool query_damage_found(struct query_service *q, struct query_plan *p,
+                        const struct query_request *r, const struct err *e);
 
 /* query_names.c: the columns of a result under names that differ. */
 struct engine_column;

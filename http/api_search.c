@@ -4,7 +4,7 @@
  * times, which are known only afterwards, follow.  Up to STREAM_START_BYTES are held back, so that
  * an error of a short query has its own status and a short reply its Content-Length.  An error
  * after the start cannot change the status any more: the object is ended with `is_partial` true and
- * the reason in `function_error`.
+ * the reason in `function_error`; so is one that did without damaged files.
  */
 #include <stdio.h>
 
@@ -81,6 +81,18 @@ static void begin(struct search *s)
     jw_array(&s->writer);
 }
 
+/* Nothing has left yet: the hits are written once more. */
+static bool on_again(void *ctx)
+{
+    struct search *s = ctx;
+    if (s->streaming)
+        return false;
+    buf_clear(&s->call->reply->body);
+    s->first_hit = true;
+    begin(s);
+    return true;
+}
+
 /* Everything after the hits, with the brace that ends the object. */
 static void write_rest(struct search *s, struct buf *out, const struct query_stats *stats,
                        const char *failure)
@@ -126,6 +138,15 @@ static void reply_search_error(struct search *s, const struct err *e)
     jw_end(&w);
 }
 
+/* Why the hits are not all there; NULL: they are. */
+static const char *why_partial(enum err_code rc, const struct err *e,
+                               const struct query_stats *stats)
+{
+    if (rc != ERR_OK)
+        return e->msg;
+    return stats->partial[0] ? stats->partial : NULL;
+}
+
 static void finish(struct search *s, enum err_code rc, struct err *e,
                    const struct query_stats *stats)
 {
@@ -136,7 +157,7 @@ static void finish(struct search *s, enum err_code rc, struct err *e,
         return;
     }
     struct buf *out = s->streaming ? &s->batch : &s->call->reply->body;
-    write_rest(s, out, stats, rc == ERR_OK ? NULL : e->msg);
+    write_rest(s, out, stats, why_partial(rc, e, stats));
     if (s->streaming)
         call_stream_write(s->call, buf_str(out)); /* gone or not: nothing is left to do */
 }
@@ -156,7 +177,8 @@ enum err_code api_search(struct http_call *c, struct err *e)
     enum err_code rc = query_request_parse(c->cfg->query, c->body, c->org, call_arg(c, "type"),
                                            c->arena, &s.request, e);
     if (rc == ERR_OK) {
-        const struct query_sink sink = {.columns = on_columns, .batch = on_batch, .ctx = &s};
+        const struct query_sink sink = {
+            .columns = on_columns, .batch = on_batch, .again = on_again, .ctx = &s};
         c->seen_type = stream_type_name(s.request.type);
         s.request.cancelled = call_client_gone;
         s.request.cancelled_ctx = c;

@@ -1,5 +1,6 @@
 """Lines become Parquet, and nobody who reads or asks can tell the moment."""
 import filecmp
+import glob
 import json
 import os
 import random
@@ -321,6 +322,61 @@ class SealByItself(unittest.TestCase):
         self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
         self.node.start()
         self.assertEqual(answers(), before)
+
+
+class Damage(unittest.TestCase):
+    """A byte turns over on the disk: a query does without the part, and says so."""
+
+    def setUp(self):
+        self.node = TestNode()
+        self.addCleanup(self.node.destroy)
+        self.node.start()
+        for part in range(3):
+            self.node.post_json("bad", [{"_timestamp": now_us(), "part": part, "log": "x" * 200} for _ in range(2000)])
+            self.node.flush()
+        self.stored = sorted(glob.glob(f"{self.node.data_dir}/sealed/*/*.parquet"))
+
+    def flip(self, path):
+        with open(path, "r+b") as file:
+            file.seek(600)
+            byte = file.read(1)[0]
+            file.seek(600)
+            file.write(bytes([byte ^ 1]))
+
+    def assert_partial(self, sql, hits, part, **query):
+        status, reply = self.node.search(sql, **query)
+        self.assertEqual((status, reply["is_partial"]), (200, True), reply)
+        self.assertEqual(len(reply["hits"]) if isinstance(hits, int) else reply["hits"], hits)
+        self.assertIn(os.path.basename(part), reply["function_error"][0])
+        return reply
+
+    def test_a_query_runs_again_without_the_damaged_part(self):
+        self.flip(self.stored[1])
+        self.node.kill_child("fs")
+        self.assert_partial("SELECT part, count(*) AS n FROM bad GROUP BY part ORDER BY part",
+                            [{"part": 0, "n": 2000}, {"part": 2, "n": 2000}], self.stored[1])
+        self.assert_partial("SELECT * FROM bad", 4000, self.stored[1], size=10000)
+        reply = self.assert_partial("SELECT * FROM bad", [{"zo_sql_num": 4000}], self.stored[1], size=0, track_total_hits=True)
+        self.assertEqual((reply["total"], reply["scan_files"]), (4000, 2))
+
+    def test_a_file_that_is_gone_is_left_out_and_taken_again_when_it_is_back(self):
+        os.rename(self.stored[0], self.stored[0] + ".away")
+        self.node.kill_child("fs")
+        self.assert_partial("SELECT count(*) AS n FROM bad", [{"n": 4000}], self.stored[0])
+        os.rename(self.stored[0] + ".away", self.stored[0])
+        status, reply = self.node.search("SELECT count(*) AS n FROM bad")
+        self.assertEqual((status, reply["hits"], reply["is_partial"]), (200, [{"n": 6000}], False))
+        self.assertNotIn("function_error", reply)
+
+    def test_a_lost_sum_is_no_damage_and_is_made_again(self):
+        sums = [path.replace(".parquet", ".sum") for path in self.stored]
+        os.unlink(sums[0])
+        with open(sums[1], "r+b") as file:
+            file.truncate(10)
+        self.node.kill_child("fs")
+        status, reply = self.node.search("SELECT count(*) AS n FROM bad")
+        self.assertEqual((status, reply["hits"], reply["is_partial"]), (200, [{"n": 6000}], False))
+        self.assertTrue(os.path.getsize(sums[0]) > 10 and os.path.getsize(sums[1]) > 10)
 
 
 if __name__ == "__main__":

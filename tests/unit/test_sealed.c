@@ -235,6 +235,31 @@ static void a_damaged_file_is_set_aside_at_its_first_open(void **state)
     assert_seen(s, 1, 3, 0, 1); /* still to be asked for: what is missing is not hidden */
 }
 
+static int refuse_open(struct sys_fault *f, void *ctx)
+{
+    unsigned *after = ctx;
+
+    return strcmp(f->call, "open") == 0 && (*after)-- == 0 ? EMFILE : 0;
+}
+
+static void a_process_without_descriptors_does_not_call_a_file_damaged(void **state)
+{
+    struct store *s = *state;
+    struct staged st;
+    int fd;
+
+    make_logs(s, &st);
+    assert_int_equal(store_publish(s, &st), ERR_OK);
+    for (unsigned open_number = 0; open_number < 2; open_number++) { /* the Parquet, the sum */
+        unsigned after = open_number;
+        sys_fault_set(refuse_open, &after);
+        assert_int_equal(sealed_open_file(s->sealed, &st.part, &fd, &s->e), ERR_AGAIN);
+        sys_fault_set(NULL, NULL);
+    }
+    assert_int_equal(sealed_open_file(s->sealed, &st.part, &fd, &s->e), ERR_OK);
+    close(fd);
+}
+
 static void a_file_is_compared_once_a_start(void **state)
 {
     struct store *s = *state;
@@ -644,6 +669,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_damaged_file_is_set_aside_at_its_first_open, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_file_is_compared_once_a_start, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_process_without_descriptors_does_not_call_a_file_damaged,
+                                        set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_pass_over_all_files_finds_the_damaged_one, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_damaged_sum_is_made_again, set_up, tear_down),
