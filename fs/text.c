@@ -2,7 +2,7 @@
  *
  *   read ── next piece is in the cache ──► copied ──► ... ──► all there: answered
  *     └── else ──► waits for the piece's job
- *   job ── queued ──► rendered by a thread (once more when its engine went away)
+ *   job ── queued ──► rendered by a thread (again when its engine went away)
  *     └──► each read that waited goes on: the piece is held until they all have
  *
  * A piece is rendered by one job, however many reads want it.  A read that lies in one piece needs
@@ -15,6 +15,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -22,7 +23,8 @@
 #include "fs/text_cache.h"
 #include "fs/text_engine.h"
 
-#define RENDER_TRIES 2
+#define RENDER_TRIES 3      /* one that dies may still take a connection: a second, and a third */
+#define RENDER_PAUSE_MS 100 /* between them */
 
 struct reading {
     struct reading *next; /* (lock) of those that wait for the same job */
@@ -277,6 +279,7 @@ static enum err_code render(struct worker *w, const struct job *j, struct text_h
         rc = render_once(w, j, parquet, out, e);
         if ((rc != ERR_GONE && rc != ERR_AGAIN) || tried == RENDER_TRIES)
             break;
+        nanosleep(&(struct timespec){.tv_nsec = RENDER_PAUSE_MS * 1000000L}, NULL);
     }
     return rc ? err_wrap(e, "%s", parquet) : ERR_OK;
 }

@@ -11,7 +11,7 @@
 #include "base/ipc.h"
 #include "base/json.h"
 
-#define CONNECT_MAX_MS 3000 /* an engine that ended is back long before */
+#define CONNECT_MAX_MS 10000 /* an engine that ended is back long before */
 #define CONNECT_PAUSE_MS 20
 #define REQUEST_MAX ((size_t)64 << 10)
 #define ERROR_MEMORY_MAX ((size_t)1 << 20)
@@ -75,10 +75,12 @@ static enum err_code connect_to(struct text_engine *t, uint64_t deadline_ms, str
         until_ms = deadline_ms;
     for (;;) {
         rc = connect_once(t, e);
-        if (rc != ERR_GONE || clock_mono_ms() >= until_ms)
+        if (rc != ERR_GONE)
             return rc;
         if (atomic_load(&t->is_cut))
             return cut_off(e);
+        if (clock_mono_ms() >= until_ms)
+            return err_set(e, ERR_TIMEOUT, "no engine listens at %s", t->socket_path);
         nanosleep(&(struct timespec){.tv_nsec = CONNECT_PAUSE_MS * 1000000L}, NULL);
     }
 }

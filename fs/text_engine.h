@@ -5,8 +5,9 @@
  *   TEXT {"path":"<mount>/.../<id>.parquet","group":g,"timeout_ms":t}
  *   TEXT {"path":"...","first_row":a,"rows":n,"timeout_ms":t}
  *     -> TEXT_DATA ..., then END;  or ERROR {"code":"...","message":"..."}
- * Any thread may call.  Errors: GONE (no engine until the deadline, or it went away), TIMEOUT,
- * CANCELLED (stopped), what the engine says, CORRUPT (an answer that makes no sense).
+ * Any thread may call.  Errors: GONE (the engine went away in the middle), TIMEOUT (also: none came
+ * back for a while), CANCELLED (stopped), what the engine says, CORRUPT (an answer that makes no
+ * sense).
  */
 #ifndef WEIR_FS_TEXT_ENGINE_H
 #define WEIR_FS_TEXT_ENGINE_H
