@@ -74,11 +74,12 @@ static const struct sealable *file_of_hour(const struct seals *s, int32_t hour)
         if (s->files[i].type == STREAM_LOGS && s->files[i].hour == hour)
             return &s->files[i];
     }
+    static const struct sealable none;
     fail_msg("hour %d has no file", hour);
-    return NULL;
+    return &none;
 }
 
-static void an_open_handle_reads_on_after_the_hand_over(void **state)
+static void an_open_handle_reads_on_and_then_is_stale(void **state)
 {
     char lines[512], parquet[512], bytes[64];
     struct seals s;
@@ -101,6 +102,15 @@ static void an_open_handle_reads_on_after_the_hand_over(void **state)
     assert_int_equal(pread(fd, bytes, sizeof bytes, 0), 2 * (sizeof MOUNTED_LINE - 1));
     assert_memory_equal(bytes, MOUNTED_LINE MOUNTED_LINE, 2 * (sizeof MOUNTED_LINE - 1));
     assert_int_equal(mounted_read(parquet, (char[8192]){0}, 8192), 4096);
+
+    uint64_t until = soon();
+    while (pread(fd, bytes, sizeof bytes, 0) >= 0) {
+        assert_true(clock_mono_ms() < until);
+        poll(NULL, 0, 10);
+    }
+    assert_int_equal(errno, ESTALE);
+    assert_int_equal(open(lines, O_RDONLY | O_CLOEXEC), -1);
+    assert_int_equal(errno, ENOENT);
     end_seals(&s);
     mounted_end(m);
 }
@@ -225,7 +235,7 @@ static void tools_find_their_way(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_teardown(an_open_handle_reads_on_after_the_hand_over, mounted_clear),
+        cmocka_unit_test_teardown(an_open_handle_reads_on_and_then_is_stale, mounted_clear),
         cmocka_unit_test_teardown(a_listing_shows_one_of_both_names_at_every_moment, mounted_clear),
         cmocka_unit_test_teardown(tools_find_their_way, mounted_clear),
     };
