@@ -266,6 +266,7 @@ enum err_code journal_put_here_locked(struct journal *j, struct image *img, size
     *is_full = false;
     if (rc)
         return rc;
+    assert(decls);
     if (!has_room(j, decls->len + img->len, table_need + decls->len)) {
         image_free(decls);
         *is_full = true;

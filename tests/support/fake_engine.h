@@ -121,8 +121,8 @@ static inline void fake_start(struct fake_engine *f, const char *path)
 {
     struct err e = {0};
 
-    if (path != f->path)
-        snprintf(f->path, sizeof f->path, "%s", path);
+    if (path != f->path && !str_copy_to(str_from(path), f->path, sizeof f->path))
+        fail_msg("fake engine: the socket's path is too long");
     atomic_store(&f->is_stopping, false);
     if (ipc_listen(f->path, &f->listen_fd, &e) ||
         pthread_create(&f->thread, NULL, fake_run, f) != 0)
