@@ -8,9 +8,10 @@
 #include "base/clock.h"
 #include "fs/tree_internal.h"
 
-#define ULID_MS_SHIFT 16                /* of the first eight bytes: 48 bits of milliseconds */
-#define SEAL_DELAY_MAX_US (US_PER_HOUR) /* how long after its beginning a file still takes lines   \
-                                         */
+#define ULID_MS_SHIFT 16 /* of the first eight bytes: 48 bits of milliseconds */
+#define SEAL_DELAY_MAX_US                                                                          \
+    (US_PER_HOUR) /* how long after its beginning a file still takes lines                         \
+                   */
 
 static struct parts *index_of(struct tree *t)
 {
