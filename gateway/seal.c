@@ -34,6 +34,9 @@
 #define FULL_MAX 1000000 /* of one look at all */
 #define LIST_MEMORY_MAX ((size_t)512 << 20)
 #define KEY_MAX 300
+/* One part of metrics: less than what the engine, a publication and its record can take. */
+#define UNIT_FILES_MAX 8192
+#define UNIT_BYTES_MAX (UINT64_C(512) << 20)
 
 enum job_state { JOB_QUEUED, JOB_RUNNING, JOB_FAILED };
 
@@ -169,6 +172,44 @@ static bool take_over_locked(struct sealer *s, struct seal_entry *old, struct se
     return true;
 }
 
+/* Whose files were gone when it was to be tried again: a publication was late, or a stream deleted.
+ */
+static struct seal_entry *find_forgotten_locked(const struct sealer *s)
+{
+    uint64_t now = clock_mono_ms();
+    size_t pos = 0;
+    struct str key;
+    void *value;
+    while (map_next(&s->jobs, &pos, &key, &value)) {
+        struct seal_entry *j = value;
+        if (j->state == JOB_FAILED && now > j->retry_at_ms + RETRY_MS_MAX)
+            return j;
+    }
+    return NULL;
+}
+
+static void drop_forgotten(struct sealer *s)
+{
+    struct seal_entry *j;
+    LOCK_SCOPE(&s->lock);
+    while ((j = find_forgotten_locked(s)))
+        drop_locked(s, j);
+}
+
+/* Somebody waits: what has failed is tried again at once, and fails with its reason if it must. */
+static void retry_now(struct sealer *s)
+{
+    size_t pos = 0;
+    struct str key;
+    void *value;
+    LOCK_SCOPE(&s->lock);
+    while (map_next(&s->jobs, &pos, &key, &value)) {
+        struct seal_entry *j = value;
+        if (j->state == JOB_FAILED)
+            j->retry_at_ms = clock_mono_ms();
+    }
+}
+
 /* Make a job of the unit, unless there is one; no memory: the next round tries again. */
 static void offer(struct sealer *s, const struct seal_unit *u)
 {
@@ -239,8 +280,19 @@ static bool same_group(const struct sealable *a, const struct sealable *b)
     return a->hour == b->hour && str_eq(a->org, b->org);
 }
 
+/* The oldest of the group, as many as one part may have; the others are offered after them. */
+static size_t unit_size(const struct sealable *files, size_t count)
+{
+    uint64_t bytes = files[0].bytes;
+    size_t n = 1;
+    while (n < count && n < UNIT_FILES_MAX && bytes + files[n].bytes <= UNIT_BYTES_MAX)
+        bytes += files[n++].bytes;
+    return n;
+}
+
 static void offer_group(struct sealer *s, const struct sealable *files, size_t count)
 {
+    count = unit_size(files, count);
     struct ulid *ids = malloc(count * sizeof *ids);
     if (!ids)
         return;
@@ -343,6 +395,7 @@ static enum err_code round_full(struct sealer *s, int64_t before_us, struct err 
     if (clock_mono_ms() < s->full_at_ms && s->pressure_bytes == 0)
         return ERR_OK;
     s->full_at_ms = clock_mono_ms() + FULL_ROUND_MS;
+    drop_forgotten(s);
     enum err_code rc = look_at(s, 0, before_us, FULL_MAX, &l, e);
     if (rc)
         return rc;
@@ -467,14 +520,23 @@ static void *work(void *arg)
 
 /* ---- flush ---- */
 
-/* Offers what was begun up to t0; *left: how many files there still are. */
+static size_t count_begun(const struct look *l, int64_t t0_us)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < l->count; i++)
+        n += l->files[i].first_append_us <= t0_us;
+    return n;
+}
+
+/* Offers what is due at t0; *left: how many files there still are that were begun before.  Those
+ * that others begin and close meanwhile are not waited for. */
 static enum err_code flush_round(struct sealer *s, int64_t t0_us, size_t *left, struct err *e)
 {
     struct look l;
     enum err_code rc = look_at(s, UINT64_MAX, t0_us, FULL_MAX, &l, e);
     if (rc)
         return rc;
-    *left = l.count;
+    *left = count_begun(&l, t0_us);
     offer_single(s, &l, UINT64_MAX);
     offer_metrics(s, &l, t0_us);
     arena_done(&l.arena);
@@ -494,6 +556,7 @@ enum err_code seal_flush(struct sealer *s, uint64_t deadline_ms, bool (*cancelle
 {
     int64_t t0_us = clock_wall_us();
     uint64_t began_ms = clock_mono_ms();
+    retry_now(s);
     for (;;) {
         size_t left = 0;
         enum err_code rc = flush_round(s, t0_us, &left, e);

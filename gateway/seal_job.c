@@ -55,8 +55,11 @@ static enum err_code roll_all(struct job *j, struct err *e)
     if (!j->sources || !j->ids)
         return err_set(e, ERR_NOMEM, "no memory to seal %zu files", n);
     enum err_code rc = ERR_OK;
-    for (size_t i = 0; i < n && !rc; i++)
+    for (size_t i = 0; i < n && !rc; i++) {
         rc = roll_one(j, &j->unit->files[i], e);
+        if (!rc && j->w->is_stopping(j->w->ctx))
+            rc = err_set(e, ERR_CANCELLED, "stopping");
+    }
     return rc;
 }
 

@@ -324,6 +324,20 @@ class SealByItself(unittest.TestCase):
         self.assertEqual(answers(), before)
 
 
+class ManyNames(NodeCase):
+    def test_more_names_than_one_part_takes_become_several(self):
+        names, at = 9000, now_us() // 1_000_000
+        for first in range(0, names, 3000):
+            samples = [{"__name__": f"many_{i}", "__type__": "gauge", "_timestamp": at, "value": i} for i in range(first, first + 3000)]
+            status, _, text = self.node.raw("POST", "/api/default/ingest/metrics/_json", json.dumps(samples).encode())
+            self.assertEqual(status, 200, text)
+        self.node.flush()
+        self.assertEqual(len(self.node.sealed_files(".parts", kind="metrics")), 2)
+        for i in (0, 8191, 8192, names - 1):
+            status, reply = self.node.search(f"SELECT value FROM many_{i}", path="/api/default/_search?type=metrics")
+            self.assertEqual((status, [h["value"] for h in reply["hits"]]), (200, [i]))
+
+
 class Damage(unittest.TestCase):
     """A byte turns over on the disk: a query does without the part, and says so."""
 
