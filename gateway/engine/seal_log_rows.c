@@ -15,6 +15,7 @@ struct log_row {
 };
 struct column_facts {
     bool is_used, has_negative, has_large; /* large: past 2^63 - 1 */
+    bool has_odd_float;                    /* -0.0, or no finite number */
 };
 struct log_state {
     struct buf text;
@@ -142,6 +143,24 @@ static void note_wide(struct column_facts *f, const struct line_value *v)
     f->has_large = f->has_large || (n.high == 0 && n.low > INT64_MAX);
 }
 
+static void note_float(struct column_facts *f, const struct line_value *v)
+{
+    double d;
+    bool may_be_zero =
+        v->kind == LINE_NUMBER && v->text.len > 1 && v->text.ptr[0] == '-' && v->text.ptr[1] == '0';
+    if (v->kind == LINE_STRING || (may_be_zero && convert_f64(v, &d) && d == 0))
+        f->has_odd_float = true;
+}
+
+static void note_value(struct column_facts *f, enum column_type type, const struct line_value *v)
+{
+    f->is_used = f->is_used || v->kind != LINE_NULL;
+    if (type == COLUMN_UINT64)
+        note_wide(f, v);
+    else if (type == COLUMN_FLOAT64)
+        note_float(f, v);
+}
+
 static enum err_code render(struct seal_rows *s, size_t count, struct err *e)
 {
     struct log_state *l = s->state;
@@ -154,9 +173,7 @@ static enum err_code render(struct seal_rows *s, size_t count, struct err *e)
         if (!text_put_line_value(&s->writer, v->field, c->type, v))
             return err_set(e, ERR_CORRUPT, "field '" STR_FMT "' is no %s", STR_ARG(c->name),
                            column_type_name(c->type));
-        l->facts[v->field].is_used = l->facts[v->field].is_used || v->kind != LINE_NULL;
-        if (c->type == COLUMN_UINT64)
-            note_wide(&l->facts[v->field], v);
+        note_value(&l->facts[v->field], c->type, v);
     }
     text_end(&s->writer);
     return buf_ok(&s->line) ? ERR_OK : err_set(e, ERR_TOOBIG, "the line's text is too long");
@@ -235,10 +252,14 @@ static enum err_code choose_columns(struct seal_rows *s, struct err *e)
     s->columns = arena_alloc(&s->arena, r->column_count * sizeof *s->columns);
     if (!s->columns)
         return err_set(e, ERR_NOMEM, "no memory for %zu columns", r->column_count);
-    for (size_t i = 0; i < r->column_count; i++)
+    s->facts.dictionary_limit = UINT64_MAX;
+    for (size_t i = 0; i < r->column_count; i++) {
+        if (l->facts[i].has_odd_float)
+            s->facts.dictionary_limit = 0;
         if (l->facts[i].is_used)
             s->columns[s->column_count++] = (struct seal_column){
                 r->columns[i], r->numbers[i], stored_type(r->columns[i].type, &l->facts[i])};
+    }
     return make_plan(s, &l->used_plan, &l->used_cursor, true, e);
 }
 

@@ -30,6 +30,9 @@ struct seal_facts {
     size_t group_count;
     struct seal_name *names; /* metrics, in order */
     size_t name_count;
+    /* Columns of more words than this have no dictionary; UINT64_MAX: as DuckDB decides.  DuckDB's
+     * dictionary takes -0.0 for 0.0 and one NaN for another, which would change values. */
+    uint64_t dictionary_limit;
 };
 struct seal_column {
     struct run_column column; /* as the rows are filled */

@@ -6,6 +6,7 @@
  * it:
  * {"_timestamp":N,"__name__":"m",<labels>,"value":V}.
  */
+#include <math.h>
 #include <stdlib.h>
 
 #include "base/cleanup.h"
@@ -15,7 +16,9 @@
 #include "gateway/engine/seal_rows_internal.h"
 
 #define LABEL_SETS_MAX 50000000
-#define LABELS_MAX 1024 /* of one sample */
+#define LABELS_MAX 1024     /* of one sample */
+#define DICTIONARY_MIN 1000 /* so few words have a dictionary in any case */
+#define MERGED_MAX 4        /* -0.0, NaN, Stale, and one to be sure */
 
 enum { OUT_NAME, OUT_LABELS, OUT_TIME, OUT_VALUE, OUT_COUNT }; /* columns of the file */
 enum { TEXT_TIME, TEXT_NAME, TEXT_VALUE, TEXT_COUNT };         /* of the text form */
@@ -324,6 +327,90 @@ static void add_to_name(struct seal_name *n, const struct sample *one, uint64_t 
     n->text_bytes += one->text_len;
 }
 
+/* ---- dictionaries ---- */
+
+static uint64_t bits_of(double v)
+{
+    uint64_t bits;
+    memcpy(&bits, &v, sizeof bits);
+    return bits;
+}
+
+/* Values that a dictionary would take for one: both zeros, or two kinds of NaN. */
+static bool would_merge(const struct sample *group, size_t count)
+{
+    uint64_t zero = 0, nan = 0;
+    bool has_zero = false, has_nan = false, merge = false;
+    for (size_t i = 0; i < count; i++) {
+        uint64_t bits = bits_of(group[i].value);
+        bool is_zero = group[i].value == 0, is_nan = isnan(group[i].value);
+        merge =
+            merge || (is_zero && has_zero && bits != zero) || (is_nan && has_nan && bits != nan);
+        zero = is_zero ? bits : zero;
+        nan = is_nan ? bits : nan;
+        has_zero = has_zero || is_zero;
+        has_nan = has_nan || is_nan;
+    }
+    return merge;
+}
+
+static int by_bits(const void *a, const void *b)
+{
+    const uint64_t *x = a, *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+static uint64_t count_values(const struct sample *group, size_t count, uint64_t *scratch)
+{
+    uint64_t values = 0;
+    for (size_t i = 0; i < count; i++)
+        scratch[i] = bits_of(group[i].value);
+    qsort(scratch, count, sizeof *scratch, by_bits);
+    for (size_t i = 0; i < count; i++)
+        values += i == 0 || scratch[i] != scratch[i - 1];
+    return values;
+}
+
+static uint64_t count_series(const struct sample *group, size_t count)
+{
+    uint64_t series = 0;
+    for (size_t i = 0; i < count; i++)
+        series +=
+            i == 0 || group[i].name != group[i - 1].name || group[i].labels != group[i - 1].labels;
+    return series;
+}
+
+static size_t group_size(const struct sample_state *t, size_t first)
+{
+    return t->count - first < SEAL_GROUP_ROWS ? t->count - first : SEAL_GROUP_ROWS;
+}
+
+/* Labels have a dictionary, each series once.  Values have one only where they are few and it keeps
+ * them apart: split into streams of bytes, many of them take an eighth of it. */
+static enum err_code limit_dictionaries(const struct sample_state *t, uint64_t *limit,
+                                        struct err *e)
+{
+    AUTO_FREE uint64_t *scratch = calloc(group_size(t, 0), sizeof *scratch);
+    uint64_t series_max = 0;
+    if (!scratch)
+        return err_set(e, ERR_NOMEM, "no memory for the values of a row group");
+    for (size_t at = 0; at < t->count; at += SEAL_GROUP_ROWS) {
+        uint64_t series = count_series(&t->samples[at], group_size(t, at));
+        series_max = series > series_max ? series : series_max;
+    }
+    *limit = series_max > DICTIONARY_MIN ? series_max : DICTIONARY_MIN;
+    for (size_t at = 0; at < t->count; at += SEAL_GROUP_ROWS) {
+        if (!would_merge(&t->samples[at], group_size(t, at)))
+            continue;
+        uint64_t values = count_values(&t->samples[at], group_size(t, at), scratch);
+        uint64_t least = values > MERGED_MAX ? values - MERGED_MAX : 0; /* that DuckDB counts */
+        *limit = series_max < *limit ? series_max : *limit;
+        if (least <= *limit)
+            *limit = least > 0 ? least - 1 : 0;
+    }
+    return ERR_OK;
+}
+
 static enum err_code finish(struct seal_rows *s, struct err *e)
 {
     struct sample_state *t = s->state;
@@ -331,6 +418,8 @@ static enum err_code finish(struct seal_rows *s, struct err *e)
     enum err_code rc = sort_samples(t, e);
     if (rc == ERR_OK)
         rc = seal_begin_groups(s, e);
+    if (rc == ERR_OK)
+        rc = limit_dictionaries(t, &f->dictionary_limit, e);
     f->names = arena_zalloc(&s->arena, (t->name_count + 1) * sizeof *f->names);
     s->columns = arena_alloc(&s->arena, sizeof OUT_COLUMNS);
     if (rc == ERR_OK && (!f->names || !s->columns))

@@ -150,6 +150,62 @@ static void metrics_are_sorted_by_name_series_and_time(void **state)
     sealed_done(&s);
 }
 
+/* DuckDB's dictionaries take one zero for the other, and one NaN for another. */
+static void zeros_keep_their_sign_in_columns_of_few_values(void **state)
+{
+    (void)state;
+    struct buf lines;
+    buf_init(&lines, TEXT_MAX);
+    for (int i = 0; i < 5000; i++)
+        buf_printf(&lines, "{\"_timestamp\":%d,\"v\":%s}\n", i + 1, i % 3 ? "0.0" : "-0.0");
+    struct sealed s =
+        seal_lines(buf_str(&lines), "[[\"_timestamp\",\"Int64\",1],[\"v\",\"Float64\",2]]");
+    expect_text(&s, "\"group\":0", buf_str(&lines));
+    sealed_done(&s);
+    buf_done(&lines);
+}
+
+static void add_special_samples(struct buf *lines, const char *name, unsigned series,
+                                unsigned points, unsigned values)
+{
+    static const char *const specials[] = {"\"NaN\"", "\"Stale\"", "-0.0", "0.0"};
+    for (unsigned s = 0; s < series; s++)
+        for (unsigned p = 0; p < points; p++) {
+            unsigned n = s * points + p;
+            buf_printf(lines,
+                       "{\"_timestamp\":%u,\"__name__\":\"%s\",\"host\":\"%05u\",\"value\":", p + 1,
+                       name, s);
+            if (n % 5 == 0)
+                buf_add_cstr(lines, specials[n / 5 % 4]);
+            else
+                buf_printf(lines, "%u.0", n % values);
+            buf_add_cstr(lines, "}\n");
+        }
+}
+
+static void special_values_of_samples_are_kept_apart(void **state)
+{
+    (void)state;
+    static const struct {
+        unsigned series, points, values;
+    } cases[] = {
+        {50, 20, 7}, {3000, 2, 7}, {3000, 2, 2500}, {20, 1000, 15000}, {1000, 300, 100000}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct buf lines;
+        struct sealed s;
+        struct err e = {0};
+        buf_init(&lines, TEXT_MAX);
+        add_special_samples(&lines, "m", cases[i].series, cases[i].points, cases[i].values);
+        struct seal_source_spec source = {buf_str(&lines), "m"};
+        struct seal_spec spec = {NULL, &source, 1, 0};
+        if (seal_fixture_seal(&fixture, &spec, &s, &e) != ERR_OK)
+            fail_msg("case %zu: %s", i, e.msg);
+        expect_text(&s, "\"first_row\":0,\"rows\":1000000", buf_str(&lines));
+        sealed_done(&s);
+        buf_done(&lines);
+    }
+}
+
 /* ---- what is refused ---- */
 
 static void lines_that_cannot_be_sealed_whole_are_corrupt_and_leave_nothing(void **state)
@@ -366,6 +422,8 @@ int main(void)
         cmocka_unit_test(lines_out_of_order_are_sorted_by_time_and_keep_their_place),
         cmocka_unit_test(row_groups_are_rendered_alone_and_cut_by_time),
         cmocka_unit_test(metrics_are_sorted_by_name_series_and_time),
+        cmocka_unit_test(zeros_keep_their_sign_in_columns_of_few_values),
+        cmocka_unit_test(special_values_of_samples_are_kept_apart),
         cmocka_unit_test(lines_that_cannot_be_sealed_whole_are_corrupt_and_leave_nothing),
         cmocka_unit_test(only_files_of_the_mount_are_sealed_or_shown),
         cmocka_unit_test(whatever_call_fails_nothing_stays_in_staging),
