@@ -235,13 +235,11 @@ static enum err_code write_declarations(struct journal *j, struct image *decls, 
         image_free(decls);
         return ERR_OK;
     }
+    note_declared(j, decls); /* before it is the syncer's; if the write fails, so has the segment */
     enum err_code rc = journal_write_locked(j, decls, e);
-    if (rc) {
+    if (rc)
         image_free(decls);
-        return rc;
-    }
-    note_declared(j, decls);
-    return ERR_OK;
+    return rc;
 }
 
 void journal_track_locked(struct journal *j, struct tracked *t)
