@@ -25,11 +25,11 @@ struct journal_config {
     uint64_t max_bytes;          /* WEIR_JOURNAL_MAX */
     uint64_t disk_reserve_bytes; /* refuse appends (FULL) when the disk has less free */
     uint32_t segment_bytes;      /* 64 MiB; tests use less */
-    uint64_t roll_bytes;         /* a file that has grown to this takes no more batches; 0 = never */
-    bool fsync_disabled;         /* ZO_WAL_FSYNC_DISABLED */
-    bool node_died; /* true: power cut or supervisor died: whole lines of torn batches are
-                       kept; false: only the fs process died: torn batches are dropped */
-    bool read_only; /* replay in memory, change nothing (weir mount --read-only) */
+    uint64_t roll_bytes; /* a file that has grown to this takes no more batches; 0 = never */
+    bool fsync_disabled; /* ZO_WAL_FSYNC_DISABLED */
+    bool node_died;      /* true: power cut or supervisor died: whole lines of torn batches are
+                            kept; false: only the fs process died: torn batches are dropped */
+    bool read_only;      /* replay in memory, change nothing (weir mount --read-only) */
     /* Called (from any thread, no journal lock held) when a file's shown size grew or a file began.
      */
     void (*on_grow)(const struct ulid *id, void *ctx);

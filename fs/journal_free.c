@@ -24,7 +24,8 @@ enum {
     LINGER_MS = 3000, /* a segment waits so long for its readers, to be used again after them */
     SWEEP_MS = 200,
     RETRY_MS = 1000,
-    FORGET_STEP = 256 /* under one hold of the locks */
+    FORGET_STEP = 256,  /* under one hold of the locks */
+    DECLARE_BYTES = 400 /* about what a file and its stream take in a segment and its table */
 };
 
 void freer_init(struct freer *f)
@@ -286,12 +287,19 @@ static uint64_t linked_bytes_locked(const struct journal *j)
     return sum;
 }
 
+/* What it takes to have the live lines elsewhere: their frames, and declarations of their files. */
+static uint64_t move_cost(const struct segment *s)
+{
+    uint64_t files = s->live_bytes / FRAME_HEADER_LEN; /* at most */
+    return s->live_bytes + (files < s->file_count ? files : s->file_count) * DECLARE_BYTES;
+}
+
 /* Is room so scarce that what pins this segment has to make way? */
 static bool is_scarce_locked(const struct journal *j, const struct segment *s)
 {
     if (j->freer.is_full)
-        return s->live_bytes <= s->size_bytes / 4 * 3;
-    return linked_bytes_locked(j) > j->cfg.max_bytes / 2 && s->live_bytes <= s->size_bytes / 2;
+        return move_cost(s) <= s->size_bytes / 4 * 3;
+    return linked_bytes_locked(j) > j->cfg.max_bytes / 2 && move_cost(s) <= s->size_bytes / 2;
 }
 
 enum verdict { VERDICT_WAIT, VERDICT_FREE, VERDICT_MOVE };

@@ -1,9 +1,9 @@
 // links: weir_fs weir_index
 /* tests/unit/test_journal_power.c - the power is cut before the n-th write or sync, for every n.
  *
- * This program has its own pwrite, fdatasync, fsync and unlink.  They keep what each write has
- * overwritten until a sync of that file.  At the cut they stop to do anything; then the writes that
- * were not synced are undone: all of them, or any sectors of them, as a disk may.
+ * This program has its own pwrite, fdatasync, fsync, rename and unlink.  They keep what each write
+ * has overwritten until a sync of that file.  At the cut they stop to do anything; then the writes
+ * that were not synced are undone: all of them, or any sectors of them, as a disk may.
  */
 #include "tests/support/journal_fixture.h"
 
@@ -15,7 +15,16 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 
-enum { HOUR = 100, SECTOR = 512, CUTS_MAX = 3000, BATCHES = 12, LINE_BYTES = 700, LINES = 11 };
+enum {
+    HOUR = 100,
+    SECTOR = 512,
+    CUTS_MAX = 3000,
+    BATCHES = 12,
+    LINE_BYTES = 700,
+    LINES = 11,
+    CYCLES = 40, /* of a batch with its publication */
+    PARTS_MAX = 2 * CYCLES
+};
 
 struct undo {
     struct undo *next; /* newest first */
@@ -37,6 +46,14 @@ static bool cut_now(void)
         is_cut = true;
     errno = EIO;
     return is_cut;
+}
+
+static bool power_is_off(void)
+{
+    pthread_mutex_lock(&disk_lock);
+    bool off = is_cut;
+    pthread_mutex_unlock(&disk_lock);
+    return off;
 }
 
 static void remember(int fd, size_t n, off_t at)
@@ -105,6 +122,18 @@ int unlink(const char *path)
 {
     pthread_mutex_lock(&disk_lock);
     int rc = cut_now() ? -1 : (int)syscall(SYS_unlink, path);
+    pthread_mutex_unlock(&disk_lock);
+    return rc;
+}
+
+int rename(const char *from, const char *to)
+{
+    pthread_mutex_lock(&disk_lock);
+    int rc = cut_now() ? -1 : (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0);
+    for (struct undo *u = undo_list; rc == 0 && u; u = u->next) {
+        if (strcmp(u->path, from) == 0)
+            snprintf(u->path, sizeof u->path, "%s", to);
+    }
     pthread_mutex_unlock(&disk_lock);
     return rc;
 }
@@ -271,6 +300,181 @@ static void a_power_cut_may_tear_each_write(void **state)
     cut_everywhere(*state, LOSE_HALF_OF_EACH);
 }
 
+/* ---- with publications ---- */
+
+struct part_of {
+    struct ulid id;
+    unsigned batch;
+    bool is_covered;
+};
+
+/* An index that keeps what is covered. */
+struct index {
+    struct part_of parts[PARTS_MAX];
+    size_t count;
+    uint64_t covered;
+    bool acked[CYCLES + 1], slow_acked[CYCLES + 1];
+    struct journal_stats stats;
+};
+
+static void index_add(struct index *x, const struct ulid *id, unsigned batch)
+{
+    for (size_t i = 0; i < x->count; i++) {
+        if (ulid_cmp(&x->parts[i].id, id) == 0)
+            return;
+    }
+    assert_true(x->count < PARTS_MAX);
+    x->parts[x->count++] = (struct part_of){.id = *id, .batch = batch};
+}
+
+static void index_cover(struct fixture *f, struct index *x, uint64_t position)
+{
+    if (position <= x->covered)
+        return;
+    for (size_t i = 0; i < x->count; i++)
+        x->parts[i].is_covered = true;
+    x->covered = position;
+    journal_covered(f->j, position);
+}
+
+static void index_lose_uncovered(struct index *x)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < x->count; i++) {
+        if (x->parts[i].is_covered)
+            x->parts[kept++] = x->parts[i];
+    }
+    x->count = kept;
+}
+
+static enum err_code on_published(const struct journal_publish *p, uint64_t position, void *ctx,
+                                  struct err *e)
+{
+    unsigned batch;
+    (void)position;
+    (void)e;
+    assert_int_equal(p->record.len, sizeof batch);
+    memcpy(&batch, p->record.ptr, sizeof batch);
+    index_add(ctx, &p->part, batch);
+    return ERR_OK;
+}
+
+static bool take_fast(const struct journal_file *file, void *ctx)
+{
+    if (file->stream == 1)
+        *(struct journal_file *)ctx = *file;
+    return file->stream != 1;
+}
+
+static void publish_batch(struct fixture *f, struct index *x, unsigned n)
+{
+    struct journal_file file = {0};
+    struct journal_publish p = {.part = ulid_new(),
+                                .files = &file.id,
+                                .file_count = 1,
+                                .record = {(const char *)&n, sizeof n}};
+    struct err e;
+    uint64_t position;
+    journal_file_list(f->j, take_fast, &file);
+    if (file.rows == 0 || journal_roll_file(f->j, &file.id, &file, &e) ||
+        journal_publish(f->j, &p, &position, &e))
+        return;
+    index_add(x, &p.part, n);
+    if (n % 3 != 0)
+        index_cover(f, x, position);
+}
+
+static void run_cycles(struct fixture *f, struct index *x)
+{
+    struct err e;
+    if (journal_open(&f->cfg, &f->j, &f->found, &e))
+        return;
+    if (journal_epoch(f->j, 0, &f->epoch, &e) == ERR_OK) {
+        for (unsigned n = 1; n <= CYCLES && !power_is_off(); n++) {
+            char line[16];
+            AUTO_FREE char *text = batch_text(n);
+            snprintf(line, sizeof line, "slow %02u\n", n);
+            if (n % 6 == 1)
+                x->slow_acked[n] = append_text(f, 1, n, 2, HOUR, line) == ERR_OK;
+            x->acked[n] = append_text(f, 0, n, 1, HOUR, text) == ERR_OK;
+            if (x->acked[n])
+                publish_batch(f, x, n);
+        }
+    }
+    journal_stats(f->j, &x->stats);
+    journal_close(f->j);
+    f->j = NULL;
+}
+
+static void check_cycles(struct fixture *f, const struct index *x, int cut)
+{
+    unsigned seen[CYCLES + 1][LINES] = {{0}}, slow[CYCLES + 1] = {0}, n, k;
+    struct shown s = shown_of(f, 1, HOUR), t = shown_of(f, 2, HOUR);
+    for (const char *p = s.text.data; p && *p; p += LINE_BYTES) {
+        assert_int_equal(sscanf(p, "%u %u ", &n, &k), 2);
+        seen[n][k]++;
+    }
+    for (const char *p = t.text.data; p && *p; p += 8) {
+        assert_int_equal(sscanf(p, "slow %u\n", &n), 1);
+        slow[n]++;
+    }
+    for (size_t i = 0; i < x->count; i++) {
+        for (k = 0; k < LINES; k++)
+            seen[x->parts[i].batch][k]++;
+    }
+    for (n = 1; n <= CYCLES; n++) {
+        if (slow[n] > 1 || slow[n] < x->slow_acked[n])
+            fail_msg("cut %d: slow line %u is there %u times", cut, n, slow[n]);
+        for (k = 0; k < LINES; k++) {
+            if (seen[n][k] > 1 || seen[n][k] < x->acked[n])
+                fail_msg("cut %d: line %u of batch %u is there %u times", cut, k, n, seen[n][k]);
+        }
+    }
+    buf_done(&s.text);
+    buf_done(&t.text);
+}
+
+static bool cut_a_cycle(struct fixture *f, int cut, enum loss loss)
+{
+    struct index x = {.count = 0};
+    fixture_remove_tree(f->dir);
+    fixture_remove_tree(f->lost);
+    f->cfg.on_published = on_published;
+    f->cfg.ctx = &x;
+    f->cfg.covered = 0;
+    calls_left = cut;
+    run_cycles(f, &x);
+    bool was_cut = is_cut;
+    assert_true(was_cut || x.stats.freed_segments > 0);
+    power_on(loss);
+    index_lose_uncovered(&x);
+    f->cfg.covered = x.covered;
+    for (int again = 0; again < 2; again++) {
+        fixture_open(f);
+        assert_int_equal(f->found.mend.code, ERR_OK);
+        assert_int_equal(f->found.corrupt_frames, 0);
+        check_cycles(f, &x, cut);
+        journal_close(f->j);
+        f->j = NULL;
+    }
+    power_on(LOSE_ALL);
+    return was_cut;
+}
+
+static void a_power_cut_leaves_rows_in_the_journal_or_in_a_part(void **state)
+{
+    struct fixture *f = *state;
+    f->cfg.segment_bytes = 64 << 10;
+    f->cfg.max_bytes = 5 * f->cfg.segment_bytes;
+    f->cfg.node_died = true;
+    srand(11);
+    for (int cut = 0; cut < CUTS_MAX; cut += 1 + cut % 3) {
+        if (!cut_a_cycle(f, cut, cut % LOSS_COUNT))
+            return;
+    }
+    fail_msg("the power was cut %d times and it never passed", CUTS_MAX);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_make, fixture_remove)
 
 int main(void)
@@ -279,6 +483,7 @@ int main(void)
         TEST(a_power_cut_may_lose_all_that_is_not_synced),
         TEST(a_power_cut_may_lose_any_sectors_that_are_not_synced),
         TEST(a_power_cut_may_tear_each_write),
+        TEST(a_power_cut_leaves_rows_in_the_journal_or_in_a_part),
     };
     calls_left = INT_MAX;
     return cmocka_run_group_tests(tests, NULL, NULL);
