@@ -120,13 +120,15 @@ static bool may_differ(const struct run_schema *s)
     return false;
 }
 
+/* The last first: that is the newest, and once its latest rows are known the others are passed over
+ * by their statistics. */
 static void add_files(const struct branch *b)
 {
     const struct run_table *t = b->table;
     size_t schema = (size_t)(b->schema - t->schemas);
     bool is_first = true;
     buf_add_cstr(b->sql, " FROM read_parquet([");
-    for (size_t i = 0; i < t->parquet_count; i++) {
+    for (size_t i = t->parquet_count; i-- > 0;) {
         if (t->parquet[i].schema != schema)
             continue;
         if (!is_first)

@@ -29,8 +29,9 @@
  *       "timeout_ms": t}          from the arrival of the request, waiting for a slot included
  * The engine makes one temporary view a table and runs the tree over them.
  *
- * A file of format "parquet" has "schema": index into the table's "schemas", which lists the columns
- * that the file really has: [[["level","Utf8"],["took","Int64"]],…]; they are cast to the table's.
+ * Files are listed oldest first, which makes the latest rows fast.  One of format "parquet" has
+ * "schema": index into the table's "schemas", which lists the columns that the file really has:
+ * [[["level","Utf8"],["took","Int64"]],…]; they are cast to the table's.
  * A metrics file also has "name": only the rows of that name are read, labels become columns.
  *
  * SEAL: {"part":"ULID","org":"…","type":"logs","name":"…","stream":n,"hour":h,"node":"…",

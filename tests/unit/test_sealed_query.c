@@ -72,12 +72,15 @@ static void lines_and_sealed_files_are_one_table(void **state)
     sealed_done(&s);
 }
 
-static void add_metric_table(struct buf *out, const struct sealed *s, const char *name)
+#define CPU_COLUMNS                                                                                \
+    "[[\"_timestamp\",\"Int64\",1],[\"__name__\",\"Utf8\",2],[\"host\",\"Utf8\",3],"               \
+    "[\"job\",\"Utf8\",4],[\"value\",\"Float64\",5]]"
+
+static void add_metric_table(struct buf *out, const struct sealed *s, const char *columns,
+                             const char *name)
 {
     buf_add_cstr(out, "[{\"name\":\"weir_t0\",\"columns\":[");
-    add_columns(out,
-                "[[\"_timestamp\",\"Int64\",1],[\"__name__\",\"Utf8\",2],[\"host\",\"Utf8\",3],"
-                "[\"job\",\"Utf8\",4],[\"value\",\"Float64\",5]]");
+    add_columns(out, columns);
     buf_add_cstr(out, "],\"schemas\":[");
     add_schema(out, s);
     buf_printf(
@@ -92,16 +95,64 @@ static void the_labels_of_a_metric_are_columns(void **state)
     struct sealed s = seal_metrics();
     struct buf tables;
     buf_init(&tables, TEXT_MAX);
-    add_metric_table(&tables, &s, "cpu");
+    add_metric_table(&tables, &s, CPU_COLUMNS, "cpu");
     expect_answer("select * from weir_t0 order by host, _timestamp", &tables,
                   "10|cpu|a\"q|NULL|nan\n10|cpu|b|NULL|nan\n20|cpu|b|NULL|1.5\n");
     expect_answer("select host, count(*) from weir_t0 group by 1 order by 1", &tables,
                   "a\"q|1\nb|2\n");
     buf_clear(&tables);
-    add_metric_table(&tables, &s, "alerts");
+    add_metric_table(&tables, &s, CPU_COLUMNS, "alerts");
     expect_answer("select value, host from weir_t0 order by _timestamp", &tables,
                   "-0|NULL\ninf|NULL\n");
     buf_done(&tables);
+    sealed_done(&s);
+}
+
+#define LABEL_COLUMNS                                                                              \
+    "[[\"_timestamp\",\"Int64\",1],[\"__name__\",\"Utf8\",2],[\"Host\",\"Utf8\",3],"               \
+    "[\"a.b\",\"Utf8\",4],[\"never\",\"Utf8\",5],[\"q's\",\"Utf8\",6],[\"value\",\"Float64\",7]]"
+
+static const char LABEL_LINES[] =
+    "{\"_timestamp\":1,\"__name__\":\"m\",\"Host\":\"x\",\"a.b\":\"dot\",\"value\":1.5}\n"
+    "{\"_timestamp\":2,\"__name__\":\"m\",\"Host\":\"x\",\"a.b\":\"dot\",\"value\":\"NaN\"}\n"
+    "{\"_timestamp\":3,\"__name__\":\"m\",\"Host\":\"\\u0000\\n\\\"\\\\ \xc3\xa9 "
+    "\xf0\x9f\x8c\x8a\","
+    "\"q's\":\"y\",\"value\":\"Stale\"}\n"
+    "{\"_timestamp\":4,\"__name__\":\"m\",\"Host\":\"\",\"value\":\"-Inf\"}\n"
+    "{\"_timestamp\":5,\"__name__\":\"m\",\"value\":-0.0}\n"
+    "{\"_timestamp\":6,\"__name__\":\"m\",\"Host\":\"x\",\"value\":\"+Inf\"}\n";
+
+static void samples_answer_like_their_lines(void **state)
+{
+    (void)state;
+    static const char *const queries[] = {
+        "select * from weir_t0 order by _timestamp",
+        "select _timestamp from weir_t0 where value > 1 order by 1",
+        "select _timestamp from weir_t0 where value = 'nan'::double order by 1",
+        "select _timestamp from weir_t0 where value < 0 order by 1",
+        "select _timestamp from weir_t0 where value = 0 order by 1",
+        "select min(value), max(value), count(value), count(never) from weir_t0",
+        "select \"Host\", count(*) from weir_t0 group by 1 order by 1",
+        "select _timestamp from weir_t0 where \"Host\" = '' or \"Host\" is null order by 1",
+        "select \"a.b\", \"q's\" from weir_t0 where \"a.b\" = 'dot' or \"q's\" = 'y' order by 1, 2",
+        "select length(\"Host\") from weir_t0 order by _timestamp",
+    };
+    struct seal_source_spec source = {str_from(LABEL_LINES), "m"};
+    struct seal_spec spec = {NULL, &source, 1, 0};
+    struct sealed s;
+    struct err e = {0};
+    struct buf before, after;
+    if (seal_fixture_seal(&fixture, &spec, &s, &e) != ERR_OK)
+        fail_msg("seal: %s", e.msg);
+    buf_init(&before, TEXT_MAX);
+    buf_init(&after, TEXT_MAX);
+    engine_fixture_file(&fixture, "samples.ndjson", str_from(LABEL_LINES));
+    add_line_table(&before, LABEL_COLUMNS, "samples.ndjson", "");
+    add_metric_table(&after, &s, LABEL_COLUMNS, "m");
+    for (size_t i = 0; i < ARRAY_LEN(queries); i++)
+        expect_same_answer(queries[i], &before, &after);
+    buf_done(&before);
+    buf_done(&after);
     sealed_done(&s);
 }
 
@@ -339,6 +390,7 @@ int main(void)
         cmocka_unit_test(a_sealed_file_answers_like_its_lines),
         cmocka_unit_test(lines_and_sealed_files_are_one_table),
         cmocka_unit_test(the_labels_of_a_metric_are_columns),
+        cmocka_unit_test(samples_answer_like_their_lines),
         cmocka_unit_test(a_field_widened_later_reads_as_its_lines_do),
         cmocka_unit_test(files_that_store_wide_integers_differently_are_read_together),
         cmocka_unit_test(a_field_that_a_file_lacks_is_null),
