@@ -42,9 +42,9 @@ static void write_groups(struct json_writer *w, const struct seal_facts *f)
     jw_key(w, STR("groups"));
     jw_array(w);
     for (size_t i = 0; i < f->group_count; i++) {
-        uint64_t left = f->rows - i * SEAL_GROUP_ROWS;
+        uint64_t left = f->rows - i * f->group_rows;
         jw_array(w);
-        jw_u64(w, left < SEAL_GROUP_ROWS ? left : SEAL_GROUP_ROWS);
+        jw_u64(w, left < f->group_rows ? left : f->group_rows);
         jw_u64(w, f->group_bytes[i]);
         jw_end(w);
     }
@@ -193,8 +193,8 @@ static void add_format(struct seal *s)
     uint64_t limit = seal_rows_facts(s->rows)->dictionary_limit;
     buf_printf(&s->sql,
                " (FORMAT parquet, PARQUET_VERSION v2, COMPRESSION zstd, COMPRESSION_LEVEL 1, "
-               "ROW_GROUP_SIZE %u",
-               SEAL_GROUP_ROWS);
+               "ROW_GROUP_SIZE %llu",
+               (unsigned long long)seal_rows_facts(s->rows)->group_rows);
     if (limit != UINT64_MAX)
         buf_printf(&s->sql, ", DICTIONARY_SIZE_LIMIT %llu", (unsigned long long)limit);
     if (s->request->is_metrics) /* sorted by name, and nobody asks for whole label texts */
@@ -234,7 +234,7 @@ struct check {
 
 static void end_group(struct check *c, uint64_t rows)
 {
-    size_t group = (size_t)((rows - 1) / SEAL_GROUP_ROWS);
+    size_t group = (size_t)((rows - 1) / c->want->group_rows);
     c->groups_agree = c->groups_agree && group < c->want->group_count &&
                       c->group_bytes == c->want->group_bytes[group];
     c->group_bytes = 0;
@@ -250,7 +250,7 @@ static void check_row(struct check *c, struct str line, int64_t ts_us)
     c->text_bytes += line.len;
     c->group_bytes += line.len;
     c->text_sum += text_line_hash((struct str){line.ptr, line.len - 1});
-    if (c->rows % SEAL_GROUP_ROWS == 0)
+    if (c->rows % c->want->group_rows == 0)
         end_group(c, c->rows);
 }
 
@@ -274,7 +274,7 @@ static enum err_code check_groups(struct seal *s, struct err *e)
         return rc;
     bool ok = count == f->group_count;
     for (size_t i = 0; i + 1 < count && ok; i++)
-        ok = rows[i] == SEAL_GROUP_ROWS;
+        ok = rows[i] == f->group_rows;
     return ok ? ERR_OK
               : err_set(e, ERR_CORRUPT, "the Parquet has other row groups than were written");
 }
@@ -291,7 +291,7 @@ static enum err_code check_parquet(struct seal *s, struct err *e)
         rc = watch_verdict(&s->watch, e);
     if (rc != ERR_OK)
         return rc;
-    if (c.rows % SEAL_GROUP_ROWS != 0)
+    if (c.rows % f->group_rows != 0)
         end_group(&c, c.rows);
     if (c.rows == f->rows && c.text_bytes == f->text_bytes && c.text_sum == f->text_sum &&
         c.min_ts_us == f->min_ts_us && c.max_ts_us == f->max_ts_us && c.groups_agree)

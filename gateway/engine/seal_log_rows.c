@@ -267,10 +267,12 @@ static enum err_code finish(struct seal_rows *s, struct err *e)
 {
     struct log_state *l = s->state;
     sort_rows(l);
-    enum err_code rc = seal_begin_groups(s, e);
+    enum err_code rc = choose_columns(s, e);
+    if (rc == ERR_OK)
+        rc = seal_begin_groups(s, e);
     for (size_t i = 0; i < l->row_count && rc == ERR_OK; i++)
         seal_add_group(s, i, l->rows[i].text_len);
-    return rc == ERR_OK ? choose_columns(s, e) : rc;
+    return rc;
 }
 
 /* ---- to DuckDB ---- */

@@ -34,10 +34,21 @@ bool seal_grow(void **array, size_t count, size_t *cap, size_t elem_size)
     return true;
 }
 
+/* Many columns make short groups, or a sparse part would not fit into memory. */
+static uint64_t group_rows(size_t columns)
+{
+    uint64_t chunk = duckdb_vector_size();
+    uint64_t rows = SEAL_GROUP_CELLS / (columns + 1) / chunk * chunk;
+    if (rows < chunk)
+        return chunk;
+    return rows < SEAL_GROUP_ROWS ? rows : SEAL_GROUP_ROWS;
+}
+
 enum err_code seal_begin_groups(struct seal_rows *s, struct err *e)
 {
     struct seal_facts *f = &s->facts;
-    f->group_count = (f->rows + SEAL_GROUP_ROWS - 1) / SEAL_GROUP_ROWS;
+    f->group_rows = group_rows(s->column_count);
+    f->group_count = (f->rows + f->group_rows - 1) / f->group_rows;
     f->group_bytes = arena_zalloc(&s->arena, (f->group_count + 1) * sizeof *f->group_bytes);
     return f->group_bytes ? ERR_OK
                           : err_set(e, ERR_NOMEM, "no memory for %zu row groups", f->group_count);

@@ -15,7 +15,8 @@
 
 #include "gateway/engine/seal_request.h"
 
-#define SEAL_GROUP_ROWS 131072u /* of a row group; a multiple of DuckDB's chunk */
+#define SEAL_GROUP_ROWS 131072u /* of a row group, at most; a multiple of DuckDB's chunk */
+#define SEAL_GROUP_CELLS (SEAL_GROUP_ROWS * 64u) /* rows times columns: DuckDB keeps 16 bytes each */
 #define SEAL_TEXT_MAX ((size_t)4 << 30)
 
 struct seal_name { /* metrics: what there is of one name */
@@ -26,6 +27,7 @@ struct seal_name { /* metrics: what there is of one name */
 struct seal_facts {
     uint64_t rows, text_bytes, text_sum;
     int64_t min_ts_us, max_ts_us;
+    uint64_t group_rows;   /* of each row group but the last */
     uint64_t *group_bytes; /* text of each row group */
     size_t group_count;
     struct seal_name *names; /* metrics, in order */

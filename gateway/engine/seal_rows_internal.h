@@ -37,11 +37,11 @@ extern const struct row_kind seal_log_rows, seal_sample_rows;
 uint32_t seal_count_text(struct seal_rows *s);
 /* Make room for another element of an array that doubles; false: no memory. */
 bool seal_grow(void **array, size_t count, size_t *cap, size_t elem_size);
-/* Room for the groups; the text of row i is added by seal_add_group. */
+/* Room for the groups, once the columns are known; the text of row i is added by seal_add_group. */
 enum err_code seal_begin_groups(struct seal_rows *s, struct err *e);
 static inline void seal_add_group(struct seal_rows *s, uint64_t row, uint32_t text_len)
 {
-    s->facts.group_bytes[row / SEAL_GROUP_ROWS] += text_len;
+    s->facts.group_bytes[row / s->facts.group_rows] += text_len;
 }
 
 #endif
