@@ -119,6 +119,8 @@ static enum err_code configure(duckdb_config config, const struct engine_config 
         {"allocator_background_threads", "true"},
         {"preserve_insertion_order", "true"},
         {"errors_as_json", "true"},
+        /* An internal error ends its query, not all that follow: nothing here outlives a query. */
+        {"disable_database_invalidation", "true"},
         /* As the reference's engine does: 5/2 is 2, and nulls come last ascending, first
            descending. */
         {"integer_division", "true"},
