@@ -2,9 +2,9 @@
 /* What a seal costs by itself, next to DuckDB's own read_json and COPY of the same lines.
  *
  * usage: bench_seal [LOG_FILE ...]     each is wrapped into lines of a time and a text
- * First comes a stream of 15 fields, last a part of metrics.  One line of JSON each: MB are those
- * of the lines, a ratio above 1 says that sealing is the faster one, CPU is that of the whole
- * process.
+ * First come streams of 15 and of 1,000 fields (all in each line, then few), last metrics.  One
+ * line of JSON each: MB are those of the lines, a ratio above 1 says that sealing is the faster
+ * one, CPU is that of the whole process.
  */
 #include <duckdb.h>
 #include <sys/resource.h>
@@ -16,6 +16,7 @@ enum {
     LINES_BYTES = 32 << 20, /* what a file has when it is sealed */
     LINES_MAX = 1 << 30,
     REPEATS = 5,
+    FIELDS = 1000, /* of a wide stream */
     MEMORY_BYTES = 1 << 30,
     NAMES = 20, /* of metrics, each with SERIES series */
     SERIES = 100,
@@ -80,6 +81,30 @@ static void make_records(struct buf *out)
                    "\"kubernetes_labels_app\":\"orders\",\"kubernetes_labels_version\":\"1.%u.0\","
                    "\"docker_id\":\"%016x\",\"cluster\":\"eu-west-1\"}\n",
                    (unsigned)(r >> 15 & 15), (unsigned)(r >> 40 & 63));
+    }
+}
+
+static void add_wide_columns(struct buf *out)
+{
+    buf_add_cstr(out, "[[\"_timestamp\",\"Int64\",1]");
+    for (unsigned i = 0; i < FIELDS; i++)
+        buf_printf(out, ",[\"field_%03u\",\"%s\",%u]", i, i % 2 ? "Int64" : "Utf8", i + 2);
+    buf_add_char(out, ']');
+}
+
+/* Every `step`-th of many fields, beginning anywhere. */
+static void make_wide(struct buf *out, unsigned step)
+{
+    uint64_t seed = 88172645463325252u;
+    for (uint64_t ts = 1700000000000000; out->len < LINES_BYTES; ts++) {
+        uint64_t r = next_random(&seed);
+        buf_printf(out, "{\"_timestamp\":%" PRIu64, ts);
+        for (unsigned i = (unsigned)(r % step); i < FIELDS; i += step) {
+            unsigned value = (unsigned)(r >> (i % 40)) % 10000;
+            buf_printf(out, i % 2 ? ",\"field_%03u\":%u" : ",\"field_%03u\":\"value %u\"", i,
+                       value);
+        }
+        buf_add_cstr(out, "}\n");
     }
 }
 
@@ -285,7 +310,7 @@ static void report_lines(const char *what, struct str lines, const struct cost *
     fflush(stdout);
 }
 
-static void measure_lines(const char *what, struct str lines, const char *columns)
+static void measure_lines(const char *what, struct str lines, const char *columns, int repeats)
 {
     struct seal_source_spec source = {lines, NULL};
     struct seal_spec spec = {columns, &source, 1, 0};
@@ -296,7 +321,7 @@ static void measure_lines(const char *what, struct str lines, const char *column
     FILE *file = fopen(path, "wb");
     if (!file || fwrite(lines.ptr, 1, lines.len, file) != lines.len || fclose(file) != 0)
         fail(path);
-    struct cost bare = cost_of_bare(dir), seal = cost_of_seal(&spec, REPEATS);
+    struct cost bare = cost_of_bare(dir), seal = cost_of_seal(&spec, repeats);
     report_lines(what, lines, &seal, &bare, zstd_bytes(dir));
     snprintf(command, sizeof command, "rm -rf '%s'", dir);
     if (system(command) != 0)
@@ -326,18 +351,33 @@ static void measure_metrics(void)
         buf_done(&lines[i]);
 }
 
+static void measure_wide(struct buf *lines)
+{
+    struct buf columns;
+    buf_init(&columns, LINES_MAX);
+    add_wide_columns(&columns);
+    buf_clear(lines);
+    make_wide(lines, 1);
+    measure_lines("wide", buf_str(lines), columns.data, REPEATS);
+    buf_clear(lines);
+    make_wide(lines, FIELDS / 10);
+    measure_lines("sparse", buf_str(lines), columns.data, 2);
+    buf_done(&columns);
+}
+
 int main(int argc, char **argv)
 {
     struct buf lines;
     buf_init(&lines, LINES_MAX);
     make_records(&lines);
-    measure_lines("records", buf_str(&lines), RECORD_COLUMNS);
+    measure_lines("records", buf_str(&lines), RECORD_COLUMNS, REPEATS);
+    measure_wide(&lines);
     for (int i = 1; i < argc; i++) {
         const char *slash = strrchr(argv[i], '/');
         buf_clear(&lines);
         wrap_log(argv[i], &lines);
         measure_lines(slash ? slash + 1 : argv[i], buf_str(&lines),
-                      "[[\"_timestamp\",\"Int64\",1],[\"log\",\"Utf8\",2]]");
+                      "[[\"_timestamp\",\"Int64\",1],[\"log\",\"Utf8\",2]]", REPEATS);
     }
     buf_done(&lines);
     measure_metrics();
