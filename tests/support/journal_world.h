@@ -166,7 +166,7 @@ static inline void check_rows(const char *text, unsigned stream, unsigned *first
 {
     unsigned s, n;
     *first = *last = 0;
-    for (const char *p = text; *p; p = strchr(p, '\n') + 1) {
+    for (const char *p = text; p && *p; p += strcspn(p, "\n") + 1) {
         char want[ROW_BYTES + 32];
         assert_int_equal(sscanf(p, "%u %u", &s, &n), 2);
         assert_int_equal(s, stream);
