@@ -28,6 +28,7 @@
 #define FULL_ROUND_MS 5000 /* how often all files are: small metrics files add up */
 #define STATS_ROUND_MS 1000
 #define CALL_MS 30000
+#define JOBS_ENOUGH 1000 /* with so many there is no need to look for more */
 #define RETRY_MS_MIN 500
 #define RETRY_MS_MAX 60000
 #define DUE_MAX 20000    /* files of one look; more wait for the next */
@@ -59,6 +60,7 @@ struct sealer {
     atomic_bool stopping;
     pthread_mutex_t lock;
     pthread_cond_t work, progress;                    /* there is a job; a job has ended */
+    pthread_cond_t stop;                              /* the scheduler's rest is over early */
     struct map jobs;                                  /* (lock) by key */
     struct seal_entry *first, *last;                  /* (lock) the queue */
     uint64_t last_failed_ms;                          /* (lock) */
@@ -422,21 +424,30 @@ static void wait_ms(struct sealer *s, pthread_cond_t *c, uint64_t ms)
     pthread_cond_timedwait(c, &s->lock, &until);
 }
 
+static size_t jobs_waiting(struct sealer *s)
+{
+    LOCK_SCOPE(&s->lock);
+    return s->jobs.count;
+}
+
 static void *schedule(void *arg)
 {
     struct sealer *s = arg;
     while (!atomic_load(&s->stopping)) {
         struct err e = {0};
         int64_t before_us = clock_wall_us() - s->cfg.age_us;
-        ask_pressure(s);
-        enum err_code rc = round_due(s, before_us, &e);
-        if (!rc)
-            rc = round_full(s, before_us, &e);
+        enum err_code rc = ERR_OK;
+        if (jobs_waiting(s) < JOBS_ENOUGH) {
+            ask_pressure(s);
+            rc = round_due(s, before_us, &e);
+            if (!rc)
+                rc = round_full(s, before_us, &e);
+        }
         if (rc && !atomic_load(&s->stopping))
             log_write(LOG_WARN, "cannot look for files to seal", "reason", e.msg, (char *)0);
         LOCK_SCOPE(&s->lock);
         if (!atomic_load(&s->stopping))
-            wait_ms(s, &s->progress, rc ? RETRY_MS_MIN : ROUND_MS);
+            wait_ms(s, &s->stop, rc ? RETRY_MS_MIN : ROUND_MS);
     }
     return NULL;
 }
@@ -551,6 +562,34 @@ static enum err_code failed_since(struct sealer *s, uint64_t since_ms, struct er
     return err_set(e, s->last_error.code, "a seal failed: %s", s->last_error.msg);
 }
 
+/* Why a flush must not go on; OK: it may. */
+static enum err_code flush_verdict(struct sealer *s, uint64_t began_ms, uint64_t deadline_ms,
+                                   bool (*cancelled)(void *ctx), void *ctx, size_t left,
+                                   struct err *e)
+{
+    enum err_code rc = failed_since(s, began_ms, e);
+    if (!rc && atomic_load(&s->stopping))
+        rc = err_set(e, ERR_CANCELLED, "the node is stopping");
+    if (!rc && cancelled && cancelled(ctx))
+        rc = err_set(e, ERR_CANCELLED, "the client went away");
+    if (!rc && clock_mono_ms() >= deadline_ms)
+        rc = err_set(e, ERR_TIMEOUT, "%zu files are not sealed yet", left);
+    return rc;
+}
+
+/* True once half of the jobs are done: looking at all files after each one would cost more than the
+ * seals. */
+static bool await_half(struct sealer *s, size_t *goal)
+{
+    LOCK_SCOPE(&s->lock);
+    bool is_first = *goal == SIZE_MAX;
+    if (is_first)
+        *goal = s->jobs.count / 2;
+    if (is_first || s->jobs.count > *goal)
+        wait_ms(s, &s->progress, ROUND_MS);
+    return s->jobs.count <= *goal;
+}
+
 enum err_code seal_flush(struct sealer *s, uint64_t deadline_ms, bool (*cancelled)(void *ctx),
                          void *ctx, struct err *e)
 {
@@ -558,22 +597,16 @@ enum err_code seal_flush(struct sealer *s, uint64_t deadline_ms, bool (*cancelle
     uint64_t began_ms = clock_mono_ms();
     retry_now(s);
     for (;;) {
-        size_t left = 0;
+        size_t left = 0, goal = SIZE_MAX;
         enum err_code rc = flush_round(s, t0_us, &left, e);
         if (!rc && left == 0)
             return ERR_OK;
-        if (!rc)
-            rc = failed_since(s, began_ms, e);
-        if (!rc && atomic_load(&s->stopping))
-            rc = err_set(e, ERR_CANCELLED, "the node is stopping");
-        if (!rc && cancelled && cancelled(ctx))
-            rc = err_set(e, ERR_CANCELLED, "the client went away");
-        if (!rc && clock_mono_ms() >= deadline_ms)
-            rc = err_set(e, ERR_TIMEOUT, "%zu files are not sealed yet", left);
+        for (bool half = false; !rc && !half;) {
+            half = await_half(s, &goal);
+            rc = flush_verdict(s, began_ms, deadline_ms, cancelled, ctx, left, e);
+        }
         if (rc)
             return rc;
-        LOCK_SCOPE(&s->lock);
-        wait_ms(s, &s->progress, ROUND_MS);
     }
 }
 
@@ -616,6 +649,7 @@ enum err_code seal_open(const struct seal_config *cfg, struct sealer **out, stru
     pthread_mutex_init(&s->lock, NULL);
     init_cond(&s->work);
     init_cond(&s->progress);
+    init_cond(&s->stop);
     map_init(&s->jobs, SEAL_JOBS_MAX);
     register_metrics(s);
     enum err_code rc = control_open_beside(cfg->control, clock_mono_ms() + CALL_MS, &s->control, e);
@@ -635,6 +669,7 @@ static void stop_threads(struct sealer *s)
     atomic_store(&s->stopping, true);
     pthread_cond_broadcast(&s->work);
     pthread_cond_broadcast(&s->progress);
+    pthread_cond_broadcast(&s->stop);
     pthread_mutex_unlock(&s->lock);
     if (s->has_scheduler)
         pthread_join(s->scheduler, NULL);
@@ -657,6 +692,7 @@ void seal_close(struct sealer *s)
     control_close(s->control);
     pthread_cond_destroy(&s->work);
     pthread_cond_destroy(&s->progress);
+    pthread_cond_destroy(&s->stop);
     pthread_mutex_destroy(&s->lock);
     free(s);
 }

@@ -281,7 +281,7 @@ class SealByItself(unittest.TestCase):
             self.assertEqual(status, 200, reply)
             sent += 1000
             if sent % 20_000 == 0:
-                self.node.post_json("slow", [{"i": slow}])
+                wait_for(lambda: self.node.post_json("slow", [{"i": slow}])[0] == 200, 60, "room for the slow stream")
                 slow += 1
         self.node.flush()
         self.assertEqual(self.node.hits("SELECT count(*) AS n FROM fast"), [{"n": sent}])
