@@ -4,6 +4,8 @@
 #include "base/utf8.h"
 #include "gateway/span.h"
 
+enum { ESCAPE_LEN = 6 }; /* of \\uXXXX */
+
 static const char CUT_OFF[] = "the text ends before the value is complete";
 
 void scan_init(struct scan *s, struct str body)
@@ -76,14 +78,12 @@ static bool unicode_escape(struct scan *s, const char **p, uint32_t *cp)
     *cp = (uint32_t)unit;
     if (!is_high_surrogate(unit) && !is_low_surrogate(unit))
         return true;
-    int second = s->end - *p >= 6 && (*p)[0] == '\\' && (*p)[1] == 'u' ? hex4(*p + 2, s->end) : -1;
-    if (is_high_surrogate(unit) && is_low_surrogate(second)) {
-        *cp = 0x10000 + (((uint32_t)unit - 0xD800) << 10) + ((uint32_t)second - 0xDC00);
-        *p += 6;
-    } else {
-        *cp = 0xFFFD;
-        s->half_surrogate = true;
-    }
+    int second =
+        s->end - *p >= ESCAPE_LEN && (*p)[0] == '\\' && (*p)[1] == 'u' ? hex4(*p + 2, s->end) : -1;
+    if (!is_high_surrogate(unit) || !is_low_surrogate(second))
+        return scan_fail(s, *p - ESCAPE_LEN, "half a surrogate pair");
+    *cp = 0x10000 + (((uint32_t)unit - 0xD800) << 10) + ((uint32_t)second - 0xDC00);
+    *p += ESCAPE_LEN;
     return true;
 }
 

@@ -1,8 +1,7 @@
 /* gateway/scan.h - the hot JSON scanner: moves over a body once, value by value.
  *
- * Strict RFC 8259: UTF-8 is checked, control bytes in strings and leading zeros are refused; a
- * leading BOM is skipped.  The only leniency: \u escapes of half a surrogate pair are read as
- * U+FFFD.  Nesting is at most SCAN_DEPTH_MAX, without recursion.
+ * Strict RFC 8259: UTF-8 is checked, control bytes in strings, half surrogate pairs and leading
+ * zeros are refused; a leading BOM is skipped.  Nesting is at most SCAN_DEPTH_MAX, no recursion.
  * Every function leaves `p` behind what it took and returns true, or sets `why` and leaves `p` at
  * the offending byte and returns false; then scan_error makes the message with the byte offset.
  * Owner: one thread.  The body is borrowed and never written; nothing is read past its end.
@@ -17,8 +16,7 @@
 
 struct scan {
     const char *begin, *p, *end;
-    const char *why;     /* what is wrong, once something is */
-    bool half_surrogate; /* one was seen */
+    const char *why; /* what is wrong, once something is */
 };
 
 void scan_init(struct scan *s, struct str body);

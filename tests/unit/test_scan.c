@@ -68,7 +68,6 @@ static void documents_are_taken(void **state)
         LIT("\"\xC3\xA9\""),
         LIT("\xEF\xBB\xBF[1]"),
         LIT("\"\\ud83d\\ude00\""),
-        LIT("\"\\ud800\""),
         LIT("[{\"a\":\"x\"},\r\n{\"a\":\"y\"}]"),
     };
     (void)state;
@@ -99,6 +98,10 @@ static void what_is_no_json_is_refused_at_its_byte(void **state)
         {LIT("\"\\u12"), 3},
         {LIT("\"\\u12x4\""), 3},
         {LIT("\"\\q\""), 2},
+        {LIT("\"\\ud800\""), 1},
+        {LIT("\"a\\udc00\\ud800\""), 2},
+        {LIT("\"\\ud83d\\u0041\""), 1},
+        {LIT("\"\\ud83d\\ud83d\\ude00\""), 1},
         {LIT("\"a\tb\""), 2},
         {LIT("01"), 1},
         {LIT("-"), 1},
@@ -215,10 +218,6 @@ static void strings_get_one_escaping(void **state)
         {LIT("\"\\u0022\\u005c\\u0041\""), "\"\\\"\\\\A\""},
         {LIT("\"\\u00e9\\u65e5\""), "\"\xC3\xA9\xE6\x97\xA5\""},
         {LIT("\"\\ud83d\\ude00\""), "\"\xF0\x9F\x98\x80\""},
-        {LIT("\"\\ud800x\""), "\"\xEF\xBF\xBDx\""},
-        {LIT("\"\\udc00\\ud800\""), "\"\xEF\xBF\xBD\xEF\xBF\xBD\""},
-        {LIT("\"\\ud800\\u0041\""), "\"\xEF\xBF\xBD"
-                                    "A\""},
         {LIT("\"\x7f\""), "\"\x7f\""},
     };
     (void)state;
@@ -272,7 +271,6 @@ static void every_code_point_comes_back(void **state)
         arena_init(&a, MAX);
         scan_init(&s, buf_str(i ? &escaped : &plain));
         assert_true(line_string(&s, &out));
-        assert_false(s.half_surrogate);
         assert_int_equal(json_parse(buf_str(&out), &a, &value, &e), ERR_OK);
         assert_true(str_eq(value->text, buf_str(&text)));
         assert_null(memchr(out.data, '\n', out.len));
