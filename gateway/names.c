@@ -67,16 +67,22 @@ enum err_code name_metric(struct str in, char *dst, size_t *len, struct err *e)
     return ERR_OK;
 }
 
+static bool is_org_char(char c)
+{
+    return is_lower(c) || is_upper(c) || is_digit(c) || c == '_' || c == '-' || c == '.';
+}
+
 enum err_code name_org(struct str in, struct err *e)
 {
     if (in.len == 0 || in.len > NAME_MAX_BYTES)
         return err_set(e, ERR_INVALID, "Organization name must have 1 to %d bytes", NAME_MAX_BYTES);
-    for (size_t i = 0; i < in.len; i++) {
-        if ((!is_name_char(in.ptr[i]) || in.ptr[i] == ':') && in.ptr[i] != '-')
-            return err_set(e, ERR_INVALID,
-                           "Organization name may hold letters, digits, '_' and '-' only");
-    }
-    return ERR_OK;
+    bool good = in.ptr[0] != '.';
+    for (size_t i = 0; i < in.len && good; i++)
+        good = is_org_char(in.ptr[i]);
+    return good ? ERR_OK
+                : err_set(e, ERR_INVALID,
+                          "Organization name may hold letters, digits, '_', '-' and, but not in "
+                          "front, '.'");
 }
 
 /* ---- field names ---- */

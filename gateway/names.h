@@ -11,7 +11,8 @@
 enum err_code name_stream(struct str in, char *dst, size_t *len, struct err *e);
 /* Metric names keep their case: [a-zA-Z_:][a-zA-Z0-9_:]*, other characters become '_'. */
 enum err_code name_metric(struct str in, char *dst, size_t *len, struct err *e);
-/* Organisation: taken as it is when it is [a-zA-Z0-9_-]{1,255}; else INVALID. */
+/* Organisation: taken as it is when it is [a-zA-Z0-9_.-]{1,255} without a '.' in front (so it is
+ * never a name of the tree's own, `..` or `.weir`); else INVALID. */
 enum err_code name_org(struct str in, struct err *e);
 /* Append one component of a field name: lower-cased; what is no letter (lower-case after folding),
  * digit or '_' becomes '_'; non-ASCII lower-case letters and digits stay. */

@@ -73,10 +73,15 @@ static void organisations_are_taken_as_they_are_or_not_at_all(void **state)
     (void)state;
     assert_int_equal(name_org(STR("default"), NULL), ERR_OK);
     assert_int_equal(name_org(STR("My-Org_2"), NULL), ERR_OK);
+    assert_int_equal(name_org(STR("new-org.x"), NULL), ERR_OK);
     assert_int_equal(name_org(STR(""), NULL), ERR_INVALID);
     assert_int_equal(name_org(STR("a b"), NULL), ERR_INVALID);
     assert_int_equal(name_org(STR("../etc"), NULL), ERR_INVALID);
     assert_int_equal(name_org(STR("a:b"), NULL), ERR_INVALID);
+    assert_int_equal(name_org(STR("."), NULL), ERR_INVALID);
+    assert_int_equal(name_org(STR(".weir"), NULL), ERR_INVALID);
+    assert_int_equal(name_org(STR("a%2Fb"), NULL), ERR_INVALID);
+    assert_int_equal(name_org(STR("a\xC3\xA9"), NULL), ERR_INVALID);
 }
 
 static void field_names_are_normalised(void **state)
