@@ -1,7 +1,8 @@
 /* gateway/ingest_metrics.c - `ingest/metrics/_json`: samples as JSON objects.
  *
- * The body is gone through twice: first every record is checked, then they are made into lines and
- * stored as they gather; so a bad record never leaves half a request behind.
+ * The body is gone through twice: first every record is checked, and the streams and columns of all
+ * are made; then they become lines, which are stored as they gather.  So neither a bad record nor a
+ * limit that is met leaves half a request behind.
  */
 #include "gateway/ingest.h"
 
@@ -26,8 +27,9 @@ static const char *const TYPES[] = {"counter", "gauge",    "histogram",
 struct door {
     struct ingest *in;
     struct str org;
-    struct samples *samples; /* NULL in the first pass */
-    struct arena arena;      /* of one record */
+    struct samples *samples;
+    bool is_checking;   /* the first pass */
+    struct arena arena; /* of one record */
     int64_t now_us;
 };
 
@@ -201,7 +203,7 @@ static enum err_code take_record(struct door *d, const struct json *record, stru
         rc = settle_labels(d, &l, &m, e);
     if (rc)
         return rc;
-    return d->samples ? samples_add(d->samples, &m, e) : sample_check(&m, e);
+    return d->is_checking ? samples_expect(d->samples, &m, e) : samples_add(d->samples, &m, e);
 }
 
 /* ---- the body ---- */
@@ -220,7 +222,7 @@ static enum err_code next_record(struct door *d, struct scan *s, size_t index, s
         rc = take_record(d, record, e);
     if (rc == ERR_INVALID && index > 0)
         err_wrap(e, "record %zu", index + 1);
-    if (!rc && d->samples && samples_bytes(d->samples) >= SAMPLES_BYTES_MAX)
+    if (!rc && samples_bytes(d->samples) >= SAMPLES_BYTES_MAX)
         rc = samples_store(d->samples, e);
     return rc;
 }
@@ -277,37 +279,38 @@ static void tell_one(struct str name, uint64_t stored, void *ctx)
     t->each(name, stored, t->ctx);
 }
 
-static enum err_code store_all(struct door *d, struct str body, ingest_metric_visit each, void *ctx,
-                               struct err *e)
+static enum err_code store_all(struct door *d, struct str body, struct err *e)
 {
-    const struct ingest_config *cfg = ingest_config_of(d->in);
-    enum err_code rc = samples_new(cfg->catalog, cfg->commits, d->org, &d->samples, e);
+    d->is_checking = true;
+    enum err_code rc = go_through(d, body, e);
+    if (!rc)
+        rc = samples_settle(d->samples, e);
+    d->is_checking = false;
     if (!rc)
         rc = go_through(d, body, e);
-    if (!rc)
-        rc = samples_store(d->samples, e);
-    if (!rc) {
-        struct tell t = {.door = d, .body_bytes = body.len, .each = each, .ctx = ctx};
-        samples_each(d->samples, add_total, &t);
-        samples_each(d->samples, tell_one, &t);
-    }
-    samples_free(d->samples);
-    return rc;
+    return rc ? rc : samples_store(d->samples, e);
 }
 
 enum err_code ingest_metrics_json(struct ingest *in, struct str org, struct str body,
                                   ingest_metric_visit each, void *ctx, struct err *e)
 {
+    const struct ingest_config *cfg = ingest_config_of(in);
     struct door d = {.in = in, .org = org, .now_us = clock_wall_us()};
     enum err_code rc = name_org(org, e);
     if (rc)
         return rc;
     arena_init(&d.arena, RECORD_MEMORY_MAX);
-    rc = go_through(&d, body, e);
+    rc = samples_new(cfg->catalog, cfg->commits, org, &d.samples, e);
     if (!rc)
-        rc = store_all(&d, body, each, ctx, e);
-    if (rc)
+        rc = store_all(&d, body, e);
+    if (rc) {
         ingest_count(in, org, STR(""), STREAM_METRICS, 0, 0, rc);
+    } else {
+        struct tell t = {.door = &d, .body_bytes = body.len, .each = each, .ctx = ctx};
+        samples_each(d.samples, add_total, &t);
+        samples_each(d.samples, tell_one, &t);
+    }
+    samples_free(d.samples);
     arena_done(&d.arena);
     return rc;
 }

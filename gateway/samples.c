@@ -40,7 +40,7 @@ struct samples {
     struct arena arena; /* names, metrics, runs: for the request */
     struct map by_name;
     struct metric_lines *first, *last;
-    size_t bytes;
+    size_t metric_count, bytes;
 };
 
 enum err_code samples_new(struct catalog *catalog, struct commit_pool *commits, struct str org,
@@ -130,6 +130,7 @@ static enum err_code new_metric(struct samples *s, struct str name, struct metri
     }
     *(s->last ? &s->last->next : &s->first) = m;
     s->last = m;
+    s->metric_count++;
     *out = m;
     return ERR_OK;
 }
@@ -213,7 +214,7 @@ static enum err_code check_line(const struct sample *m, struct err *e)
                           STR_ARG(m->name), commit_line_max());
 }
 
-enum err_code sample_check(const struct sample *m, struct err *e)
+static enum err_code check_sample(const struct sample *m, struct err *e)
 {
     if (m->label_count > SAMPLE_LABELS_MAX)
         return err_set(e, ERR_INVALID, STR_FMT ": a sample has %zu labels; %d are allowed",
@@ -234,21 +235,42 @@ static void count_line(struct run *r, int64_t us)
     r->lines++;
 }
 
-enum err_code samples_add(struct samples *s, const struct sample *m, struct err *e)
+/* All that a sample needs besides the bytes of its line. */
+static enum err_code place_of(struct samples *s, const struct sample *m,
+                              struct metric_lines **metric, struct run **r, struct err *e)
 {
-    struct metric_lines *metric = map_find(&s->by_name, m->name);
-    enum err_code rc = sample_check(m, e);
+    enum err_code rc = check_sample(m, e);
 
-    if (!rc && !metric)
-        rc = new_metric(s, m->name, &metric, e);
+    *metric = map_find(&s->by_name, m->name);
+    if (!rc && !*metric && s->metric_count == METRICS_MAX)
+        return err_set(e, ERR_INVALID, "a request has more than %d metrics", METRICS_MAX);
+    if (!rc && !*metric)
+        rc = new_metric(s, m->name, metric, e);
     if (rc)
         return rc;
     for (size_t i = 0; i < m->label_count; i++)
-        if (!add_column(s, metric, m->labels[i].name, FIELD_UTF8))
+        if (!add_column(s, *metric, m->labels[i].name, FIELD_UTF8))
             return no_memory(e);
-    struct run *r = run_of(s, metric, hour_of_us(m->ts_us));
-    if (!r)
-        return no_memory(e);
+    *r = run_of(s, *metric, hour_of_us(m->ts_us));
+    return *r ? ERR_OK : no_memory(e);
+}
+
+enum err_code samples_expect(struct samples *s, const struct sample *m, struct err *e)
+{
+    struct metric_lines *metric;
+    struct run *r;
+
+    return place_of(s, m, &metric, &r, e);
+}
+
+enum err_code samples_add(struct samples *s, const struct sample *m, struct err *e)
+{
+    struct metric_lines *metric;
+    struct run *r;
+    enum err_code rc = place_of(s, m, &metric, &r, e);
+
+    if (rc)
+        return rc;
     size_t before = r->text.len;
     add_line(&r->text, m);
     if (!buf_ok(&r->text))
@@ -354,14 +376,21 @@ static void forget_lines(struct samples *s)
     s->bytes = 0;
 }
 
+enum err_code samples_settle(struct samples *s, struct err *e)
+{
+    enum err_code rc = ERR_OK;
+
+    for (struct metric_lines *m = s->first; m && !rc; m = m->next)
+        rc = settle_schema(s, m, e);
+    return rc;
+}
+
 enum err_code samples_store(struct samples *s, struct err *e)
 {
     struct metric_lines *m = s->first;
     struct run *r = m ? m->runs : NULL;
-    enum err_code rc = ERR_OK;
+    enum err_code rc = samples_settle(s, e);
 
-    for (struct metric_lines *each = s->first; each && !rc; each = each->next)
-        rc = settle_schema(s, each, e);
     while (!rc && m)
         rc = store_batch(s, &m, &r, e);
     if (!rc)

@@ -33,8 +33,11 @@ enum err_code samples_new(struct catalog *catalog, struct commit_pool *commits, 
                           struct samples **out, struct err *e);
 void samples_free(struct samples *s); /* NULL is fine; what was not stored is dropped */
 
-/* What samples_add would refuse, without adding: INVALID. */
-enum err_code sample_check(const struct sample *m, struct err *e);
+/* The first of two passes over a body that may be more than a batch: whatever samples_add could
+ * refuse is refused, and streams, columns and memory are made ready; no line is made. */
+enum err_code samples_expect(struct samples *s, const struct sample *m, struct err *e);
+/* Make the streams and columns durable in meta; samples_store does it too. */
+enum err_code samples_settle(struct samples *s, struct err *e);
 /* INVALID: a line over the limit, or a label whose name is a column of the sample itself. */
 enum err_code samples_add(struct samples *s, const struct sample *m, struct err *e);
 size_t samples_bytes(const struct samples *s); /* of lines that wait */

@@ -67,6 +67,19 @@ class MetricsJson(NodeCase):
         self.assertEqual((status, len(reply["status"]), sum(s["successful"] for s in reply["status"])), (200, 50, 2000))
         self.assertEqual(len(self.rows("gmx_many_49")), 40)
 
+    def test_a_limit_that_is_met_late_in_a_large_body_leaves_nothing_behind(self):
+        labels = {f"l{i}": "x" * 100 for i in range(30)}
+        body = [{"__name__": "gmx_large", "n": str(i), "value": i, **labels} for i in range(6000)]
+        for bad, text in (({"__name__": "gmx_large", "value": 1, **{f"c{i}": "v" for i in range(1001)}}, "1001 labels"),
+                          ({"__name__": "gmx_large", "value": 1, "big": "x" * 2_000_000}, "longer than")):
+            status, reply = self.send([*body, bad])
+            self.assertEqual(status, 400, reply)
+            self.assertIn(text, reply["message"])
+        status, reply = self.send([*body, *({"__name__": f"gmx_large_{i}", "value": 1} for i in range(100_000))])
+        self.assertEqual((status, reply["message"]), (400, "record 106000: a request has more than 100000 metrics"))
+        status, reply = self.node.search("SELECT * FROM gmx_large", path="/api/default/_search?type=metrics")
+        self.assertEqual((status, reply["code"]), (400, 20002))
+
 
 if __name__ == "__main__":
     main()
