@@ -23,6 +23,7 @@ VOLATILE = {
 }
 PLACEHOLDER = re.compile(r"\{\{(now_(?:us|ms|s|ns)|rfc3339|strftime|cap)([+-]\d+)?(?::([^}]*))?(?: ([*/]) (\d+))?\}\}")
 RECORDED = (1_795_300_000_000_000, 1_795_400_000_000_000)
+RECORDED_TEXT = re.compile(r"2026-11-2[23]T\d\d:\d\d:\d\dZ")
 ANY = "(a time of the recording)"
 UNITS = {"now_us": 1, "now_ms": 1000, "now_s": 1_000_000, "now_ns": None}
 
@@ -75,6 +76,8 @@ def recorded_times(value):
     if isinstance(value, list):
         return [recorded_times(v) for v in value]
     if isinstance(value, int) and RECORDED[0] < value < RECORDED[1]:
+        return ANY
+    if isinstance(value, str) and RECORDED_TEXT.fullmatch(value):
         return ANY
     return value
 

@@ -84,7 +84,8 @@ class TestNode(Node):
         if auth:
             headers["Authorization"] = "Basic " + base64.b64encode(":".join(auth).encode()).decode()
         try:
-            connection.request(method, path, body=body, headers=headers)
+            is_chunked = headers.get("Transfer-Encoding") == "chunked"
+            connection.request(method, path, body=body, headers=headers, encode_chunked=is_chunked)
             reply = connection.getresponse()
             return reply.status, dict((k.lower(), v) for k, v in reply.getheaders()), reply.read()
         finally:
