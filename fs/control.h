@@ -9,7 +9,8 @@
  *            a sealed part has "state":"sealed", "path" below the mount, "bytes" of Parquet,
  *            "text_bytes", "schema":"hex", for metrics "name" (rows, min_ts, max_ts, text_bytes are
  *            that name's), and stands once for each stream asked for; the reply then has
- *            "schemas":{"hex":[["field","Int64"],…],…}
+ *            "schemas":{"hex":[["field","Int64"],["other","Utf8","rare"],…],…}; rare: it
+ *            has no column, but stands in the one of rare fields (gateway/engine/rare.h)
  *   RELEASE  {"snapshot":id}                  -> {}
  *   STATS    {}                               -> what .weir/stats.json shows
  *   ROLL     {"stream":n,"hour":h}            -> {}
@@ -24,7 +25,7 @@
  *   PUBLISH  {"part":{"id","org","type","name","stream","hour","min_ts","max_ts","rows",
  *                     "text_bytes","text_version","text_sum":"hex16","stored_bytes",
  *                     "sha256":"hex64","groups":[[rows,text_bytes],…],
- *                     "columns":[["field","Int64",number],…],
+ *                     "columns":[["field","Int64",number],…],    a rare one: …,number,"rare"]
  *                     "names":[{"stream","name","first_row","rows","min_ts","max_ts",
  *                               "text_bytes"},…]},
  *             "files":["ULID",…]}             -> {}

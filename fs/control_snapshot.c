@@ -116,6 +116,8 @@ static enum err_code write_schema(struct control_request *r, struct json_writer 
         jw_array(w);
         jw_str(w, columns[i].name);
         jw_cstr(w, field_type_name(columns[i].type));
+        if (columns[i].is_rare)
+            jw_cstr(w, "rare");
         jw_end(w);
     }
     jw_end(w);

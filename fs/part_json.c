@@ -174,12 +174,15 @@ static bool read_column(const struct json *v, struct part_column *c)
 {
     uint64_t number;
 
-    if (v->type != JSON_ARRAY || v->count != 3 || !read_text(v->first, &c->name) ||
+    const struct json *mark = json_at(v, 3);
+
+    if (v->type != JSON_ARRAY || v->count < 3 || v->count > 4 || !read_text(v->first, &c->name) ||
         !field_type_parse(json_str(v->first->next, STR("")), &c->type) ||
-        !json_u64(v->last, &number) || number > UINT32_MAX)
+        !json_u64(json_at(v, 2), &number) || number > UINT32_MAX)
         return false;
     c->number = (uint32_t)number;
-    return true;
+    c->is_rare = mark != NULL;
+    return !mark || str_eq(json_str(mark, STR("")), STR("rare"));
 }
 
 static enum err_code read_columns(const struct json *v, struct arena *a,

@@ -98,6 +98,7 @@ struct part_column {
     struct str name;
     enum field_type type; /* as stored; wider types of the stream come by cast */
     uint32_t number;      /* the field's, also its id in Parquet */
+    bool is_rare;         /* no column of its own: it stands in the file's column of rare fields */
 };
 uint64_t parts_schema_hash(const struct part_column *columns, size_t count); /* never 0 */
 enum err_code parts_schema_put(struct parts *p, const struct part_column *columns, size_t count,

@@ -14,7 +14,8 @@
  *      the texts of the names, one after the other
  *   Fixed sizes, so that one group or name is found without reading the others.
  * Columns, little-endian:
- *    0 u8 version 1    1 u32 count, then of each: u32 number, u8 type, u16 length, name
+ *    0 u8 version 1    1 u32 count, then of each: u32 number, u8 type, u16 length, name;
+ *      the type's highest bit is set for a rare field
  */
 #ifndef WEIR_INDEX_PARTS_CODEC_H
 #define WEIR_INDEX_PARTS_CODEC_H
@@ -30,6 +31,7 @@
 #define COLUMNS_VERSION 1
 #define COLUMNS_HEADER_LEN 5
 #define COLUMN_HEADER_LEN 7
+#define COLUMN_RARE 0x80u
 
 /* A key under construction; what does not fit leaves it marked too long. */
 struct part_key {

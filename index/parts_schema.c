@@ -40,7 +40,7 @@ enum err_code columns_encode(const struct part_column *columns, size_t count, st
         if (columns[i].name.len > FIELD_NAME_MAX_BYTES)
             return err_set(e, ERR_TOOBIG, "a column's name is too long");
         put_u32(head, columns[i].number);
-        head[4] = (char)columns[i].type;
+        head[4] = (char)((unsigned)columns[i].type | (columns[i].is_rare ? COLUMN_RARE : 0));
         put_u16(head + 5, (uint16_t)columns[i].name.len);
         buf_add(out, head, COLUMN_HEADER_LEN);
         buf_add_str(out, columns[i].name);
@@ -53,15 +53,20 @@ enum err_code columns_encode(const struct part_column *columns, size_t count, st
 static bool take_column(struct str *rest, struct part_column *c)
 {
     size_t len;
+    unsigned type;
 
-    if (rest->len < COLUMN_HEADER_LEN || (uint8_t)rest->ptr[4] >= FIELD_TYPE_COUNT)
+    if (rest->len < COLUMN_HEADER_LEN)
+        return false;
+    type = (uint8_t)rest->ptr[4];
+    if ((type & ~COLUMN_RARE) >= FIELD_TYPE_COUNT)
         return false;
     len = get_u16(rest->ptr + 5);
     if (rest->len - COLUMN_HEADER_LEN < len)
         return false;
     *c = (struct part_column){.name = {rest->ptr + COLUMN_HEADER_LEN, len},
-                              .type = (enum field_type)rest->ptr[4],
-                              .number = get_u32(rest->ptr)};
+                              .type = (enum field_type)(type & ~COLUMN_RARE),
+                              .number = get_u32(rest->ptr),
+                              .is_rare = (type & COLUMN_RARE) != 0};
     *rest = (struct str){c->name.ptr + len, rest->len - COLUMN_HEADER_LEN - len};
     return true;
 }

@@ -47,7 +47,7 @@ static bool is_ascii(struct str text)
     return true;
 }
 
-static void put_text(struct chunk_writer *w, uint32_t column, struct str text)
+static void put_text(struct chunk_writer *w, uint32_t column, struct str text, bool stays)
 {
     duckdb_string_t *slot = &((duckdb_string_t *)w->data[column])[w->rows];
     if (text.len <= sizeof slot->value.inlined.inlined) {
@@ -56,24 +56,37 @@ static void put_text(struct chunk_writer *w, uint32_t column, struct str text)
         memcpy(slot->value.inlined.inlined, text.ptr, text.len);
         return;
     }
-    duckdb_vector_assign_string_element_len(w->vector[column], w->rows, text.ptr, text.len);
+    if (stays) {
+        slot->value.pointer.length = (uint32_t)text.len;
+        memcpy(slot->value.pointer.prefix, text.ptr, sizeof slot->value.pointer.prefix);
+        slot->value.pointer.ptr = (char *)(uintptr_t)text.ptr; /* DuckDB only reads it */
+    } else {
+        duckdb_vector_assign_string_element_len(w->vector[column], w->rows, text.ptr, text.len);
+    }
     w->text_bytes += text.len;
 }
 
 /* DuckDB trusts that texts are UTF-8, so nothing else may reach it. */
+static bool is_text(struct str text)
+{
+    return is_ascii(text) || utf8_valid(text);
+}
+
 static enum err_code put_utf8(struct chunk_writer *w, uint32_t column, const struct line_value *v,
                               struct err *e)
 {
     struct str text = v->text;
-    if (!is_ascii(text) && !utf8_valid(text))
+    bool stays = w->text_stays;
+    if (!is_text(text))
         return err_set(e, ERR_CORRUPT, "is no UTF-8");
     if (v->kind == LINE_ESCAPED) {
         buf_clear(w->plain);
         if (!buf_reserve(w->plain, text.len))
             return err_set(e, ERR_NOMEM, "no memory for a value of %zu bytes", text.len);
         text = (struct str){w->plain->data, line_unescape(text, w->plain->data)};
+        stays = false;
     }
-    put_text(w, column, text);
+    put_text(w, column, text, stays);
     return ERR_OK;
 }
 
@@ -101,6 +114,11 @@ static bool put_number(struct chunk_writer *w, uint32_t column, enum column_type
     return false;
 }
 
+static void set_valid(struct chunk_writer *w, uint32_t column)
+{
+    w->validity[column][w->rows >> 6] |= UINT64_C(1) << (w->rows & 63);
+}
+
 enum err_code chunk_writer_put(struct chunk_writer *w, uint32_t column, enum column_type type,
                                const struct line_value *v, struct err *e)
 {
@@ -114,6 +132,16 @@ enum err_code chunk_writer_put(struct chunk_writer *w, uint32_t column, enum col
         return err_set(e, ERR_CORRUPT, "is no %s: %.*s", column_type_sql(type),
                        v->text.len > SHOWN_BYTES ? SHOWN_BYTES : (int)v->text.len, v->text.ptr);
     }
-    w->validity[column][w->rows >> 6] |= UINT64_C(1) << (w->rows & 63);
+    set_valid(w, column);
+    return ERR_OK;
+}
+
+enum err_code chunk_writer_put_text(struct chunk_writer *w, uint32_t column, struct str text,
+                                    struct err *e)
+{
+    if (!is_text(text))
+        return err_set(e, ERR_CORRUPT, "is no UTF-8");
+    put_text(w, column, text, false);
+    set_valid(w, column);
     return ERR_OK;
 }

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "gateway/engine/rare.h"
 #include "gateway/engine/sql_text.h"
 
 #define ROW_NUMBER "file_row_number"
@@ -13,12 +14,16 @@
 enum { METRIC_NAME, METRIC_LABELS, METRIC_TIME, METRIC_VALUE, METRIC_COLUMNS };
 
 struct reader {
-    bool is_metrics;
+    const struct part_shape *shape;
     struct arena types, chunk;
     struct value_type *type; /* of each column */
     size_t count;
     size_t time_column;
-    struct text_form form;
+    struct text_form form; /* of the columns; with rare fields, of the part's fields */
+    uint32_t *field_of;    /* with rare fields: of each column but the last, which holds them */
+    struct line_plan *rare_plan;
+    struct line_cursor *rare_cursor;
+    struct line_value *rare_values;
     struct text_writer writer;
     struct buf text;
     uint32_t *line_len;
@@ -28,6 +33,40 @@ struct reader {
 };
 
 /* ---- the columns of the result ---- */
+
+/* The columns stand in the order of the fields; those between them are rare. */
+static bool find_fields(struct reader *r, const struct run_column *columns)
+{
+    const struct part_shape *shape = r->shape;
+    size_t field = 0;
+    for (size_t i = 0; i + 1 < r->count; i++) {
+        while (field < shape->field_count && !str_eq(shape->fields[field], columns[i].name))
+            field++;
+        if (field == shape->field_count)
+            return false;
+        r->field_of[i] = (uint32_t)field++;
+    }
+    return r->count > 0 && str_eq(columns[r->count - 1].name, STR(RARE_COLUMN)) &&
+           r->type[r->count - 1].id == DUCKDB_TYPE_VARCHAR;
+}
+
+static enum err_code take_fields(struct reader *r, const struct run_column *columns, struct err *e)
+{
+    size_t n = r->shape->field_count;
+    struct run_column *fields = arena_zalloc(&r->types, (n + 1) * sizeof *fields);
+    r->field_of = arena_alloc(&r->types, (r->count + 1) * sizeof *r->field_of);
+    r->rare_values = arena_alloc(&r->types, (n + 1) * sizeof *r->rare_values);
+    if (!fields || !r->field_of || !r->rare_values)
+        return err_set(e, ERR_NOMEM, "no memory for %zu fields", n);
+    if (!find_fields(r, columns))
+        return err_set(e, ERR_CORRUPT, "its columns are not the fields that it names");
+    for (size_t i = 0; i < n; i++)
+        fields[i].name = r->shape->fields[i];
+    enum err_code rc = text_form_make(fields, n, &r->types, &r->form, e);
+    if (rc == ERR_OK)
+        rc = line_plan_new(r->shape->fields, n, &r->rare_plan, e);
+    return rc == ERR_OK ? line_cursor_new(r->rare_plan, &r->rare_cursor, e) : rc;
+}
 
 static enum err_code take_columns(struct reader *r, duckdb_result *result, struct err *e)
 {
@@ -47,9 +86,12 @@ static enum err_code take_columns(struct reader *r, duckdb_result *result, struc
             r->time_column = i;
     }
     r->count = n;
-    if (rc == ERR_OK && (r->time_column == n || (r->is_metrics && n != METRIC_COLUMNS)))
+    if (rc == ERR_OK && (r->time_column == n || (r->shape->is_metrics && n != METRIC_COLUMNS)))
         rc = err_set(e, ERR_CORRUPT, "these are not the columns of a part");
-    return rc == ERR_OK ? text_form_make(columns, n, &r->types, &r->form, e) : rc;
+    if (rc != ERR_OK)
+        return rc;
+    return r->shape->has_rare ? take_fields(r, columns, e)
+                              : text_form_make(columns, n, &r->types, &r->form, e);
 }
 
 /* ---- rows ---- */
@@ -58,6 +100,31 @@ static void put_log_row(struct reader *r, const struct value_view *v, idx_t row)
 {
     for (size_t i = 0; i < r->count; i++)
         text_put_view(&r->writer, i, &v[i], row);
+}
+
+static struct str token_of(const struct line_value *v)
+{
+    size_t quotes = v->kind == LINE_STRING || v->kind == LINE_ESCAPED ? 1 : 0;
+    return (struct str){v->text.ptr - quotes, v->text.len + 2 * quotes};
+}
+
+/* Columns and rare fields, both in the order of the fields. */
+static enum err_code put_row_with_rare(struct reader *r, const struct value_view *v, idx_t row,
+                                       struct err *e)
+{
+    size_t columns = r->count - 1, count = 0, next = 0;
+    const struct value_view *rare = &v[columns];
+    enum err_code rc = ERR_OK;
+    if (!value_is_null(rare, row))
+        rc = line_find(r->rare_cursor, value_string(rare, row), r->rare_values, &count, e);
+    for (size_t i = 0; i <= columns && rc == ERR_OK; i++) {
+        size_t end = i < columns ? r->field_of[i] : SIZE_MAX;
+        for (; next < count && r->rare_values[next].field < end; next++)
+            text_put_token(&r->writer, r->rare_values[next].field, token_of(&r->rare_values[next]));
+        if (i < columns)
+            text_put_view(&r->writer, end, &v[i], row);
+    }
+    return rc;
 }
 
 static void put_sample(struct reader *r, const struct value_view *v, idx_t row)
@@ -94,11 +161,13 @@ static enum err_code write_chunk(struct reader *r, duckdb_data_chunk chunk, bool
     if (rc != ERR_OK)
         return rc;
     buf_clear(&r->text);
-    for (idx_t row = 0; row < rows; row++) {
+    for (idx_t row = 0; row < rows && rc == ERR_OK; row++) {
         size_t before = r->text.len;
         text_begin(&r->writer);
-        if (r->is_metrics)
+        if (r->shape->is_metrics)
             put_sample(r, v, row);
+        else if (r->shape->has_rare)
+            rc = put_row_with_rare(r, v, row, e);
         else
             put_log_row(r, v, row);
         text_end(&r->writer);
@@ -107,6 +176,8 @@ static enum err_code write_chunk(struct reader *r, duckdb_data_chunk chunk, bool
                             ? 0
                             : ((const int64_t *)v[r->time_column].data)[row];
     }
+    if (rc != ERR_OK)
+        return rc;
     if (!buf_ok(&r->text))
         return err_set(e, ERR_TOOBIG, "rows of more than %zu bytes", TEXT_MAX);
     const struct part_rows given = {buf_str(&r->text), r->line_len, r->ts_us, rows};
@@ -220,10 +291,10 @@ static enum err_code read_with(struct reader *r, duckdb_connection con, struct s
     return rc;
 }
 
-enum err_code part_read_text(duckdb_connection con, struct str path, struct part_range range,
-                             bool is_metrics, part_visit_rows fn, void *ctx, struct err *e)
+enum err_code part_read_text(duckdb_connection con, struct str path, const struct part_shape *shape,
+                             struct part_range range, part_visit_rows fn, void *ctx, struct err *e)
 {
-    struct reader r = {.is_metrics = is_metrics, .fn = fn, .ctx = ctx};
+    struct reader r = {.shape = shape, .fn = fn, .ctx = ctx};
     arena_init(&r.types, ARENA_MAX);
     arena_init(&r.chunk, ARENA_MAX);
     buf_init(&r.text, TEXT_MAX);
@@ -233,6 +304,8 @@ enum err_code part_read_text(duckdb_connection con, struct str path, struct part
                                              : err_set(e, ERR_NOMEM, "no memory for a chunk");
     free(r.line_len);
     free(r.ts_us);
+    line_cursor_free(r.rare_cursor);
+    line_plan_free(r.rare_plan);
     buf_done(&r.text);
     arena_done(&r.chunk);
     arena_done(&r.types);

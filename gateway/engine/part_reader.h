@@ -12,6 +12,12 @@
 struct part_range {
     uint64_t first_row, rows;
 };
+/* What is to be known of a part beside its columns. */
+struct part_shape {
+    bool is_metrics, has_rare;
+    const struct str *fields; /* with rare fields (rare.h): all of its fields, in their order */
+    size_t field_count;
+};
 #define PART_ALL_ROWS ((struct part_range){0, UINT64_MAX})
 
 /* Rows in the order of the file: their text, a chunk at a time.  False ends the reading. */
@@ -22,8 +28,8 @@ struct part_rows {
     size_t count;
 };
 typedef bool (*part_visit_rows)(const struct part_rows *rows, void *ctx);
-enum err_code part_read_text(duckdb_connection con, struct str path, struct part_range range,
-                             bool is_metrics, part_visit_rows fn, void *ctx, struct err *e);
+enum err_code part_read_text(duckdb_connection con, struct str path, const struct part_shape *shape,
+                             struct part_range range, part_visit_rows fn, void *ctx, struct err *e);
 
 /* The value of "weir" in the file's metadata; NOTFOUND when it has none. */
 enum err_code part_read_facts(duckdb_connection con, struct str path, struct buf *json,

@@ -64,7 +64,7 @@ static enum err_code decode_columns(const struct json *list, struct arena *a, st
     return ERR_OK;
 }
 
-/* [["level","Utf8"],…] */
+/* [["level","Utf8"],["request_id","Utf8","rare"],…] */
 static enum err_code decode_schema(const struct json *list, struct arena *a, struct run_schema *s,
                                    struct err *e)
 {
@@ -75,6 +75,7 @@ static enum err_code decode_schema(const struct json *list, struct arena *a, str
     for (const struct json *item = count ? list->first : NULL; item; item = item->next) {
         struct run_column *c = &s->columns[s->column_count++];
         c->name = json_str(json_at(item, 0), STR(""));
+        c->is_rare = json_at(item, 2) != NULL;
         if (c->name.len == 0 || memchr(c->name.ptr, '\0', c->name.len) ||
             !column_type_parse(json_str(json_at(item, 1), STR("")), &c->type))
             return err_set(e, ERR_INVALID, "schema with a column that is no [name, type]");

@@ -14,6 +14,7 @@ enum column_type { COLUMN_BOOL, COLUMN_INT64, COLUMN_UINT64, COLUMN_FLOAT64, COL
 struct run_column {
     struct str name;
     enum column_type type;
+    bool is_rare; /* of a run_schema: it stands in RARE_COLUMN (rare.h) */
 };
 struct run_schema { /* what sealed files have */
     struct run_column *columns;

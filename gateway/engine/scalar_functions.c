@@ -6,6 +6,7 @@
  *   weir_time_in(t, unit_ns)          the same, but numbers are counts of `unit_ns` nanoseconds
  *   weir_format_time(t, format, local)  t as text (format_time.h), as a clock shows it whose zone
  *                                     makes it `local`
+ *   weir_rare(object, field)          a value of RARE_COLUMN (rare.h) as text, or NULL
  *   weir_match_words(text, query)     every word of `query` occurs in `text`, whatever the case
  */
 #include "gateway/engine/functions.h"
@@ -15,9 +16,12 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "gateway/engine/format_time.h"
+#include "gateway/engine/lines.h"
+#include "gateway/engine/rare.h"
 #include "gateway/engine/text_form.h"
 #include "gateway/engine/words.h"
 
+#define RARE_TEXT_MAX ((size_t)64 << 20)
 #define HISTOGRAM_ORIGIN_US INT64_C(978307200000000) /* 2001-01-01T00:00:00Z */
 
 /* The arguments of one call; the columns of a chunk that C functions see are flat. */
@@ -217,6 +221,44 @@ static void run_format_time(duckdb_function_info info, duckdb_data_chunk input,
     buf_done(&text);
 }
 
+/* --- weir_rare --- */
+
+/* The value's text: a number as it stands, a string without quotes and escapes. */
+static bool assign_rare(duckdb_vector output, idx_t row, struct str token, struct buf *plain)
+{
+    if (token.len >= 2 && token.ptr[0] == '"') {
+        token = (struct str){token.ptr + 1, token.len - 2};
+        if (memchr(token.ptr, '\\', token.len)) {
+            buf_clear(plain);
+            if (!buf_reserve(plain, token.len))
+                return false;
+            token = (struct str){plain->data, line_unescape(token, plain->data)};
+        }
+    }
+    duckdb_vector_assign_string_element_len(output, row, token.ptr, token.len);
+    return true;
+}
+
+static void run_rare(duckdb_function_info info, duckdb_data_chunk input, duckdb_vector output)
+{
+    const void *objects = argument(input, 0), *fields = argument(input, 1);
+    idx_t rows = duckdb_data_chunk_get_size(input);
+    struct buf plain;
+    bool ok = true;
+    buf_init(&plain, RARE_TEXT_MAX);
+    for (idx_t i = 0; i < rows && ok; i++) {
+        struct str token;
+        if (is_null_at(input, 0, i) ||
+            !rare_find(string_at(objects, i), string_at(fields, i), &token))
+            set_null(output, i);
+        else
+            ok = assign_rare(output, i, token, &plain);
+    }
+    buf_done(&plain);
+    if (!ok)
+        duckdb_scalar_function_set_error(info, "no memory for a rare field");
+}
+
 /* --- weir_match_words --- */
 
 static void run_match_words(duckdb_function_info info, duckdb_data_chunk input,
@@ -314,6 +356,7 @@ static const struct scalar_row {
      DUCKDB_TYPE_VARCHAR,
      {DUCKDB_TYPE_TIMESTAMP, DUCKDB_TYPE_VARCHAR, DUCKDB_TYPE_TIMESTAMP}},
     {"weir_number_text", run_number_text, DUCKDB_TYPE_VARCHAR, {DUCKDB_TYPE_DOUBLE}},
+    {"weir_rare", run_rare, DUCKDB_TYPE_VARCHAR, {DUCKDB_TYPE_VARCHAR, DUCKDB_TYPE_VARCHAR}},
     {"weir_match_words",
      run_match_words,
      DUCKDB_TYPE_BOOLEAN,

@@ -54,14 +54,16 @@ static void write_groups(struct json_writer *w, const struct seal_facts *f)
 static void write_columns(struct json_writer *w, const struct seal_rows *rows)
 {
     size_t count;
-    const struct seal_column *columns = seal_rows_columns(rows, &count);
+    const struct seal_column *fields = seal_rows_fields(rows, &count);
     jw_key(w, STR("columns"));
     jw_array(w);
     for (size_t i = 0; i < count; i++) {
         jw_array(w);
-        jw_str(w, columns[i].column.name);
-        jw_cstr(w, column_type_name(columns[i].column.type));
-        jw_u64(w, columns[i].number);
+        jw_str(w, fields[i].column.name);
+        jw_cstr(w, column_type_name(fields[i].column.type));
+        jw_u64(w, fields[i].number);
+        if (fields[i].is_rare)
+            jw_cstr(w, "rare");
         jw_end(w);
     }
     jw_end(w);
@@ -279,14 +281,33 @@ static enum err_code check_groups(struct seal *s, struct err *e)
               : err_set(e, ERR_CORRUPT, "the Parquet has other row groups than were written");
 }
 
+static enum err_code find_shape(struct seal *s, struct part_shape *out, struct err *e)
+{
+    size_t count;
+    const struct seal_column *fields = seal_rows_fields(s->rows, &count);
+    *out = (struct part_shape){.is_metrics = s->request->is_metrics};
+    struct str *names = arena_alloc(&s->arena, (count + 1) * sizeof *names);
+    if (!names)
+        return err_set(e, ERR_NOMEM, "no memory for %zu fields", count);
+    for (size_t i = 0; i < count; i++) {
+        names[i] = fields[i].column.name;
+        out->has_rare = out->has_rare || fields[i].is_rare;
+    }
+    out->fields = names;
+    out->field_count = count;
+    return ERR_OK;
+}
+
 static enum err_code check_parquet(struct seal *s, struct err *e)
 {
     const struct seal_facts *f = seal_rows_facts(s->rows);
     struct check c = {.want = f, .groups_agree = true};
+    struct part_shape shape;
     enum err_code rc = check_groups(s, e);
     if (rc == ERR_OK)
-        rc = part_read_text(s->con, str_from(s->parquet), PART_ALL_ROWS, s->request->is_metrics,
-                            check_rows, &c, e);
+        rc = find_shape(s, &shape, e);
+    if (rc == ERR_OK)
+        rc = part_read_text(s->con, str_from(s->parquet), &shape, PART_ALL_ROWS, check_rows, &c, e);
     if (rc == ERR_OK)
         rc = watch_verdict(&s->watch, e);
     if (rc != ERR_OK)

@@ -4,6 +4,7 @@
 #include "base/cleanup.h"
 #include "gateway/engine/chunk_writer.h"
 #include "gateway/engine/convert.h"
+#include "gateway/engine/rare.h"
 #include "gateway/engine/seal_rows_internal.h"
 
 #define SORT_BY_INSERTION 32 /* members; more are sorted by qsort */
@@ -14,8 +15,13 @@ struct log_row {
     uint32_t len, text_len;
 };
 struct column_facts {
-    bool is_used, has_negative, has_large; /* large: past 2^63 - 1 */
-    bool has_odd_float;                    /* -0.0, or no finite number */
+    uint64_t rows;                /* that have it */
+    bool has_negative, has_large; /* large: past 2^63 - 1 */
+    bool has_odd_float;           /* -0.0, or no finite number */
+};
+struct field_place {
+    uint32_t column;    /* of the Parquet; of a rare field, RARE_COLUMN's */
+    uint32_t requested; /* among the request's columns */
 };
 struct log_state {
     struct buf text;
@@ -23,9 +29,12 @@ struct log_state {
     size_t row_count, row_cap;
     struct column_facts *facts; /* of the request's columns */
     uint32_t time_column;
+    struct field_place *places; /* of the part's fields */
     struct line_plan *plan, *used_plan;
     struct line_cursor *cursor, *used_cursor;
     struct line_value *values;
+    struct buf rare; /* the object of one row's rare fields */
+    struct text_writer rare_writer;
 };
 
 /* ---- open ---- */
@@ -34,12 +43,12 @@ static enum err_code make_plan(const struct seal_rows *s, struct line_plan **pla
                                struct line_cursor **cursor, bool only_used, struct err *e)
 {
     const struct seal_request *r = s->request;
-    size_t count = only_used ? s->column_count : r->column_count;
+    size_t count = only_used ? s->field_count : r->column_count;
     AUTO_FREE struct str *names = calloc(count + 1, sizeof *names);
     if (!names)
         return err_set(e, ERR_NOMEM, "no memory for %zu columns", count);
     for (size_t i = 0; i < count; i++)
-        names[i] = only_used ? s->columns[i].column.name : r->columns[i].name;
+        names[i] = only_used ? s->fields[i].column.name : r->columns[i].name;
     enum err_code rc = line_plan_new(names, count, plan, e);
     return rc == ERR_OK ? line_cursor_new(*plan, cursor, e) : rc;
 }
@@ -61,6 +70,8 @@ static enum err_code open_rows(struct seal_rows *s, uint64_t bytes, struct err *
     if (!l)
         return err_set(e, ERR_NOMEM, "no memory for a seal");
     buf_init(&l->text, SEAL_TEXT_MAX);
+    buf_init(&l->rare, SEAL_LINE_MAX * 2);
+    text_writer_init(&l->rare_writer, &s->form, &l->rare);
     l->facts = calloc(r->column_count, sizeof *l->facts);
     l->values = calloc(r->column_count, sizeof *l->values);
     if (!l->facts || !l->values || bytes > SEAL_TEXT_MAX || !buf_reserve(&l->text, bytes))
@@ -83,6 +94,8 @@ static void close_rows(struct seal_rows *s)
     line_cursor_free(l->used_cursor);
     line_plan_free(l->plan);
     line_plan_free(l->used_plan);
+    text_writer_done(&l->rare_writer);
+    buf_done(&l->rare);
     buf_done(&l->text);
     free(l->rows);
     free(l->facts);
@@ -154,7 +167,7 @@ static void note_float(struct column_facts *f, const struct line_value *v)
 
 static void note_value(struct column_facts *f, enum column_type type, const struct line_value *v)
 {
-    f->is_used = f->is_used || v->kind != LINE_NULL;
+    f->rows += v->kind != LINE_NULL;
     if (type == COLUMN_UINT64)
         note_wide(f, v);
     else if (type == COLUMN_FLOAT64)
@@ -245,21 +258,70 @@ static const char *stored_type(enum column_type type, const struct column_facts 
     return f->has_large ? "DECIMAL(20,0)" : "BIGINT";
 }
 
-static enum err_code choose_columns(struct seal_rows *s, struct err *e)
+static void choose_fields(struct seal_rows *s)
 {
     const struct seal_request *r = s->request;
     struct log_state *l = s->state;
-    s->columns = arena_alloc(&s->arena, r->column_count * sizeof *s->columns);
-    if (!s->columns)
-        return err_set(e, ERR_NOMEM, "no memory for %zu columns", r->column_count);
     s->facts.dictionary_limit = UINT64_MAX;
     for (size_t i = 0; i < r->column_count; i++) {
         if (l->facts[i].has_odd_float)
             s->facts.dictionary_limit = 0;
-        if (l->facts[i].is_used)
-            s->columns[s->column_count++] = (struct seal_column){
-                r->columns[i], r->numbers[i], stored_type(r->columns[i].type, &l->facts[i])};
+        if (l->facts[i].rows == 0)
+            continue;
+        l->places[s->field_count].requested = (uint32_t)i;
+        s->fields[s->field_count++] = (struct seal_column){
+            r->columns[i], r->numbers[i], stored_type(r->columns[i].type, &l->facts[i]), false};
     }
+}
+
+/* An odd float keeps its column: its text is no number that SQL reads. */
+static bool is_rare(const struct seal_rows *s, const struct column_facts *f)
+{
+    return f->rows < s->facts.rows / RARE_SHARE && !f->has_odd_float;
+}
+
+/* By the order of the fields, not by how rare each is: so that parts agree on their columns. */
+static bool mark_rare(struct seal_rows *s)
+{
+    struct log_state *l = s->state;
+    size_t rare = 0;
+    if (s->facts.rows * s->field_count < RARE_CELLS_MIN)
+        return false;
+    for (size_t i = 0; i < s->field_count; i++)
+        if (is_rare(s, &l->facts[l->places[i].requested]))
+            s->fields[i].is_rare = ++rare > RARE_COLUMNS_KEPT;
+    return rare > RARE_COLUMNS_KEPT;
+}
+
+static void place_fields(struct seal_rows *s, bool has_rare)
+{
+    static const struct seal_column rare_column = {
+        {{RARE_COLUMN, sizeof RARE_COLUMN - 1}, COLUMN_UTF8, false}, RARE_FIELD_ID, NULL, false};
+    struct log_state *l = s->state;
+    for (size_t i = 0; i < s->field_count; i++)
+        if (!s->fields[i].is_rare) {
+            l->places[i].column = (uint32_t)s->column_count;
+            s->columns[s->column_count++] = s->fields[i];
+        }
+    if (!has_rare)
+        return;
+    for (size_t i = 0; i < s->field_count; i++)
+        if (s->fields[i].is_rare)
+            l->places[i].column = (uint32_t)s->column_count;
+    s->columns[s->column_count++] = rare_column;
+}
+
+static enum err_code choose_columns(struct seal_rows *s, struct err *e)
+{
+    struct log_state *l = s->state;
+    size_t count = s->request->column_count + 1; /* RARE_COLUMN */
+    s->fields = arena_alloc(&s->arena, count * sizeof *s->fields);
+    s->columns = arena_alloc(&s->arena, count * sizeof *s->columns);
+    l->places = arena_alloc(&s->arena, count * sizeof *l->places);
+    if (!s->fields || !s->columns || !l->places)
+        return err_set(e, ERR_NOMEM, "no memory for %zu columns", count);
+    choose_fields(s);
+    place_fields(s, mark_rare(s));
     return make_plan(s, &l->used_plan, &l->used_cursor, true, e);
 }
 
@@ -277,17 +339,46 @@ static enum err_code finish(struct seal_rows *s, struct err *e)
 
 /* ---- to DuckDB ---- */
 
+static enum err_code put_rare(struct seal_rows *s, struct chunk_writer *w, size_t count,
+                              struct err *e)
+{
+    struct log_state *l = s->state;
+    sort_values(l->values, count);
+    buf_clear(&l->rare);
+    text_begin(&l->rare_writer);
+    for (size_t i = 0; i < count; i++) {
+        const struct line_value *v = &l->values[i];
+        const struct seal_column *field = &s->fields[v->field];
+        if (field->is_rare)
+            text_put_line_value(&l->rare_writer, l->places[v->field].requested, field->column.type,
+                                v);
+    }
+    struct str object = text_end(&l->rare_writer);
+    if (!buf_ok(&l->rare))
+        return err_set(e, ERR_NOMEM, "no memory for the rare fields of a row");
+    return l->rare_writer.has_member
+               ? chunk_writer_put_text(w, (uint32_t)s->column_count - 1, object, e)
+               : ERR_OK;
+}
+
 static enum err_code put_row(struct seal_rows *s, struct chunk_writer *w, const struct log_row *row,
                              struct err *e)
 {
     struct log_state *l = s->state;
     struct str line = {l->text.data + row->at, row->len};
+    bool has_rare = false;
     size_t count;
     enum err_code rc = line_find(l->used_cursor, line, l->values, &count, e);
     for (size_t i = 0; i < count && rc == ERR_OK; i++) {
         const struct line_value *v = &l->values[i];
-        rc = chunk_writer_put(w, v->field, s->columns[v->field].column.type, v, e);
+        const struct seal_column *field = &s->fields[v->field];
+        if (field->is_rare)
+            has_rare = true;
+        else
+            rc = chunk_writer_put(w, l->places[v->field].column, field->column.type, v, e);
     }
+    if (has_rare && rc == ERR_OK)
+        rc = put_rare(s, w, count, e);
     chunk_writer_next_row(w);
     return rc;
 }
@@ -303,6 +394,7 @@ static enum err_code fill(struct seal_rows *s, duckdb_data_chunk chunk, uint64_t
     enum err_code rc = chunk_writer_begin(&w, chunk, s->column_count, &s->plain, e);
     if (rc != ERR_OK)
         return rc;
+    w.text_stays = true; /* in l->text */
     for (uint64_t i = first; i < end && rc == ERR_OK; i++)
         rc = put_row(s, &w, &l->rows[i], e);
     duckdb_data_chunk_set_size(chunk, rc == ERR_OK ? w.rows : 0);

@@ -34,20 +34,24 @@ bool seal_grow(void **array, size_t count, size_t *cap, size_t elem_size)
     return true;
 }
 
-/* Many columns make short groups, or a sparse part would not fit into memory. */
-static uint64_t group_rows(size_t columns)
+/* Many columns make short groups, or a part would not fit into memory.  Never more than there are
+ * rows: DuckDB makes room for the dictionary of a whole group, in every column. */
+static uint64_t group_rows(size_t columns, uint64_t rows)
 {
     uint64_t chunk = duckdb_vector_size();
-    uint64_t rows = SEAL_GROUP_CELLS / (columns + 1) / chunk * chunk;
-    if (rows < chunk)
-        return chunk;
-    return rows < SEAL_GROUP_ROWS ? rows : SEAL_GROUP_ROWS;
+    uint64_t limit = SEAL_GROUP_CELLS / (columns + 1);
+    uint64_t needed = (rows + chunk - 1) / chunk * chunk;
+    if (limit > SEAL_GROUP_ROWS)
+        limit = SEAL_GROUP_ROWS;
+    else if (limit < chunk)
+        limit = chunk;
+    return needed < limit ? needed : limit / chunk * chunk;
 }
 
 enum err_code seal_begin_groups(struct seal_rows *s, struct err *e)
 {
     struct seal_facts *f = &s->facts;
-    f->group_rows = group_rows(s->column_count);
+    f->group_rows = group_rows(s->column_count, f->rows);
     f->group_count = (f->rows + f->group_rows - 1) / f->group_rows;
     f->group_bytes = arena_zalloc(&s->arena, (f->group_count + 1) * sizeof *f->group_bytes);
     return f->group_bytes ? ERR_OK
@@ -193,6 +197,12 @@ void seal_rows_free(struct seal_rows *s)
 const struct seal_facts *seal_rows_facts(const struct seal_rows *s)
 {
     return &s->facts;
+}
+
+const struct seal_column *seal_rows_fields(const struct seal_rows *s, size_t *count)
+{
+    *count = s->field_count;
+    return s->fields;
 }
 
 const struct seal_column *seal_rows_columns(const struct seal_rows *s, size_t *count)

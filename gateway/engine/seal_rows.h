@@ -16,7 +16,8 @@
 #include "gateway/engine/seal_request.h"
 
 #define SEAL_GROUP_ROWS 131072u /* of a row group, at most; a multiple of DuckDB's chunk */
-#define SEAL_GROUP_CELLS (SEAL_GROUP_ROWS * 64u) /* rows times columns: DuckDB keeps 16 bytes each */
+#define SEAL_GROUP_CELLS                                                                           \
+    (SEAL_GROUP_ROWS * 64u) /* rows times columns: DuckDB keeps 16 bytes each */
 #define SEAL_TEXT_MAX ((size_t)4 << 30)
 
 struct seal_name { /* metrics: what there is of one name */
@@ -40,6 +41,7 @@ struct seal_column {
     struct run_column column; /* as the rows are filled */
     uint32_t number;
     const char *cast; /* SQL type it is stored as; NULL: as it is */
+    bool is_rare;     /* it stands in RARE_COLUMN (rare.h) */
 };
 
 struct seal_rows;
@@ -47,6 +49,9 @@ enum err_code seal_rows_load(const struct seal_request *r, const char *mount_dir
                              const atomic_bool *cancelled, struct seal_rows **out, struct err *e);
 void seal_rows_free(struct seal_rows *s); /* NULL is fine */
 const struct seal_facts *seal_rows_facts(const struct seal_rows *s);
+/* The fields of the part, in the stream's order. */
+const struct seal_column *seal_rows_fields(const struct seal_rows *s, size_t *count);
+/* The columns of the Parquet: the fields that are not rare, and last RARE_COLUMN, if any is. */
 const struct seal_column *seal_rows_columns(const struct seal_rows *s, size_t *count);
 /* Rows [first, first + up to one chunk) into `chunk`; sets its size. */
 enum err_code seal_rows_fill(struct seal_rows *s, duckdb_data_chunk chunk, uint64_t first,

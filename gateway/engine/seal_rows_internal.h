@@ -11,8 +11,8 @@ struct seal_rows {
     const struct seal_request *request;
     struct arena arena;
     struct seal_facts facts;
-    struct seal_column *columns;
-    size_t column_count;
+    struct seal_column *fields, *columns; /* as seal_rows_fields, seal_rows_columns */
+    size_t field_count, column_count;
     struct text_form form; /* of the lines as they are read */
     struct text_writer writer;
     struct buf line, plain; /* scratch */

@@ -24,15 +24,15 @@ enum { OUT_NAME, OUT_LABELS, OUT_TIME, OUT_VALUE, OUT_COUNT }; /* columns of the
 enum { TEXT_TIME, TEXT_NAME, TEXT_VALUE, TEXT_COUNT };         /* of the text form */
 
 static const struct run_column TEXT_COLUMNS[TEXT_COUNT] = {
-    [TEXT_TIME] = {{"_timestamp", 10}, COLUMN_INT64},
-    [TEXT_NAME] = {{"__name__", 8}, COLUMN_UTF8},
-    [TEXT_VALUE] = {{"value", 5}, COLUMN_FLOAT64},
+    [TEXT_TIME] = {{"_timestamp", 10}, COLUMN_INT64, false},
+    [TEXT_NAME] = {{"__name__", 8}, COLUMN_UTF8, false},
+    [TEXT_VALUE] = {{"value", 5}, COLUMN_FLOAT64, false},
 };
 static const struct seal_column OUT_COLUMNS[OUT_COUNT] = {
-    [OUT_NAME] = {{{"__name__", 8}, COLUMN_UTF8}, 1, NULL},
-    [OUT_LABELS] = {{{"labels", 6}, COLUMN_UTF8}, 2, NULL},
-    [OUT_TIME] = {{{"_timestamp", 10}, COLUMN_INT64}, 3, NULL},
-    [OUT_VALUE] = {{{"value", 5}, COLUMN_FLOAT64}, 4, NULL},
+    [OUT_NAME] = {{{"__name__", 8}, COLUMN_UTF8, false}, 1, NULL, false},
+    [OUT_LABELS] = {{{"labels", 6}, COLUMN_UTF8, false}, 2, NULL, false},
+    [OUT_TIME] = {{{"_timestamp", 10}, COLUMN_INT64, false}, 3, NULL, false},
+    [OUT_VALUE] = {{{"value", 5}, COLUMN_FLOAT64, false}, 4, NULL, false},
 };
 
 struct sample {
@@ -428,6 +428,8 @@ static enum err_code finish(struct seal_rows *s, struct err *e)
         return rc;
     memcpy(s->columns, OUT_COLUMNS, sizeof OUT_COLUMNS);
     s->column_count = OUT_COUNT;
+    s->fields = s->columns;
+    s->field_count = OUT_COUNT;
     f->name_count = t->name_count;
     for (size_t i = 0; i < t->name_count; i++)
         f->names[i].source = t->sources[i];

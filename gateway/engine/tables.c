@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/cleanup.h"
+#include "gateway/engine/rare.h"
 #include "gateway/engine/sql_text.h"
 
 #define BLAME_SQL_MAX (64u << 10)
@@ -57,10 +58,25 @@ static void add_as_float(const struct branch *b, const struct run_column *stored
     buf_add_cstr(b->sql, " AS VARCHAR) AS DOUBLE)");
 }
 
+/* Its text form, which every type that it may have been widened to is read from. */
+static void add_rare(const struct branch *b, const struct run_column *c)
+{
+    bool is_text = c->type == COLUMN_UTF8;
+    buf_add_cstr(b->sql, is_text ? "weir_rare(" : "CAST(weir_rare(");
+    sql_add_identifier(b->sql, STR(RARE_COLUMN));
+    buf_add_cstr(b->sql, ", ");
+    sql_add_literal(b->sql, c->name);
+    buf_add_char(b->sql, ')');
+    if (!is_text)
+        buf_printf(b->sql, " AS %s)", column_type_sql(c->type));
+}
+
 static void add_column(const struct branch *b, const struct run_column *c,
                        const struct run_column *stored)
 {
-    if (stored && c->type == COLUMN_UTF8 && stored->type != COLUMN_UTF8) {
+    if (stored && stored->is_rare) {
+        add_rare(b, c);
+    } else if (stored && c->type == COLUMN_UTF8 && stored->type != COLUMN_UTF8) {
         add_as_text(b, stored);
     } else if (stored && c->type == COLUMN_FLOAT64 && stored->type == COLUMN_UINT64) {
         add_as_float(b, stored);

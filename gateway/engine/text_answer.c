@@ -60,8 +60,24 @@ static enum err_code range_of(struct sending *s, const struct text_request *r, s
     return ERR_OK;
 }
 
-static enum err_code is_metrics_part(duckdb_connection con, struct str path, struct arena *a,
-                                     bool *out, struct err *e)
+/* The names of the "columns" of the part's facts: [["level","Utf8",7],["rid","Utf8",9,"rare"],…] */
+static enum err_code read_fields(const struct json *columns, struct arena *a,
+                                 struct part_shape *out, struct err *e)
+{
+    size_t count = columns && columns->type == JSON_ARRAY ? columns->count : 0;
+    struct str *names = arena_alloc(a, (count + 1) * sizeof *names);
+    if (!names)
+        return err_set(e, ERR_NOMEM, "no memory for %zu fields", count);
+    for (const struct json *c = count ? columns->first : NULL; c; c = c->next) {
+        names[out->field_count++] = json_str(json_at(c, 0), STR(""));
+        out->has_rare = out->has_rare || json_at(c, 3);
+    }
+    out->fields = names;
+    return ERR_OK;
+}
+
+static enum err_code read_shape(duckdb_connection con, struct str path, struct arena *a,
+                                struct part_shape *out, struct err *e)
 {
     struct buf text;
     struct json *facts;
@@ -69,8 +85,10 @@ static enum err_code is_metrics_part(duckdb_connection con, struct str path, str
     enum err_code rc = part_read_facts(con, path, &text, e);
     if (rc == ERR_OK)
         rc = json_parse(buf_str(&text), a, &facts, e);
-    if (rc == ERR_OK)
-        *out = str_eq(json_str(json_get(facts, "type"), STR("")), STR("metrics"));
+    if (rc == ERR_OK) {
+        out->is_metrics = str_eq(json_str(json_get(facts, "type"), STR("")), STR("metrics"));
+        rc = read_fields(json_get(facts, "columns"), a, out, e);
+    }
     buf_done(&text);
     return rc;
 }
@@ -89,15 +107,15 @@ static enum err_code send_text(struct sending *s, const struct text_request *r, 
 {
     struct arena a;
     struct part_range range = PART_ALL_ROWS;
-    bool is_metrics = false;
+    struct part_shape shape = {0};
     arena_init(&a, ARENA_MAX);
     enum err_code rc = check_path(s->ctx, r->path, e);
     if (rc == ERR_OK)
-        rc = is_metrics_part(s->con, r->path, &a, &is_metrics, e);
+        rc = read_shape(s->con, r->path, &a, &shape, e);
     if (rc == ERR_OK)
         rc = range_of(s, r, &a, &range, e);
     if (rc == ERR_OK)
-        rc = part_read_text(s->con, r->path, range, is_metrics, send_rows, s, e);
+        rc = part_read_text(s->con, r->path, &shape, range, send_rows, s, e);
     arena_done(&a);
     return rc == ERR_OK ? s->code : rc;
 }

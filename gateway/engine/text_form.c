@@ -191,6 +191,12 @@ void text_put_view(struct text_writer *w, size_t column, const struct value_view
     }
 }
 
+void text_put_token(struct text_writer *w, size_t column, struct str token)
+{
+    put_lead(w, column);
+    buf_add_str(w->out, token);
+}
+
 void text_put_members(struct text_writer *w, struct str members)
 {
     if (members.len == 0)

@@ -44,6 +44,8 @@ bool text_put_line_value(struct text_writer *w, size_t column, enum column_type 
 /* A value of a result; a null adds nothing.  Integers of any width, DECIMAL without a fraction,
  * BOOLEAN, DOUBLE and VARCHAR. */
 void text_put_view(struct text_writer *w, size_t column, const struct value_view *v, idx_t row);
+/* A value that is JSON already, in its text form. */
+void text_put_token(struct text_writer *w, size_t column, struct str token);
 /* Ready-made members, without braces: the labels of a sample. */
 void text_put_members(struct text_writer *w, struct str members);
 /* Ends the line and returns it, without its newline; valid until `out` changes. */

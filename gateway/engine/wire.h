@@ -31,7 +31,8 @@
  *
  * Files are listed oldest first, which makes the latest rows fast.  One of format "parquet" has
  * "schema": index into the table's "schemas", which lists the columns that the file really has:
- * [[["level","Utf8"],["took","Int64"]],…]; they are cast to the table's.
+ * [[["level","Utf8"],["took","Int64"],["user","Utf8","rare"]],…]; they are cast to the table's.
+ * A rare one has no column of its own (rare.h).
  * A metrics file also has "name": only the rows of that name are read, labels become columns.
  *
  * SEAL: {"part":"ULID","org":"…","type":"logs","name":"…","stream":n,"hour":h,"node":"…",

@@ -92,14 +92,14 @@ static void add_wide_columns(struct buf *out)
     buf_add_char(out, ']');
 }
 
-/* Every `step`-th of many fields, beginning anywhere. */
-static void make_wide(struct buf *out, unsigned step)
+/* Every `step`-th of many fields, beginning anywhere, or always with the first. */
+static void make_wide(struct buf *out, unsigned step, bool anywhere)
 {
     uint64_t seed = 88172645463325252u;
     for (uint64_t ts = 1700000000000000; out->len < LINES_BYTES; ts++) {
         uint64_t r = next_random(&seed);
         buf_printf(out, "{\"_timestamp\":%" PRIu64, ts);
-        for (unsigned i = (unsigned)(r % step); i < FIELDS; i += step) {
+        for (unsigned i = anywhere ? (unsigned)(r % step) : 0; i < FIELDS; i += step) {
             unsigned value = (unsigned)(r >> (i % 40)) % 10000;
             buf_printf(out, i % 2 ? ",\"field_%03u\":%u" : ",\"field_%03u\":\"value %u\"", i,
                        value);
@@ -357,11 +357,14 @@ static void measure_wide(struct buf *lines)
     buf_init(&columns, LINES_MAX);
     add_wide_columns(&columns);
     buf_clear(lines);
-    make_wide(lines, 1);
+    make_wide(lines, FIELDS / 10, false);
+    measure_lines("narrow", buf_str(lines), columns.data, REPEATS);
+    buf_clear(lines);
+    make_wide(lines, 1, false);
     measure_lines("wide", buf_str(lines), columns.data, REPEATS);
     buf_clear(lines);
-    make_wide(lines, FIELDS / 10);
-    measure_lines("sparse", buf_str(lines), columns.data, 2);
+    make_wide(lines, FIELDS / 10, true);
+    measure_lines("sparse", buf_str(lines), columns.data, REPEATS);
     buf_done(&columns);
 }
 

@@ -9,11 +9,11 @@ enum { COLUMNS = 5, MEMORY_MAX = 1 << 20, TEXT_MAX = 8 << 20 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static const struct run_column columns[COLUMNS] = {{{"b", 1}, COLUMN_BOOL},
-                                                   {{"f", 1}, COLUMN_FLOAT64},
-                                                   {{"i", 1}, COLUMN_INT64},
-                                                   {{"s", 1}, COLUMN_UTF8},
-                                                   {{"u", 1}, COLUMN_UINT64}};
+static const struct run_column columns[COLUMNS] = {{{"b", 1}, COLUMN_BOOL, false},
+                                                   {{"f", 1}, COLUMN_FLOAT64, false},
+                                                   {{"i", 1}, COLUMN_INT64, false},
+                                                   {{"s", 1}, COLUMN_UTF8, false},
+                                                   {{"u", 1}, COLUMN_UINT64, false}};
 
 static void require(bool fact)
 {

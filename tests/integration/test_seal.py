@@ -36,6 +36,17 @@ def varied_records(count, seed=1):
         yield record
 
 
+def sparse_records(count, fields=400, seed=2):
+    """Each record has 7 of the fields; values of all types."""
+    rng = random.Random(seed)
+    base = now_us() - count
+    for i in range(count):
+        record = {"_timestamp": base + i, "seq": i}
+        for f in sorted(rng.sample(range(fields), 7)):
+            record[f"f{f:03}"] = [f"text \" {rng.randrange(90)} é", -i, i + 0.5, i % 2 == 0, 2**63 + i][f % 5]
+        yield record
+
+
 class Seal(NodeCase):
     settings = {}
 
@@ -88,6 +99,26 @@ class Seal(NodeCase):
             fields = {f["name"]: str(f["number"]) for f in json.load(file)["fields"]}
         self.assertEqual({name: number for name, _, number in facts["columns"]}, fields)
         self.assertEqual((facts["metadata"]["records"], facts["metadata"]["min_ts"]), ("500", str(rows[0]["_timestamp"])))
+
+    def test_fields_that_few_records_have_share_a_column(self):
+        records = list(sparse_records(3000))
+        self.node.post_json("rare", records)
+        queries = ["SELECT * FROM rare ORDER BY _timestamp", "SELECT count(f390) AS n, min(f391) AS a, max(f392) AS b, max(f394) AS c FROM rare",
+                   "SELECT seq, f397 FROM rare WHERE f397 > 100 ORDER BY f397", "SELECT f395, count(*) AS n FROM rare GROUP BY f395 ORDER BY n DESC, f395"]
+        before = [self.node.hits(q, size=5000) for q in queries]
+        self.assertEqual(before[0], records)
+        self.node.flush()
+        self.assertEqual([self.node.hits(q, size=5000) for q in queries], before)
+        [part] = self.node.sealed_files("rare")
+        with open(text_of(part), encoding="utf-8") as text:
+            self.assertEqual([json.loads(line) for line in text], records)
+        found = read_parquet(part)
+        if found:
+            facts, _ = found
+            names = [name for name, _, _ in facts["columns"]]
+            self.assertEqual((names[-1], len(names) < 60, facts["columns"][-1][1]), ("rare-fields", True, "string"))
+        self.node.post_json("rare", [{"f397": "a text from now on"}])
+        self.assertEqual(self.node.hits("SELECT count(*) AS n FROM rare WHERE f397 = '-103' OR f397 = 'a text from now on'")[0]["n"] > 0, True)
 
     def test_a_second_flush_has_nothing_to_do_and_late_records_open_a_new_part(self):
         t = now_us()
@@ -304,12 +335,14 @@ class SealByItself(unittest.TestCase):
 
     def test_an_index_made_anew_answers_equally(self):
         t = now_us()
+        self.node.post_json("anew_rare", list(sparse_records(3000)))
         for i in range(10):
             self.node.post_json("anew", [{"_timestamp": t - j * 60_000_000 * 20, "i": i, "j": j, "pad": "q" * 300} for j in range(14)])
             self.node.raw("POST", "/api/default/ingest/metrics/_json", json.dumps([{"__name__": f"anew_{i}", "job": "a", "value": i}]).encode())
             if i in (3, 8):
                 self.node.flush()
-        queries = ["SELECT * FROM anew ORDER BY _timestamp, i", "SELECT count(*) AS n, min(i) AS a, max(j) AS b FROM anew"]
+        queries = ["SELECT * FROM anew ORDER BY _timestamp, i", "SELECT count(*) AS n, min(i) AS a, max(j) AS b FROM anew",
+                   "SELECT count(f394) AS n, max(f395) AS a, min(f396) AS b, max(f397) AS c, max(f399) AS d FROM anew_rare"]
 
         def answers():
             tree = subprocess.run(["find", f"{self.node.mount}/default", "-printf", "%P %s\n"], check=True, capture_output=True, text=True).stdout

@@ -58,9 +58,9 @@ static inline void add_schema(struct buf *out, const struct sealed *s)
     for (const struct json *c = list->first; c; c = c->next) {
         if (c != list->first)
             buf_add_char(out, ',');
-        buf_printf(out, "[\"" STR_FMT "\",\"" STR_FMT "\"]",
+        buf_printf(out, "[\"" STR_FMT "\",\"" STR_FMT "\"%s]",
                    STR_ARG(json_str(json_at(c, 0), STR(""))),
-                   STR_ARG(json_str(json_at(c, 1), STR(""))));
+                   STR_ARG(json_str(json_at(c, 1), STR(""))), json_at(c, 3) ? ",\"rare\"" : "");
     }
     buf_add_char(out, ']');
 }

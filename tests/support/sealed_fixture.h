@@ -248,8 +248,8 @@ struct staged {
     size_t file_count;
 };
 
-static const struct part_column STORE_COLUMNS[] = {{{"_timestamp", 10}, FIELD_INT64, 1},
-                                                   {{"a", 1}, FIELD_INT64, 2}};
+static const struct part_column STORE_COLUMNS[] = {{{"_timestamp", 10}, FIELD_INT64, 1, false},
+                                                   {{"a", 1}, FIELD_INT64, 2, false}};
 
 static inline void store_stage_bytes(struct store *s, struct part *p)
 {

@@ -374,9 +374,9 @@ static void every_part_of_every_stream_is_visited(void **state)
 static void columns_are_stored_once_under_their_hash(void **state)
 {
     struct fixture *f = *state;
-    struct part_column columns[] = {{STR("_timestamp"), FIELD_INT64, 1},
-                                    {STR("level"), FIELD_UTF8, 2},
-                                    {STR("took"), FIELD_FLOAT64, 7}};
+    struct part_column columns[] = {{STR("_timestamp"), FIELD_INT64, 1, false},
+                                    {STR("level"), FIELD_UTF8, 2, true},
+                                    {STR("took"), FIELD_FLOAT64, 7, false}};
     struct part_column *found;
     uint64_t hash = 0, again = 0;
     size_t count;
@@ -388,7 +388,8 @@ static void columns_are_stored_once_under_their_hash(void **state)
     assert_int_equal(count, 3);
     for (size_t i = 0; i < count; i++) {
         assert_true(str_eq(found[i].name, columns[i].name));
-        assert_true(found[i].type == columns[i].type && found[i].number == columns[i].number);
+        assert_true(found[i].type == columns[i].type && found[i].number == columns[i].number &&
+                    found[i].is_rare == columns[i].is_rare);
     }
     columns[2].type = FIELD_UTF8;
     assert_true(parts_schema_hash(columns, 3) != hash);

@@ -1,0 +1,218 @@
+// links: weir_engine
+/* tests/unit/test_rare.c - fields that few rows have share a column, and nobody who reads or asks
+ * can tell. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "gateway/engine/rare.h"
+#include "tests/support/seal_checks.h"
+
+enum { FIELDS = 399, ROWS = 4096, EACH = 7, KINDS = 5 };
+
+static const char *const kinds[KINDS] = {"Utf8", "Int64", "Float64", "Boolean", "UInt64"};
+
+/* The type of a field, so that each kind is among the rare ones. */
+static const char *kind_of(unsigned field)
+{
+    return kinds[field % KINDS];
+}
+
+static void add_value(struct buf *lines, unsigned field, unsigned row)
+{
+    switch (field % KINDS) {
+    case 0:
+        buf_printf(lines, "\"f%03u\\\":\\\"é %u\"", field + 1, row % 50);
+        break;
+    case 1:
+        buf_printf(lines, "-%u", row);
+        break;
+    case 2:
+        buf_printf(lines, "%u.5", row);
+        break;
+    case 3:
+        buf_add_cstr(lines, row % 2 ? "true" : "false");
+        break;
+    default:
+        buf_printf(lines, "1844674407370%07u", row);
+    }
+}
+
+/* Row `row` has EACH of the fields, in their order; every ninth row has none. */
+static void add_row(struct buf *lines, unsigned row)
+{
+    buf_printf(lines, "{\"_timestamp\":%u", 1000 + row);
+    for (unsigned i = 0; i < EACH && row % 9 != 0; i++) {
+        unsigned field = row * 13 % (FIELDS / EACH) + i * (FIELDS / EACH);
+        buf_printf(lines, ",\"f%03u\":", field);
+        add_value(lines, field, row);
+    }
+    buf_printf(lines, ",\"z\":%u}\n", row);
+}
+
+static void add_rows(struct buf *lines, unsigned from, unsigned count)
+{
+    for (unsigned row = from; row < from + count; row++)
+        add_row(lines, row);
+}
+
+static void describe(struct buf *columns, const char *(*type_of)(unsigned field))
+{
+    buf_add_cstr(columns, "[[\"_timestamp\",\"Int64\",1]");
+    for (unsigned i = 0; i < FIELDS; i++)
+        buf_printf(columns, ",[\"f%03u\",\"%s\",%u]", i, type_of(i), i + 2);
+    buf_add_cstr(columns, ",[\"z\",\"Int64\",9000]]");
+}
+
+static struct buf columns, lines;
+static struct sealed sealed;
+
+static int seal_all(void **state)
+{
+    if (start_engine(state) != 0)
+        return -1;
+    buf_init(&columns, TEXT_MAX);
+    buf_init(&lines, TEXT_MAX);
+    describe(&columns, kind_of);
+    add_rows(&lines, 0, ROWS);
+    sealed = seal_lines(buf_str(&lines), columns.data);
+    return 0;
+}
+
+static int forget_all(void **state)
+{
+    sealed_done(&sealed);
+    buf_done(&columns);
+    buf_done(&lines);
+    return stop_engine(state);
+}
+
+static size_t rare_count(const struct sealed *s)
+{
+    size_t count = 0;
+    for (const struct json *c = json_get(s->facts, "columns")->first; c; c = c->next)
+        count += str_eq(json_str(json_at(c, 3), STR("")), STR("rare"));
+    return count;
+}
+
+/* ---- the object ---- */
+
+static void a_value_is_found_by_its_whole_name(void **state)
+{
+    static const struct {
+        const char *object, *field, *token; /* NULL: it is not there */
+    } table[] = {
+        {"{\"a\":1}", "a", "1"},
+        {"{\"a\":1,\"b\":\"x\"}", "b", "\"x\""},
+        {"{\"a\":-1.5e300,\"b\":true}", "a", "-1.5e300"},
+        {"{\"ab\":1,\"b\":2}", "b", "2"},
+        {"{\"ba\":1,\"b\":2}", "b", "2"},
+        {"{\"a\":\"\\\"b\\\":5\",\"b\":2}", "b", "2"},
+        {"{\"a\":\"b\",\"b\":2}", "b", "2"},
+        {"{\"a\":\"\\\\\",\"b\":\",}\"}", "b", "\",}\""},
+        {"{\"a\":\"\"}", "a", "\"\""},
+        {"{\"a\":1}", "b", NULL},
+        {"{}", "a", NULL},
+        {"", "a", NULL},
+        {"{\"a\":\"unfinished", "a", "\"unfinished"},
+        {"{\"a\"", "a", NULL},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(table); i++) {
+        struct str token = STR("");
+        bool found = rare_find(str_from(table[i].object), str_from(table[i].field), &token);
+        if (found != (table[i].token != NULL) ||
+            (found && !str_eq(token, str_from(table[i].token))))
+            fail_msg("%s of %s: '" STR_FMT "'", table[i].field, table[i].object, STR_ARG(token));
+    }
+}
+
+/* ---- the file ---- */
+
+static void all_but_the_first_rare_fields_share_a_column(void **state)
+{
+    (void)state;
+    assert_int_equal(rare_count(&sealed), FIELDS - RARE_COLUMNS_KEPT);
+    assert_int_equal(json_get(sealed.facts, "columns")->count, FIELDS + 2);
+    struct sealed few = seal_lines(STR("{\"_timestamp\":1,\"f000\":\"a\"}\n"), columns.data);
+    assert_int_equal(rare_count(&few), 0);
+    sealed_done(&few);
+}
+
+static void the_text_is_the_lines_whichever_rows_are_asked_for(void **state)
+{
+    (void)state;
+    struct buf some;
+    buf_init(&some, TEXT_MAX);
+    expect_text(&sealed, "\"group\":0", buf_str(&lines));
+    add_rows(&some, 2500, 100);
+    expect_text(&sealed, "\"first_row\":2500,\"rows\":100", buf_str(&some));
+    buf_done(&some);
+}
+
+/* ---- queries ---- */
+
+static void sealed_rows_answer_like_their_lines(void **state)
+{
+    static const char *const queries[] = {
+        "select * from weir_t0 where z % 400 = 0 order by _timestamp",
+        "select count(f394), count(f395), count(f396), count(f397), count(f398) from weir_t0",
+        "select sum(f396), max(f397), bool_or(f398), min(f394), max(f395) from weir_t0",
+        "select f300, f301, f302, f303, f304, z from weir_t0 where f300 is not null or f301 < -9 "
+        "order by z",
+        "select f395, count(*) from weir_t0 group by f395 order by 1, 2",
+        "select z from weir_t0 where str_match(f390, 'é 1') order by z",
+        "select typeof(f394), typeof(f395), typeof(f396), typeof(f397), typeof(f398) "
+        "from weir_t0 limit 1",
+    };
+    struct buf before, after;
+    const struct sealed *files[] = {&sealed};
+    (void)state;
+    buf_init(&before, TEXT_MAX);
+    buf_init(&after, TEXT_MAX);
+    engine_fixture_file(&fixture, "rare.ndjson", buf_str(&lines));
+    add_line_table(&before, columns.data, "rare.ndjson", "");
+    add_sealed_table(&after, columns.data, files, 1, true, "");
+    for (size_t i = 0; i < ARRAY_LEN(queries); i++)
+        expect_same_answer(queries[i], &before, &after);
+    buf_done(&before);
+    buf_done(&after);
+}
+
+static const char *text_type(unsigned field)
+{
+    return field % KINDS == 1 && field % 2 ? "Float64" : "Utf8";
+}
+
+static void a_field_that_was_widened_reads_as_its_lines_would(void **state)
+{
+    struct buf before, after, wider;
+    const struct sealed *files[] = {&sealed};
+    (void)state;
+    buf_init(&before, TEXT_MAX);
+    buf_init(&after, TEXT_MAX);
+    buf_init(&wider, TEXT_MAX);
+    describe(&wider, text_type);
+    engine_fixture_file(&fixture, "rare.ndjson", buf_str(&lines));
+    add_line_table(&before, wider.data, "rare.ndjson", "");
+    add_sealed_table(&after, wider.data, files, 1, true, "");
+    expect_same_answer("select * from weir_t0 order by _timestamp", &before, &after);
+    buf_done(&before);
+    buf_done(&after);
+    buf_done(&wider);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_value_is_found_by_its_whole_name),
+        cmocka_unit_test(all_but_the_first_rare_fields_share_a_column),
+        cmocka_unit_test(the_text_is_the_lines_whichever_rows_are_asked_for),
+        cmocka_unit_test(sealed_rows_answer_like_their_lines),
+        cmocka_unit_test(a_field_that_was_widened_reads_as_its_lines_would),
+    };
+    return cmocka_run_group_tests(tests, seal_all, forget_all);
+}
