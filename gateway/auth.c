@@ -27,6 +27,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/metrics.h"
 
 enum {
     ARGON_TIME = 2,
@@ -180,6 +181,19 @@ static void spend_as_for_a_user(struct str password)
                       sizeof salt, hash, sizeof hash);
 }
 
+/* Each costs CPU, and a run of refused ones is somebody who guesses. */
+static void count_verification(bool is_refused)
+{
+    static const struct metric_desc desc = {
+        .name = "weir_password_verifications",
+        .help = "passwords compared with the stored ones; what is remembered costs none",
+        .type = METRIC_COUNTER,
+        .labels = {"verdict"},
+    };
+    struct str verdict = is_refused ? STR("refused") : STR("accepted");
+    metric_add(metric_child(metrics_register(&desc), &verdict), 1);
+}
+
 static enum err_code verify(struct auth *a, const struct credentials *c, struct auth_user *out,
                             struct err *e)
 {
@@ -199,6 +213,7 @@ static enum err_code verify(struct auth *a, const struct credentials *c, struct 
         rc = why.code;
     arena_done(&arena);
 
+    count_verification(rc != ERR_OK);
     if (rc == ERR_UNAUTHORIZED)
         return refuse(e);
     if (rc != ERR_OK)
