@@ -20,8 +20,8 @@
  *            -> {"files":[{"stream":n,"id":"ULID","org":"…","name":"…","type":"logs","hour":h,
  *                "bytes":B,"rows":R,"min_ts":t,"max_ts":t,"first_append":t,"open":true},…],
  *                "more":false}
- *            files not yet replaced of at least B bytes, or begun at or before t, or closed; the
- *            oldest first
+ *            files not yet replaced of at least B bytes, or begun at or before t (or in the
+ *            future: the clock was set back since), or closed; the oldest first
  *   PUBLISH  {"part":{"id","org","type","name","stream","hour","min_ts","max_ts","rows",
  *                     "text_bytes","text_version","text_sum":"hex16","stored_bytes",
  *                     "sha256":"hex64","groups":[[rows,text_bytes],…],
@@ -78,7 +78,7 @@ struct snapshot_file {
     int32_t hour;
     uint64_t bytes, rows;
     int64_t min_ts_us, max_ts_us;
-    bool is_sealed; /* the members below are of sealed parts only */
+    bool is_sealed;  /* the members below are of sealed parts only */
     struct str path; /* below the mount */
     struct str name; /* metrics: whose rows are meant */
     uint64_t text_bytes;
@@ -115,8 +115,8 @@ struct sealable {
     int64_t min_ts_us, max_ts_us, first_append_us;
     bool open;
 };
-/* Files not yet replaced of at least min_bytes, or begun at or before before_us, or closed: the
- * oldest first, at most `limit`; *more: there are others. */
+/* Files not yet replaced of at least min_bytes, or begun at or before before_us (or in the future,
+ * as the clock had it), or closed: the oldest first, at most `limit`; *more: there are others. */
 enum err_code control_sealable(struct control_client *c, uint64_t min_bytes, int64_t before_us,
                                uint64_t limit, uint64_t deadline_ms, struct arena *a,
                                struct sealable **files, size_t *count, bool *more, struct err *e);

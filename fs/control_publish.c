@@ -1,5 +1,6 @@
 /* fs/control_publish.c - answers SEALABLE, ROLL and PUBLISH: from an active file to a sealed part.
  */
+#include "base/clock.h"
 #include "fs/control_internal.h"
 #include "fs/part_json.h"
 
@@ -28,18 +29,24 @@ static void write_sealable(struct json_writer *w, const struct journal_file *f)
 
 struct sealable_wish {
     uint64_t min_bytes, limit;
-    int64_t before_us;
+    int64_t before_us, now_us;
     struct json_writer *w;
     uint64_t count;
     bool more;
 };
 
+static bool is_wished(const struct sealable_wish *wish, const struct journal_file *f)
+{
+    bool is_new = f->first_append_us > wish->before_us && f->first_append_us <= wish->now_us;
+
+    return !f->replaced && f->rows > 0 && (!f->open || f->size >= wish->min_bytes || !is_new);
+}
+
 static bool visit_sealable(const struct journal_file *f, void *ctx)
 {
     struct sealable_wish *wish = ctx;
 
-    if (f->replaced || f->rows == 0 ||
-        (f->open && f->size < wish->min_bytes && f->first_append_us > wish->before_us))
+    if (!is_wished(wish, f))
         return true;
     wish->more = wish->count == wish->limit;
     if (wish->more)
@@ -53,7 +60,7 @@ static bool visit_sealable(const struct journal_file *f, void *ctx)
 enum err_code control_answer_sealable(struct control_request *r, struct err *e)
 {
     struct json_writer w = {.out = r->reply};
-    struct sealable_wish wish = {.w = &w};
+    struct sealable_wish wish = {.w = &w, .now_us = clock_wall_us()};
     enum err_code rc = control_want_u64(r, "bytes", &wish.min_bytes, e);
 
     if (!rc)

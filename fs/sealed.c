@@ -339,6 +339,7 @@ static bool count_part(const struct part *p, void *ctx)
 {
     struct sealed *s = ctx;
 
+    ulid_seed_after(&p->id); /* new ids come after it, also when the clock has gone back */
     sealed_count(s, GAUGE_SEALED_PARTS, 1);
     sealed_count(s, GAUGE_SEALED_BYTES, (int64_t)p->stored_bytes);
     return true;

@@ -509,11 +509,11 @@ static void stop_workers(struct process *p)
         struct timespec until;
         do {
             pthread_kill(p->workers[i], SIGNAL_NUDGE);
-            clock_gettime(CLOCK_REALTIME, &until);
+            clock_gettime(CLOCK_MONOTONIC, &until);
             until.tv_nsec += NUDGE_MS * 1000000L;
             until.tv_sec += until.tv_nsec / 1000000000L;
             until.tv_nsec %= 1000000000L;
-        } while (pthread_timedjoin_np(p->workers[i], NULL, &until) != 0);
+        } while (pthread_clockjoin_np(p->workers[i], NULL, CLOCK_MONOTONIC, &until) != 0);
     }
     p->worker_count = 0;
 }

@@ -308,13 +308,19 @@ static void offer_group(struct sealer *s, const struct sealable *files, size_t c
     free(ids);
 }
 
+/* A first line from the future was written before the clock was set back. */
+static bool is_begun(const struct sealable *f, int64_t before_us)
+{
+    return f->first_append_us <= before_us || f->first_append_us > clock_wall_us();
+}
+
 static bool group_is_due(const struct sealer *s, const struct sealable *files, size_t count,
                          int64_t before_us)
 {
     uint64_t bytes = 0;
     for (size_t i = 0; i < count; i++) {
         bytes += files[i].bytes;
-        if (!files[i].open || files[i].first_append_us <= before_us)
+        if (!files[i].open || is_begun(&files[i], before_us))
             return true;
     }
     return bytes >= s->cfg.file_bytes;
@@ -535,7 +541,7 @@ static size_t count_begun(const struct look *l, int64_t t0_us)
 {
     size_t n = 0;
     for (size_t i = 0; i < l->count; i++)
-        n += l->files[i].first_append_us <= t0_us;
+        n += is_begun(&l->files[i], t0_us);
     return n;
 }
 

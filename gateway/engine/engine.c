@@ -63,11 +63,20 @@ static bool client_is_gone(int fd)
     return poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR));
 }
 
+static void init_slot_cond(pthread_cond_t *c)
+{
+    pthread_condattr_t attr;
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(c, &attr);
+    pthread_condattr_destroy(&attr);
+}
+
 /* Sleep until a slot may be free, or SLOT_LOOK_MS. */
 static void await_slot_locked(struct engine *g)
 {
     struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_nsec += SLOT_LOOK_MS * 1000000L;
     if (until.tv_nsec >= 1000000000L) {
         until.tv_sec++;
@@ -397,7 +406,7 @@ int engine_run(const struct engine_config *cfg)
     mallopt(M_ARENA_MAX, HEAP_ARENAS_MAX); /* each keeps its own free memory */
     g.config = cfg;
     pthread_mutex_init(&g.lock, NULL);
-    pthread_cond_init(&g.slot_free, NULL);
+    init_slot_cond(&g.slot_free);
     pthread_cond_init(&g.all_gone, NULL);
     for (size_t i = 0; i < CONNECTIONS_MAX; i++)
         g.fds[i] = -1;

@@ -59,7 +59,7 @@ class TestNode(Node):
         self.scratch = tempfile.mkdtemp(prefix="weir-test-")
         super().__init__(BINARY, os.path.join(self.scratch, "weir"), free_port())
         self.port = int(self.url.rsplit(":", 1)[1])
-        for name in ("WEIR_BINARY", "WEIR_SANITIZE"):
+        for name in ("WEIR_BINARY", "WEIR_SANITIZE", "WEIR_JUMP_CLOCK"):
             self.env.pop(name, None)
         self.env["ZO_INGEST_ALLOWED_UPTO"] = "5"
         self.env.update(settings)
