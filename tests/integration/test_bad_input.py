@@ -1,9 +1,10 @@
 """Bad input gets a clear answer that says what and where, and nothing is half-applied."""
 import gzip
 import json
+import os
 import zlib
 
-from weirlib import NodeCase, main, now_us
+from weirlib import NodeCase, main, now_us, read_parquet, text_of
 
 
 class BadBodies(NodeCase):
@@ -76,6 +77,158 @@ class BadBodies(NodeCase):
     def test_deflate_is_taken(self):
         status, reply = self.node.post_json("deflated", zlib.compress(b'[{"a":1}]'), {"Content-Encoding": "deflate"})
         self.assertEqual((status, reply["status"][0]["successful"]), (200, 1))
+
+
+class OddRecords(NodeCase):
+    """What is odd but taken reads the same from the lines, from Parquet and from the text view."""
+
+    def post(self, stream, body):
+        status, reply = self.node.post_json(stream, body)
+        self.assertEqual(status, 200, reply)
+        [counts] = reply["status"]
+        return counts
+
+    def kept(self, stream, *rows):
+        """The rows stand in the stream, before and after it is sealed."""
+        want = sorted(rows, key=json.dumps)
+        sql = f"SELECT * EXCLUDE (_timestamp) FROM {stream}"
+        self.assertEqual(sorted(self.node.hits(sql), key=json.dumps), want)
+        self.assertEqual(sorted(self.bare(self.node.lines(stream)), key=json.dumps), want)
+        self.node.flush()
+        self.assertEqual(sorted(self.node.hits(sql), key=json.dumps), want)
+        text, parquet = [], []
+        for path in self.node.sealed_files(stream):
+            with open(text_of(path), "rb") as lines:
+                text += [json.loads(line) for line in lines.read().split(b"\n")[:-1]]
+            read = read_parquet(path)
+            parquet += read[1] if read else []
+        self.assertEqual(sorted(self.bare(text), key=json.dumps), want)
+        self.assertIn(len(parquet), (0, len(want)))
+
+    @staticmethod
+    def bare(rows):
+        return [{name: value for name, value in row.items() if name != "_timestamp"} for row in rows]
+
+    def refused(self, stream, body, where):
+        status, reply = self.node.post_json(stream, body)
+        self.assertEqual((status, reply["code"]), (400, 400), reply)
+        self.assertIn(where, reply["message"])
+        self.assertEqual(self.node.search(f"SELECT * FROM {stream}")[1].get("code"), 20002, "nothing was stored")
+
+    def test_nesting_past_512_refuses_the_body(self):
+        self.refused("deep", b'[{"good":1},' + b'{"a":' * 10_000 + b"1" + b"}" * 10_000 + b"]", "nested too deep")
+        self.refused("deep", b'{"a":' + b"[" * 10_000 + b"]" * 10_000 + b"}", "nested too deep")
+
+    def test_nesting_of_500_is_text_below_the_third_level(self):
+        self.assertEqual(self.post("nested", b'{"a":' * 500 + b"1" + b"}" * 500)["successful"], 1)
+        self.kept("nested", {"a_a_a": '{"a":' * 497 + "1" + "}" * 497})
+
+    def test_a_key_past_1024_bytes_fails_its_record(self):
+        counts = self.post("keys", [{"a": 1}, {"b": 2, "k" * 1_000_000: 1}, {"k" * 1024: 3}, {"x": {"y" * 1023: 1}}])
+        self.assertEqual((counts["successful"], counts["failed"]), (2, 2))
+        self.assertEqual(counts["error"], "A name is longer than 1024 bytes")
+        self.kept("keys", {"a": 1}, {"k" * 1024: 3})
+
+    def test_nul_is_text_like_any_other_and_no_part_of_a_name(self):
+        self.post("nul", b'[{"v":"a\\u0000b","w":"\\u0000","k\\u0000y":"z"}]')
+        self.kept("nul", {"v": "a\0b", "w": "\0", "k_y": "z"})
+        self.refused("rawnul", b'[{"v":"a\0b"}]', "byte 8: control byte in a string")
+
+    def test_bytes_that_are_no_utf8_refuse_the_body(self):
+        for bad, byte in ((b"\xff", 19), (b"\xc0\xaf", 19), (b"\xed\xa0\x80", 19), (b"ok\xe2\x82", 21)):
+            self.refused("utf8", b'[{"good":1},{"v":"' + bad + b'"}]', f"byte {byte - 1}: invalid UTF-8")
+        self.refused("utf8", b'[{"k\xff":1}]', "invalid UTF-8")
+
+    def test_half_a_surrogate_pair_refuses_the_body(self):
+        for bad in (b"\\ud800", b"\\udc00", b"\\ud800x", b"\\ud800\\u0041", b"\\udc00\\ud800"):
+            self.refused("pairs", b'[{"v":"' + bad + b'"}]', "half a surrogate pair")
+        self.post("pairs", b'[{"v":"\\ud83d\\ude00"}]')
+        self.kept("pairs", {"v": "\U0001f600"})
+
+    def test_numbers_past_their_types_keep_their_digits_as_text(self):
+        self.post("numbers", b'[{"a":1e999,"b":18446744073709551616,"c":-1e999,"d":-9223372036854775809,"e":18446744073709551615,"f":1e-999}]')
+        self.kept("numbers", {"a": "1e999", "b": "18446744073709551616", "c": "-1e999", "d": "-9223372036854775809",
+                              "e": 18446744073709551615, "f": 0.0})
+
+    def test_of_the_same_key_the_last_one_counts(self):
+        self.post("twice", b'[{"a":1,"b":"x","a":2,"c":{"d":1},"c":{"d":2}}]')
+        self.kept("twice", {"a": 2, "b": "x", "c_d": 2})
+
+    def test_a_line_past_its_limit_fails_its_record(self):
+        counts = self.post("long", [{"v": "x" * 8_000_000}, {"v": "y"}, {"v": "\1" * 200_000}, {"v": "z" * 900_000}])
+        self.assertEqual((counts["successful"], counts["failed"]), (2, 2))
+        self.assertIn("longer than", counts["error"])
+        self.kept("long", {"v": "y"}, {"v": "z" * 900_000})
+
+    def test_a_stream_has_50000_fields_and_no_more(self):
+        records = [{f"f{n}": n for n in range(i, i + 1000)} for i in range(0, 50_000, 1000)]
+        counts = self.post("wide", records)
+        self.assertEqual((counts["successful"], counts["failed"]), (49, 1), "one of the fields is _timestamp")
+        counts = self.post("wide", [{f"f{n}": 1 for n in range(49_000, 49_999)}, {"f0": -1, "one_more": 1}, {"f1": -1}])
+        self.assertEqual((counts["successful"], counts["failed"]), (2, 1))
+        self.assertEqual(counts["error"], "Too many columns: a stream may have 50000")
+        lines = self.node.lines("wide")
+        self.node.flush()
+        [sealed] = self.node.sealed_files("wide")
+        with open(text_of(sealed), "rb") as text:
+            self.assertEqual([json.loads(line) for line in text], lines)
+        self.assertEqual(self.node.hits("SELECT count(*) AS n, sum(f0) AS f0, max(f49998) AS last FROM wide"), [{"n": 51, "f0": 0, "last": 1}])
+
+
+class Multi(NodeCase):
+    def post(self, stream, body):
+        status, _, text = self.node.raw("POST", f"/api/default/{stream}/_multi", body)
+        return status, json.loads(text)
+
+    def test_a_bad_line_refuses_the_body_and_is_named(self):
+        for bad, line in ((b'{"a":1}\n{"a":2\n{"a":3}\n', 2), (b'{"a":1}\n\n\nx\n', 4), (b'{"a":1}\r\n{"a":2} {"a":3}', 2), (b"[1]\n", 1),
+                          (b'{"a":1}\n' * 30_000 + b'{"a":"\xff"}', 30_001), (b'{"a":"' + b"x" * 900_000 + b'"}\n', None),):
+            status, reply = self.post("multibad", bad * (20 if line is None else 1) + (b"bad" if line is None else b""))
+            self.assertEqual((status, reply["code"]), (400, 400), bad[:40])
+            self.assertIn(f"line {line or 21}: ", reply["message"])
+        self.assertEqual(self.node.search("SELECT * FROM multibad")[1].get("code"), 20002, "nothing was stored")
+
+    def test_crlf_blank_lines_and_a_bom_are_fine(self):
+        status, reply = self.post("multigood", b'\xef\xbb\xbf{"n":1}\r\n\r\n   \n{"n":2}\n\t\n\xef\xbb\xbf{"n":3}')
+        self.assertEqual((status, reply["status"][0]["successful"]), (200, 3))
+        self.node.flush()
+        self.assertEqual(sorted(hit["n"] for hit in self.node.hits("SELECT n FROM multigood")), [1, 2, 3])
+
+
+class Names(NodeCase):
+    """No name leads out of the tree, and no two streams share a directory."""
+
+    STREAMS = {"..": "_", "%2e%2e": "_", "..%2F..%2Fetc": "_etc", "%2Fetc%2Fpasswd": "_etc_passwd", "a%2Fb": "a_b", "a.b": "a_b", ".weir": "_weir",
+               ".parts": "_parts", "A:b": "a:b", "%D0%B0pp": "_pp", "app": "app", "App": "app", "a%25b": "a_b", "a%2525b": "a_25b", "caf%C3%A9": "caf_",
+               "%F0%9F%98%80": "_", "a%E2%80%AEb": "a_b", "a%0Ab": "a_b", "g" * 255: "g" * 255}
+    REFUSED_STREAMS = ("", "%00", "a%00b", "%FF", "%ed%a0%80", "%", "100%", "%zz", "g" * 256, "g" * 300)
+    ORGS = ("default", "My-Org_2", "new-org.x", "a..b", "-", "g" * 200)
+    REFUSED_ORGS = ("", "..", ".", "%2e%2e", ".weir", "a%2Fb", "..%2Fx", "%00", "a%00", "a%20b", "a:b", "%D0%B0pp", "%25", "%", "%FF", "g" * 256, "g" * 300)
+
+    def test_names_are_made_into_ours_or_refused(self):
+        for name, stream in self.STREAMS.items():
+            status, reply = self.node.post_json(name, [{"raw": name}])
+            self.assertEqual((status, reply["status"][0]["name"]), (200, stream), name)
+        for name in self.REFUSED_STREAMS:
+            self.assertEqual(self.node.post_json(name, [{"a": 1}])[0], 400, name)
+        for org in self.ORGS:
+            self.assertEqual(self.node.post_json("s", [{"org": org}], org=org)[0], 200, org)
+        for org in self.REFUSED_ORGS:
+            self.assertEqual(self.node.post_json("s", [{"a": 1}], org=org)[0], 400, org)
+        for _ in ("lines", "sealed"):
+            self.check_tree()
+            self.node.flush()
+
+    def check_tree(self):
+        self.assertEqual(sorted(set(os.listdir(self.node.mount)) - {".weir"}), sorted(self.ORGS))
+        logs = f"{self.node.mount}/default/logs"
+        self.assertEqual(sorted(os.listdir(logs)), sorted({*self.STREAMS.values(), "s"}))
+        for stream in set(self.STREAMS.values()):
+            names = sorted(name for name, normal in self.STREAMS.items() if normal == stream)
+            self.assertEqual(sorted(hit["raw"] for hit in self.node.hits(f'SELECT raw FROM "{stream}"')), names)
+        for org in self.ORGS:
+            self.assertEqual([hit["org"] for hit in self.node.hits("SELECT org FROM s", path=f"/api/{org}/_search")], [org])
+        self.assertEqual(sorted(os.listdir(self.node.scratch)), ["weir", "weir.log"])
 
 
 class Credentials(NodeCase):
