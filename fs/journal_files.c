@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 
 enum { LIST_MIN = 64, OPEN_KEY_LEN = 12, FORGOTTEN_MIN = 64 };
+#define NUMBERS_AHEAD_MAX (1u << 31) /* numbers are compared as those of a circle */
 
 void files_init(struct files *f)
 {
@@ -130,9 +131,27 @@ static void remove_keys_locked(struct files *f, const struct jfile *file)
     char key[OPEN_KEY_LEN];
     if (map_find(&f->by_id, id_key(&file->id)) == file)
         map_remove(&f->by_id, id_key(&file->id));
-    map_remove(&f->by_number, file_key(&file->number));
+    if (files_by_number(f, file->number) == file)
+        map_remove(&f->by_number, file_key(&file->number));
     if (file->is_open)
         map_remove(&f->open, open_key(key, file->stream->number, file->hour));
+}
+
+/* The next number that no living file has.  After 2^32 files they begin again at 1: the frames of
+ * the file that had the number are long gone then, or stand before the new declaration of it. */
+static uint32_t free_number(const struct files *f)
+{
+    uint32_t n = f->next_number;
+    while (n == 0 || n == UINT32_MAX || files_by_number(f, n)) /* at most JOURNAL_FILES_MAX */
+        n++;
+    return n;
+}
+
+/* Numbers are given out in order, but for a file that is declared again in a later segment. */
+static void pass_number(struct files *f, uint32_t number)
+{
+    if (number - f->next_number < NUMBERS_AHEAD_MAX)
+        f->next_number = number + 1;
 }
 
 static bool insert_locked(struct files *f, struct jfile *file)
@@ -140,13 +159,12 @@ static bool insert_locked(struct files *f, struct jfile *file)
     void *list = f->list;
     bool ok = grow(&list, &f->cap, f->count + 1, sizeof *f->list);
     f->list = list;
-    if (!ok || file->number == UINT32_MAX || !put_keys_locked(f, file)) {
+    if (!ok || !put_keys_locked(f, file)) {
         remove_keys_locked(f, file);
         return false;
     }
     f->list[f->count++] = (struct file_entry){file->id, file};
-    if (file->number >= f->next_number)
-        f->next_number = file->number + 1;
+    pass_number(f, file->number);
     return true;
 }
 
@@ -179,7 +197,7 @@ struct jfile *files_open_for(struct files *f, const struct jstream *s, int32_t h
     if (file)
         files_close(f, file);
     struct jfile fresh = {
-        .id = ulid_new(), .number = f->next_number, .stream = s, .hour = hour, .is_open = true};
+        .id = ulid_new(), .number = free_number(f), .stream = s, .hour = hour, .is_open = true};
     return insert(f, &fresh);
 }
 
@@ -191,7 +209,7 @@ struct jfile *files_by_number(const struct files *f, uint32_t number)
 struct jfile *files_declare(struct files *f, const struct file_decl *d)
 {
     struct jfile *file = files_by_number(f, d->number);
-    if (file) {
+    if (file && ulid_cmp(&file->id, &d->id) == 0) {
         if (d->is_closed)
             files_close(f, file);
         return file;

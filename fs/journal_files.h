@@ -19,7 +19,7 @@
 #include "fs/segment.h"
 
 #define JOURNAL_STREAMS_MAX (1u << 20)
-#define JOURNAL_FILES_MAX (1u << 22)
+#define JOURNAL_FILES_MAX (1u << 22) /* that are not forgotten, not all that ever were */
 #define EXTENTS_PER_CHUNK 1024
 
 struct extent {
@@ -47,7 +47,7 @@ struct jstream {
 
 struct jfile {
     struct ulid id;
-    uint32_t number; /* in the journal, from 1 */
+    uint32_t number; /* in the journal, from 1; another's once this one is forgotten */
     const struct jstream *stream;
     int32_t hour;
     uint32_t declared_in, table_index; /* append lock; index in that segment's table */
@@ -102,7 +102,8 @@ struct jstream *files_stream_find(const struct files *f, uint64_t number);
  * then it is closed, as it is by the newer one's declaration when the journal is replayed. */
 struct jfile *files_open_for(struct files *f, const struct jstream *s, int32_t hour);
 struct jfile *files_open_find(const struct files *f, uint64_t stream, int32_t hour);
-/* Recovery: as declared, once; a newer file of the same stream and hour closes the older. */
+/* Recovery: as declared, once; a newer file of the same stream and hour closes the older, one with
+ * the same number takes it over. */
 struct jfile *files_declare(struct files *f, const struct file_decl *d);
 struct jfile *files_by_number(const struct files *f, uint32_t number);
 struct jfile *files_by_id(const struct files *f, const struct ulid *id);

@@ -103,7 +103,8 @@ enum err_code journal_show_locked(struct journal *j, const struct run_ref *refs,
     j->mark++;
     pthread_rwlock_wrlock(&j->files.lock);
     for (size_t i = 0; i < count; i++) {
-        find_place(j, &refs[i], places, &place, &file);
+        if (!find_place(j, &refs[i], places, &place, &file))
+            continue; /* never: reserve_all has found all of them */
         show_one(j, &refs[i], &place, file, appended_us);
         if (grown && file->mark != j->mark)
             buf_add(grown, file->id.b, sizeof file->id.b);

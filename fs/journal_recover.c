@@ -379,8 +379,7 @@ static void apply_header(struct recovery *r, const struct candidate *c)
     replay_epoch(&r->replay, c->header.epoch);
     if (c->header.next_serial > b->next_serial)
         b->next_serial = c->header.next_serial;
-    if (c->header.next_file > r->j->files.next_number)
-        r->j->files.next_number = c->header.next_file;
+    r->j->files.next_number = c->header.next_file; /* in order of segments; numbers may wrap */
 }
 
 /* A segment's header says from where on the one before it is void. */

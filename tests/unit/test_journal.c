@@ -2,10 +2,14 @@
 /* tests/unit/test_journal.c - appending, reading, repeating, filling and reopening a journal. */
 #include "tests/support/journal_fixture.h"
 
+#include <fcntl.h>
+#include <limits.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/clock.h"
+#include "fs/journal_files.h"
 
 enum { HOUR = 100 };
 
@@ -353,6 +357,95 @@ static void a_rolled_file_takes_no_more(void **state)
     buf_done(&s.text);
 }
 
+/* A journal that has given out all numbers below `next` already. */
+static void make_used_journal(const struct fixture *f, uint32_t next)
+{
+    struct segment_header h = {.size_bytes = FIXTURE_SEGMENT_BYTES, .seq = 1, .next_file = next};
+    char path[PATH_MAX];
+    struct err e = {0};
+    assert_int_equal(mkdir(f->dir, 0700), 0);
+    segment_path(f->dir, 1, path);
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    assert_true(fd >= 0 && ftruncate(fd, FIXTURE_SEGMENT_BYTES) == 0);
+    assert_int_equal(segment_write_header(fd, &h, &e), ERR_OK);
+    close(fd);
+}
+
+/* Files of ten streams, one hour after the other; the journal is opened again now and then. */
+static void fill_with_files(struct fixture *f)
+{
+    struct err e = {0};
+    for (int32_t hour = HOUR; hour < HOUR + 12; hour++) {
+        for (uint64_t stream = 1; stream <= 10; stream++)
+            assert_int_equal(append_text(f, 0, (uint64_t)hour * 10 + stream, stream, hour,
+                                         stream == 1 ? "{\"one\":1}\n" : "{\"x\":1}\n"),
+                             ERR_OK);
+        assert_int_equal(journal_roll(f->j, 2, hour, &e), ERR_OK);
+        if (hour % 4 == 0)
+            fixture_reopen(f);
+    }
+}
+
+static void there_is_no_end_of_the_numbers_of_files(void **state)
+{
+    static const uint32_t NEXT[] = {JOURNAL_FILES_MAX - 30, INT32_MAX - 30, UINT32_MAX - 30,
+                                    UINT32_MAX, 0};
+    struct fixture *f = *state;
+    for (size_t i = 0; i < ARRAY_LEN(NEXT); i++) {
+        make_used_journal(f, NEXT[i]);
+        fixture_open(f);
+        fixture_epoch(f);
+        fill_with_files(f);
+        for (int again = 0; again < 2; again++) {
+            for (int32_t hour = HOUR; hour < HOUR + 12; hour++) {
+                assert_shown(f, 1, hour, "{\"one\":1}\n");
+                assert_shown(f, 2, hour, "{\"x\":1}\n");
+                assert_shown(f, 10, hour, "{\"x\":1}\n");
+            }
+            fixture_reopen(f);
+        }
+        assert_int_equal(f->found.files, 120);
+        journal_close(f->j);
+        f->j = NULL;
+        fixture_remove_tree(f->dir);
+    }
+}
+
+static void a_number_that_a_living_file_has_is_passed_over(void **state)
+{
+    struct files files;
+    struct stream_decl stream = {1, STREAM_LOGS, STR("default"), STR("app")};
+    struct file_decl old = {.number = 7, .id = ulid_new(), .stream = 1, .hour = HOUR};
+    (void)state;
+    files_init(&files);
+    const struct jstream *s = files_stream(&files, &stream);
+    assert_non_null(files_declare(&files, &old));
+    files.next_number = UINT32_MAX - 1;
+    for (int32_t hour = 1; hour <= 9; hour++) {
+        static const uint32_t WANT[] = {UINT32_MAX - 1, 1, 2, 3, 4, 5, 6, 8, 9};
+        assert_int_equal(files_open_for(&files, s, HOUR + hour)->number, WANT[hour - 1]);
+    }
+    files_done(&files);
+}
+
+static void a_number_belongs_to_the_file_that_was_declared_last(void **state)
+{
+    struct files files;
+    struct stream_decl stream = {1, STREAM_LOGS, STR("default"), STR("app")};
+    struct file_decl old = {.number = 7, .id = ulid_new(), .stream = 1, .hour = HOUR};
+    struct file_decl young = {.number = 7, .id = ulid_new(), .stream = 1, .hour = HOUR + 1};
+    (void)state;
+    files_init(&files);
+    files_stream(&files, &stream);
+    struct jfile *a = files_declare(&files, &old), *b = files_declare(&files, &young);
+    assert_true(a && b && a != b);
+    assert_ptr_equal(files_declare(&files, &young), b);
+    assert_ptr_equal(files_by_number(&files, 7), b);
+    files_forget_locked(&files, a);
+    assert_ptr_equal(files_by_number(&files, 7), b);
+    files_done(&files);
+}
+
 static bool first_file(const struct journal_file *file, void *ctx)
 {
     *(struct journal_file *)ctx = *file;
@@ -621,6 +714,9 @@ int main(void)
         TEST(a_disk_below_its_reserve_refuses),
         TEST(what_no_segment_can_take_is_too_big),
         TEST(a_rolled_file_takes_no_more),
+        TEST(there_is_no_end_of_the_numbers_of_files),
+        TEST(a_number_that_a_living_file_has_is_passed_over),
+        TEST(a_number_belongs_to_the_file_that_was_declared_last),
         TEST(a_file_tells_its_facts),
         TEST(reads_are_cut_at_the_shown_size),
         TEST(growth_is_told_once_per_file_and_batch),
