@@ -65,6 +65,7 @@ struct gate_options {
 struct gate_table {
     const struct catalog_stream *stream;
     char name[GATE_NAME_BYTES]; /* weir_t<i> */
+    const struct str *as;       /* what the tree calls each field; NULL: by their names */
 };
 struct gate_result {
     struct json *document; /* the rewritten tree, the caller's document changed in place */

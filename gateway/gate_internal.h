@@ -34,6 +34,7 @@ struct gate_source {
     struct str alias;
     struct str qualifier;                /* "metrics" in metrics.cpu; empty: none was written */
     const struct catalog_stream *stream; /* NULL: something derived */
+    const struct gate_table *table;      /* its row in the result; NULL with `stream` */
     const struct json *node;             /* derived: the query behind it; NULL: a table function */
     const struct gate_source *behind;    /* derived: the FROM items of that query */
     const struct json *renamed;          /* derived: its columns' new names, maybe none */
@@ -51,6 +52,13 @@ enum err_code gate_rewrite(struct gate *g, struct json *node);
 
 /* gate_streams.c: names of tables. */
 enum err_code gate_resolve_stream(struct gate *g, struct json *table, struct gate_source *source);
+
+/* gate_columns.c: names of columns.  gate_name_columns fills table->as; gate_rename_column changes
+ * the last of a column's names, true when it is a field of one of the sources that have such names;
+ * gate_settle_star says what a `*` does not show, and what the answer calls the columns. */
+enum err_code gate_name_columns(struct gate *g, struct gate_table *table);
+bool gate_rename_column(struct json *names, const struct gate_source *sources);
+void gate_settle_star(struct gate *g, struct json *star, const struct gate_source *sources);
 
 /* gate_text.c: match_all, fuzzy_match_all and histogram. */
 enum err_code gate_rewrite_match_all(struct gate *g, struct json *call,
@@ -76,6 +84,8 @@ struct json *build_function(struct arena *a, const char *name, struct json *chil
 struct json *build_array(struct arena *a);
 struct json *build_column(struct arena *a, struct str qualifier, struct str name);
 struct json *build_text(struct arena *a, struct str value);
+/* Of a star: RENAME (from AS to). */
+struct json *build_renaming(struct arena *a, struct str from, struct str to);
 struct json *build_i64(struct arena *a, int64_t value);
 struct json *build_cast(struct arena *a, struct json *child, const char *type_id);
 struct json *build_order_desc(struct arena *a, struct json *expression);

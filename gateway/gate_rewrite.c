@@ -216,16 +216,23 @@ static enum err_code declare_cte(struct gate *g, struct json *entry, struct scop
     return walk_member(g, info, "key_targets", s);
 }
 
+/* What an item of the select list is called by itself: after its function or its column. */
+static struct str name_of_item(const struct json *item, struct str otherwise)
+{
+    const struct json *names = json_get(item, "column_names");
+    return names ? names->last->text : json_str(json_get(item, "function_name"), otherwise);
+}
+
 /* A column without an alias keeps the name that was written, whatever its function became. */
 static enum err_code walk_select_list(struct gate *g, struct json *list, const struct scope *s)
 {
     for (struct json *item = list->first; item; item = item->next) {
-        struct str written = json_str(json_get(item, "function_name"), STR(""));
+        struct str written = name_of_item(item, STR(""));
         enum err_code rc = walk(g, item, s);
         if (rc)
             return rc;
         struct json *alias = json_get(item, "alias");
-        struct str now = json_str(json_get(item, "function_name"), written);
+        struct str now = name_of_item(item, written);
         if (!written.len || !alias || alias->text.len)
             continue;
         if (str_eq(written, STR("count_star")))
@@ -371,6 +378,8 @@ static void walk_column(struct gate *g, struct json *column, const struct scope 
 {
     struct json *names = json_get(column, "column_names");
     drop_type_qualifier(names, s);
+    for (const struct scope *at = s; at && !gate_rename_column(names, at->sources);)
+        at = at->outer;
     for (unsigned i = 0; names->count == 1 && i < ARRAY_LEN(session_names); i++)
         if (str_eq_nocase(names->first->text, str_from(session_names[i])))
             g->session_names |= 1u << i;
@@ -390,6 +399,8 @@ static enum err_code walk(struct gate *g, struct json *v, const struct scope *s)
     }
     if (tree_is(v, "class", "CONSTANT"))
         return ERR_OK;
+    if (tree_is(v, "class", "STAR"))
+        gate_settle_star(g, v, s->sources);
     if (tree_is(v, "class", "SUBQUERY")) {
         const struct gate_source *ignored;
         enum err_code rc = walk_node(g, json_get(json_get(v, "subquery"), "node"), s, &ignored);

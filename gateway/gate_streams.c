@@ -36,19 +36,25 @@ static enum err_code not_found(struct gate *g, struct str qualifier, struct str 
                         STR_ARG(qualifier), qualifier.len ? "." : "", STR_ARG(name));
 }
 
-/* The row of the stream, an old one or a new one; NULL when there are too many. */
-static struct gate_table *table_row(struct gate *g, const struct catalog_stream *s)
+/* The row of the stream, an old one or a new one. */
+static enum err_code table_row(struct gate *g, const struct catalog_stream *s,
+                               const struct gate_table **row)
 {
     struct gate_result *out = g->out;
     for (size_t i = 0; i < out->table_count; i++)
-        if (out->tables[i].stream->number == s->number)
-            return &out->tables[i];
+        if (out->tables[i].stream->number == s->number) {
+            *row = &out->tables[i];
+            return ERR_OK;
+        }
     if (out->table_count == GATE_TABLES_MAX)
-        return NULL;
-    struct gate_table *row = &out->tables[out->table_count];
-    row->stream = s;
-    snprintf(row->name, sizeof row->name, "weir_t%zu", out->table_count++);
-    return row;
+        return search_error(g->e, API_SQL_NOT_VALID,
+                            "Search SQL not valid: more than %d different streams",
+                            GATE_TABLES_MAX);
+    struct gate_table *t = &out->tables[out->table_count];
+    *t = (struct gate_table){.stream = s};
+    snprintf(t->name, sizeof t->name, "weir_t%zu", out->table_count++);
+    *row = t;
+    return gate_name_columns(g, t);
 }
 
 enum err_code gate_resolve_stream(struct gate *g, struct json *table, struct gate_source *source)
@@ -65,16 +71,16 @@ enum err_code gate_resolve_stream(struct gate *g, struct json *table, struct gat
         return not_found(g, qualifier, name);
     if (rc)
         return rc;
-    const struct gate_table *row = table_row(g, s);
-    if (!row)
-        return search_error(g->e, API_SQL_NOT_VALID,
-                            "Search SQL not valid: more than %d different streams",
-                            GATE_TABLES_MAX);
+    const struct gate_table *row;
+    rc = table_row(g, s, &row);
+    if (rc)
+        return rc;
     struct json *alias = json_get(table, "alias");
     if (!alias->text.len)
         alias->text = name;
     json_get(table, "table_name")->text = str_from(row->name);
     json_get(table, "schema_name")->text = STR("");
-    *source = (struct gate_source){.alias = alias->text, .qualifier = qualifier, .stream = s};
+    *source = (struct gate_source){
+        .alias = alias->text, .qualifier = qualifier, .stream = s, .table = row};
     return ERR_OK;
 }

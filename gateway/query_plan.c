@@ -146,14 +146,17 @@ bool query_plan_reads(const struct query_plan *p, const struct query_request *r,
     return false;
 }
 
-static void write_columns(struct json_writer *w, const struct catalog_stream *s)
+static void write_columns(struct json_writer *w, const struct gate_table *t)
 {
+    const struct catalog_stream *s = t->stream;
     jw_key(w, STR("columns"));
     jw_array(w);
     for (size_t i = 0; i < s->field_count; i++) {
         jw_object(w);
         jw_kstr(w, "name", s->fields[i].name);
         jw_kcstr(w, "type", field_type_name(s->fields[i].type));
+        if (t->as)
+            jw_kstr(w, "as", t->as[i]);
         jw_end(w);
     }
     jw_end(w);
@@ -236,7 +239,7 @@ static enum err_code write_table(struct json_writer *w, const struct query_confi
 {
     jw_object(w);
     jw_kcstr(w, "name", t->name);
-    write_columns(w, t->stream);
+    write_columns(w, t);
     enum err_code rc = write_files(w, cfg, p, r, t, e);
     jw_ki64(w, "start_us", is_timeless(t) ? 0 : r->start_us);
     jw_ki64(w, "end_us", is_timeless(t) ? 0 : r->end_us);

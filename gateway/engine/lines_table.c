@@ -62,7 +62,7 @@ static void bind_columns(duckdb_bind_info info, const struct run_table *t)
     for (size_t i = 0; i < t->column_count; i++) {
         duckdb_logical_type type =
             duckdb_create_logical_type(column_duckdb_type(t->columns[i].type));
-        str_copy_to(t->columns[i].name, name, sizeof name);
+        str_copy_to(t->as[i], name, sizeof name);
         duckdb_bind_add_result_column(info, name, type);
         duckdb_destroy_logical_type(&type);
     }

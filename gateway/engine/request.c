@@ -44,20 +44,27 @@ bool column_type_parse(struct str s, enum column_type *out)
     return false;
 }
 
+static bool is_name(struct str s)
+{
+    return s.len > 0 && !memchr(s.ptr, '\0', s.len);
+}
+
 static enum err_code decode_columns(const struct json *list, struct arena *a, struct run_table *t,
                                     struct err *e)
 {
     if (!list || list->type != JSON_ARRAY || list->count == 0)
         return err_set(e, ERR_INVALID, "table has no columns");
     t->columns = arena_alloc(a, list->count * sizeof *t->columns);
-    if (!t->columns)
+    t->as = arena_alloc(a, list->count * sizeof *t->as);
+    if (!t->columns || !t->as)
         return no_memory(e);
     for (const struct json *item = list->first; item; item = item->next) {
-        struct run_column *c = &t->columns[t->column_count++];
+        struct run_column *c = &t->columns[t->column_count];
+        struct str *as = &t->as[t->column_count++];
         struct str type = json_str(json_get(item, "type"), STR(""));
         c->name = json_str(json_get(item, "name"), STR(""));
-        if (c->name.len == 0 || memchr(c->name.ptr, '\0', c->name.len) ||
-            !column_type_parse(type, &c->type))
+        *as = json_str(json_get(item, "as"), c->name);
+        if (!is_name(c->name) || !is_name(*as) || !column_type_parse(type, &c->type))
             return err_set(e, ERR_INVALID, "column '" STR_FMT "' of unknown type '" STR_FMT "'",
                            STR_ARG(c->name), STR_ARG(type));
     }
@@ -76,8 +83,7 @@ static enum err_code decode_schema(const struct json *list, struct arena *a, str
         struct run_column *c = &s->columns[s->column_count++];
         c->name = json_str(json_at(item, 0), STR(""));
         c->is_rare = json_at(item, 2) != NULL;
-        if (c->name.len == 0 || memchr(c->name.ptr, '\0', c->name.len) ||
-            !column_type_parse(json_str(json_at(item, 1), STR("")), &c->type))
+        if (!is_name(c->name) || !column_type_parse(json_str(json_at(item, 1), STR("")), &c->type))
             return err_set(e, ERR_INVALID, "schema with a column that is no [name, type]");
     }
     return ERR_OK;
@@ -102,8 +108,8 @@ static bool decode_parquet(const struct json *item, struct str path, struct run_
     uint64_t schema;
     if (!json_u64(json_get(item, "schema"), &schema) || schema >= t->schema_count)
         return false;
-    t->parquet[t->parquet_count++] = (struct run_parquet){
-        path, (size_t)schema, json_str(json_get(item, "name"), STR(""))};
+    t->parquet[t->parquet_count++] =
+        (struct run_parquet){path, (size_t)schema, json_str(json_get(item, "name"), STR(""))};
     return true;
 }
 

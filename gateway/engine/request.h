@@ -28,6 +28,7 @@ struct run_parquet {
 struct run_table {
     struct str name;
     struct run_column *columns;
+    struct str *as; /* what SQL calls each of them */
     size_t column_count;
     struct str *lines; /* paths of NDJSON files */
     size_t line_count;
@@ -43,8 +44,8 @@ struct run_request {
     enum run_explain explain;
     struct run_table *tables;
     size_t table_count;
-    uint64_t limit_rows;  /* 0 = none */
-    uint64_t timeout_ms;  /* 0 = none */
+    uint64_t limit_rows; /* 0 = none */
+    uint64_t timeout_ms; /* 0 = none */
 };
 
 #define RUN_TABLES_MAX 64
@@ -53,7 +54,7 @@ struct run_request {
 /* INVALID when it is not such a request. */
 enum err_code run_request_decode(struct str body, struct arena *a, struct run_request *out,
                                  struct err *e);
-const char *column_type_sql(enum column_type t); /* DuckDB's name of the type */
+const char *column_type_sql(enum column_type t);  /* DuckDB's name of the type */
 const char *column_type_name(enum column_type t); /* the schema's: "Utf8", ... */
 bool column_type_parse(struct str s, enum column_type *out);
 

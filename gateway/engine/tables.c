@@ -71,28 +71,25 @@ static void add_rare(const struct branch *b, const struct run_column *c)
         buf_printf(b->sql, " AS %s)", column_type_sql(c->type));
 }
 
-static void add_column(const struct branch *b, const struct run_column *c,
-                       const struct run_column *stored)
+/* A value of the files as the type of the table's column; no file may have it. */
+static void add_value(const struct branch *b, const struct run_column *c,
+                      const struct run_column *stored)
 {
-    if (stored && stored->is_rare) {
+    if (!stored) {
+        buf_printf(b->sql, "CAST(NULL AS %s)", column_type_sql(c->type));
+    } else if (stored->is_rare) {
         add_rare(b, c);
-    } else if (stored && c->type == COLUMN_UTF8 && stored->type != COLUMN_UTF8) {
+    } else if (c->type == COLUMN_UTF8 && stored->type != COLUMN_UTF8) {
         add_as_text(b, stored);
-    } else if (stored && c->type == COLUMN_FLOAT64 && stored->type == COLUMN_UINT64) {
+    } else if (c->type == COLUMN_FLOAT64 && stored->type == COLUMN_UINT64) {
         add_as_float(b, stored);
-    } else if (stored && c->type == stored->type && c->type != COLUMN_UINT64) {
+    } else if (c->type == stored->type && c->type != COLUMN_UINT64) {
         sql_add_identifier(b->sql, c->name);
-        return;
     } else {
         buf_add_cstr(b->sql, "CAST(");
-        if (stored)
-            sql_add_identifier(b->sql, c->name);
-        else
-            buf_add_cstr(b->sql, "NULL");
+        sql_add_identifier(b->sql, c->name);
         buf_printf(b->sql, " AS %s)", column_type_sql(c->type));
     }
-    buf_add_cstr(b->sql, " AS ");
-    sql_add_identifier(b->sql, c->name);
 }
 
 /* A label of a sample: one look into the text of its labels. */
@@ -100,8 +97,7 @@ static void add_label(const struct branch *b, const struct run_column *c)
 {
     buf_add_cstr(b->sql, "weir_label(labels, ");
     sql_add_literal(b->sql, c->name);
-    buf_add_cstr(b->sql, ") AS ");
-    sql_add_identifier(b->sql, c->name);
+    buf_add_char(b->sql, ')');
 }
 
 static bool is_sample_column(struct str name)
@@ -120,7 +116,9 @@ static void add_columns(const struct branch *b, bool is_metric)
         if (is_metric && !is_sample_column(c->name))
             add_label(b, c);
         else
-            add_column(b, c, b->stored[i]);
+            add_value(b, c, b->stored[i]);
+        buf_add_cstr(b->sql, " AS ");
+        sql_add_identifier(b->sql, b->table->as[i]);
     }
 }
 

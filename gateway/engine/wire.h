@@ -20,7 +20,8 @@
  * RUN: {"tree": <document>, "explain": "" | "EXPLAIN" | "EXPLAIN ANALYZE",
  *       "tables":[{"name":"weir_t0",
  *                  "columns":[{"name":"level","type":"Utf8"},…],   all the stream's fields, in order;
- *                          types are Boolean, Int64, UInt64 (read as 128 bits), Float64, Utf8
+ *                          types are Boolean, Int64, UInt64 (read as 128 bits), Float64, Utf8;
+ *                          "as": what the tree calls it, when that is not its name
  *                  "files":[{"path":"<mount>/.weir/at/<id>@<bytes>.ndjson","format":"ndjson"},…],
  *                  "start_us":a, "end_us":b}],                     rows in [a, b); 0 = no bound
  *       "macros":[…reserved…],

@@ -32,6 +32,25 @@ class MetricsJson(NodeCase):
         self.assertEqual(self.rows("Gmx_odd_name:rate"), [{"__name__": "Gmx_odd_name:rate", "_timestamp": t, "Up_Case": "x", "b": "true",
                                                            "f": "1.5", "i": "1", "o_x": "1", "value": 1.0}])
 
+    def test_labels_that_differ_only_in_case_are_two(self):
+        row = {"Host": "a", "host": "b", "HOST_1": "c", "Value": "d"}
+        self.send([{"__name__": "gmx_case", "value": 1, **row}])
+        search = {"path": "/api/default/_search?type=metrics"}
+        for _ in ("lines", "sealed"):
+            [hit] = self.rows("gmx_case")
+            self.assertEqual({**row, "value": 1}, {name: hit[name] for name in (*row, "value")})
+            for sql, want in (
+                ('SELECT "host", "Host" FROM gmx_case', {"host": "b", "Host": "a"}),
+                ("SELECT host AS h, g.Host AS g, HOST AS first FROM gmx_case g WHERE g.host = 'b' AND Host = 'a'", {"h": "b", "g": "a", "first": "a"}),
+                ("SELECT Value, value FROM gmx_case", {"Value": "d", "value": 1}),
+                ("SELECT host, count(*) AS n FROM gmx_case GROUP BY host ORDER BY host", {"host": "b", "n": 1}),
+                ("SELECT x.h FROM (SELECT host AS h FROM gmx_case) x", {"h": "b"}),
+            ):
+                self.assertEqual(self.node.hits(sql, **search), [want], sql)
+            _, reply = self.node.search("SELECT * FROM gmx_case", track_total_hits=True, **search)
+            self.assertEqual(reply["total"], 1)
+            self.node.flush()
+
     def test_times_are_told_apart_by_their_size_and_may_be_missing_or_old(self):
         t = now_us() // 1_000_000
         for i, stamp in enumerate((t, t * 1000, t * 1_000_000, t * 1_000_000_000)):

@@ -39,6 +39,16 @@ static const struct meta_field fixture_value_fields[] = {
     {{"host", 4}, FIELD_UTF8, 3},
     {{"user", 4}, FIELD_UTF8, 4},
 };
+static const struct meta_field fixture_cased_fields[] = {
+    {{"_timestamp", 10}, FIELD_INT64, 1}, {{"value", 5}, FIELD_FLOAT64, 2},
+    {{"Host", 4}, FIELD_UTF8, 3},         {{"host", 4}, FIELD_UTF8, 4},
+    {{"host_1", 6}, FIELD_UTF8, 5},       {{"HOST", 4}, FIELD_UTF8, 6},
+};
+static const struct meta_field fixture_kept_fields[] = {
+    {{"_timestamp", 10}, FIELD_INT64, 1},
+    {{"_original", 9}, FIELD_UTF8, 2},
+    {{"a", 1}, FIELD_INT64, 3},
+};
 #define LOG_FIELDS .fields = fixture_log_fields, .field_count = ARRAY_LEN(fixture_log_fields)
 #define VALUE_FIELDS .fields = fixture_value_fields, .field_count = ARRAY_LEN(fixture_value_fields)
 static const struct catalog_stream fixture_streams[] = {
@@ -48,6 +58,16 @@ static const struct catalog_stream fixture_streams[] = {
     {.number = 4, .name = {"cpu", 3}, .type = STREAM_METRICS, VALUE_FIELDS},
     {.number = 5, .name = {"spans", 5}, .type = STREAM_TRACES, VALUE_FIELDS},
     {.number = 6, .name = {"hosts", 5}, .type = STREAM_ENRICHMENT, VALUE_FIELDS},
+    {.number = 7,
+     .name = {"cased", 5},
+     .type = STREAM_METRICS,
+     .fields = fixture_cased_fields,
+     .field_count = ARRAY_LEN(fixture_cased_fields)},
+    {.number = 8,
+     .name = {"kept", 4},
+     .type = STREAM_LOGS,
+     .fields = fixture_kept_fields,
+     .field_count = ARRAY_LEN(fixture_kept_fields)},
 };
 
 static enum err_code fixture_find(void *ctx, enum stream_type type, struct str name,

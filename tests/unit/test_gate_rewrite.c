@@ -54,6 +54,48 @@ static void check_rewrites(void **state, const struct rewrite_case *cases, size_
         check_rewrite(*state, &cases[i]);
 }
 
+static void columns_that_differ_only_in_case_are_told_apart(void **state)
+{
+    static const struct rewrite_case cases[] = {
+        {"SELECT \"Host\", \"host\", c.HOST, hOst, host_1 FROM metrics.cased c LIMIT 1",
+         "SELECT Host, host_1 AS host, c.HOST_2 AS HOST, hOst, host_1_1 AS host_1 FROM weir_t0 AS "
+         "c ORDER BY c._timestamp DESC LIMIT 1"},
+        {"SELECT host h FROM metrics.cased WHERE host = 'a' ORDER BY \"HOST\" LIMIT 1",
+         "SELECT host_1 AS h FROM weir_t0 AS cased WHERE (host_1 = 'a') ORDER BY HOST_2 LIMIT 1"},
+        {"SELECT host FROM plain WHERE value IN (SELECT value FROM metrics.cased WHERE \"host\" = "
+         "'') "
+         "LIMIT 1",
+         "SELECT host FROM weir_t0 AS plain WHERE (\"value\" = ANY(SELECT \"value\" FROM weir_t1 "
+         "AS cased WHERE (host_1 = ''))) ORDER BY plain._timestamp DESC LIMIT 1"},
+        {"SELECT * FROM metrics.cased ORDER BY 1 LIMIT 1",
+         "SELECT * RENAME (HOST_2 AS HOST, host_1_1 AS host_1, host_1 AS host) FROM weir_t0 AS "
+         "cased ORDER BY 1 LIMIT 1"},
+        {"SELECT * FROM (SELECT * FROM metrics.cased) ORDER BY 1 LIMIT 1",
+         "SELECT * FROM (SELECT * FROM weir_t0 AS cased) ORDER BY 1 LIMIT 1"},
+    };
+    check_rewrites(state, cases, ARRAY_LEN(cases));
+}
+
+static void stars_hide_what_is_kept_of_the_original(void **state)
+{
+    static const struct rewrite_case cases[] = {
+        {"SELECT * FROM kept ORDER BY 1 LIMIT 1",
+         "SELECT * EXCLUDE (_original) FROM weir_t0 AS kept ORDER BY 1 LIMIT 1"},
+        {"SELECT *, _original FROM kept ORDER BY 1 LIMIT 1",
+         "SELECT * EXCLUDE (_original), _original FROM weir_t0 AS kept ORDER BY 1 LIMIT 1"},
+        {"SELECT k.*, p.* FROM kept k, plain p ORDER BY 1 LIMIT 1",
+         "SELECT \"k\".* EXCLUDE (_original), \"p\".* FROM weir_t0 AS k , weir_t1 AS p ORDER BY 1 "
+         "LIMIT 1"},
+        {"SELECT * EXCLUDE (_original, a) FROM kept ORDER BY 1 LIMIT 1",
+         "SELECT * EXCLUDE (_original, a) FROM weir_t0 AS kept ORDER BY 1 LIMIT 1"},
+        {"SELECT COLUMNS('a') FROM kept ORDER BY 1 LIMIT 1",
+         "SELECT COLUMNS('a') FROM weir_t0 AS kept ORDER BY 1 LIMIT 1"},
+        {"SELECT count(*) FROM kept LIMIT 1",
+         "SELECT count_star() AS \"count(*)\" FROM weir_t0 AS kept LIMIT 1"},
+    };
+    check_rewrites(state, cases, ARRAY_LEN(cases));
+}
+
 static void tables_and_ctes_get_names_of_ours(void **state)
 {
     static const struct rewrite_case cases[] = {
@@ -415,6 +457,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(tables_and_ctes_get_names_of_ours, default_options),
+        cmocka_unit_test_setup(columns_that_differ_only_in_case_are_told_apart, default_options),
+        cmocka_unit_test_setup(stars_hide_what_is_kept_of_the_original, default_options),
         cmocka_unit_test_setup(a_plain_select_comes_newest_first_and_in_pages, default_options),
         cmocka_unit_test_setup(size_and_from_apply_when_the_sql_has_no_limit, default_options),
         cmocka_unit_test_setup(match_all_looks_into_the_text_fields_that_are_there,
