@@ -313,6 +313,57 @@ def sealed_read():
     return figures
 
 
+def find_seconds(folder):
+    """Seconds of the quicker of two `find` over a tree that has been walked before, and the files it sees."""
+    command = ["find", folder, "-type", "f", "-size", "+0"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    best = None
+    for _ in range(2):
+        began = time.perf_counter()
+        seen = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout.count(b"\n")
+        took = time.perf_counter() - began
+        best = min(best or took, took)
+    return best, seen
+
+
+def copy_tree(source, target):
+    """The same names and folders on the local disk, each file of one byte."""
+    for folder, _, names in os.walk(source):
+        here = os.path.join(target, os.path.relpath(folder, source))
+        os.makedirs(here, exist_ok=True)
+        for name in names:
+            with open(os.path.join(here, name), "wb") as file:
+                file.write(b"x")
+
+
+def many_parts():
+    """100,000 sealed parts in the index: ready, `find` over the mount against the local disk, memory of the fs process."""
+    tool = os.path.join(os.path.dirname(os.environ["WEIR_BINARY"]), "tests/bench_parts")
+    subprocess.run(["ninja", "-C", os.path.dirname(os.environ["WEIR_BINARY"]), "bench_parts"], check=True, stdout=subprocess.DEVNULL)
+    with Running() as node, tempfile.TemporaryDirectory(prefix="weir-bench-tree-") as disk:
+        node.post_json("old", [{"i": i, "pad": "x" * 100} for i in range(100)])
+        node.flush()
+        node.stop()
+        subprocess.run([tool, node.data_dir, "100000"], check=True)
+        began = time.perf_counter()
+        node.start()
+        ready = time.perf_counter() - began
+        parts = f"{node.mount}/default/logs/old/"
+        year = [d for d in os.listdir(parts) if d.isdigit()]
+        before = hwm_mb(node)["fs"]
+        mounted = [find_seconds(parts + d) for d in year]
+        for d in year:
+            copy_tree(parts + d, os.path.join(disk, d))
+        local, _ = find_seconds(disk)
+        took, seen = sum(m[0] for m in mounted), sum(m[1] for m in mounted)
+        first = hwm_mb(node)["fs"]
+        for _ in range(3):
+            for d in year:
+                find_seconds(parts + d)
+        return {"ready_s": round(ready, 3), "files": seen, "find_s": round(took, 2), "find_on_disk_s": round(local, 2),
+                "find_ratio": round(took / local, 2), "fs_mb_before": before, "fs_mb_after_find": first, "fs_mb_after_nine_more": hwm_mb(node)["fs"]}
+
+
 QUERIES = {
     "count by level": "SELECT level, count(*) AS n FROM {t} GROUP BY level",
     "minute histogram": "SELECT {h} AS m, count(*) AS n FROM {t} GROUP BY m ORDER BY m",
@@ -402,7 +453,7 @@ def journal():
 
 
 FIGURES = {f.__name__: f for f in (latency, throughput, visibility, start, full, query, journal, seal, seal_memory, seal_streams, sealed_read,
-                                   sealed_query, sealed_size, metrics_size)}
+                                   sealed_query, sealed_size, metrics_size, many_parts)}
 
 
 def main():
