@@ -425,44 +425,114 @@ enum err_code sealed_files_check(const struct sealed_files *f, const struct part
 
 /* ---- what is there ---- */
 
+/* What one folder holds of a part. */
+struct on_disk {
+    struct ulid id;
+    unsigned has; /* a bit for each of SUFFIXES */
+};
+enum { HAS_PARQUET = 1, HAS_SUM = 2, HAS_PENDING = 4 };
+static const char *const SUFFIXES[] = {PARQUET, SUM, PENDING};
+
+struct hour_content {
+    struct on_disk *list;
+    size_t count, cap;
+};
+
+static enum err_code note_name(const char *dir, const char *name, void *ctx, struct err *e)
+{
+    struct hour_content *c = ctx;
+    struct on_disk found = {0};
+
+    (void)dir;
+    for (size_t i = 0; i < ARRAY_LEN(SUFFIXES) && !found.has; i++)
+        found.has = parse_name(name, SUFFIXES[i], &found.id) ? 1u << i : 0;
+    if (!found.has)
+        return ERR_OK;
+    if (c->count == c->cap) {
+        size_t cap = c->cap ? c->cap * 2 : 256;
+        struct on_disk *bigger = realloc(c->list, cap * sizeof *bigger);
+        if (!bigger)
+            return err_set(e, ERR_NOMEM, "no memory for the names of %s", dir);
+        c->list = bigger;
+        c->cap = cap;
+    }
+    c->list[c->count++] = found;
+    return ERR_OK;
+}
+
+static int by_id(const void *a, const void *b)
+{
+    const struct on_disk *x = a, *y = b;
+
+    return ulid_cmp(&x->id, &y->id);
+}
+
+/* One entry a part, by one pass over the names: a look for each file would cost a start more than
+ * all the rest. */
+static void merge_names(struct hour_content *c)
+{
+    size_t kept = 0;
+
+    if (c->count == 0)
+        return;
+    qsort(c->list, c->count, sizeof *c->list, by_id);
+    for (size_t i = 1; i < c->count; i++) {
+        if (ulid_cmp(&c->list[i].id, &c->list[kept].id) == 0)
+            c->list[kept].has |= c->list[i].has;
+        else
+            c->list[++kept] = c->list[i];
+    }
+    c->count = kept + 1;
+}
+
 struct walk {
     const struct sealed_files *f;
-    int32_t hour;
     sealed_found_fn fn;
     void *ctx;
 };
 
-static bool is_there(const char *dir, const struct ulid *id, const char *suffix)
+/* Side files without their Parquet are of no use to anybody. */
+static void remove_orphans(const char *dir, const struct on_disk *d)
 {
-    struct path p = in_dir(dir, id, suffix);
-
-    return access(p.text, F_OK) == 0;
+    for (size_t i = 0; i < ARRAY_LEN(SUFFIXES); i++)
+        if (d->has & 1u << i)
+            sys_unlink(in_dir(dir, &d->id, SUFFIXES[i]).text);
 }
 
-static enum err_code visit_name(const char *dir, const char *name, void *ctx, struct err *e)
+static enum err_code visit_parts(const struct walk *w, const char *dir, int32_t hour,
+                                 const struct hour_content *c, struct err *e)
 {
-    const struct walk *w = ctx;
-    struct sealed_found found = {.hour = w->hour};
+    enum err_code rc = ERR_OK;
 
-    if (parse_name(name, PARQUET, &found.id)) {
-        found.is_pending = is_there(dir, &found.id, PENDING);
-        return w->fn(&found, w->ctx, e);
+    for (size_t i = 0; i < c->count && !rc; i++) {
+        const struct on_disk *d = &c->list[i];
+        struct sealed_found found = {
+            .id = d->id, .hour = hour, .is_pending = (d->has & HAS_PENDING) != 0};
+        if (d->has & HAS_PARQUET)
+            rc = w->fn(&found, w->ctx, e);
+        else
+            remove_orphans(dir, d);
     }
-    if ((parse_name(name, SUM, &found.id) || parse_name(name, PENDING, &found.id)) &&
-        !is_there(dir, &found.id, PARQUET))
-        return unlink_name(dir, name, NULL, e);
-    return ERR_OK;
+    return rc;
 }
 
 static enum err_code visit_hour(const char *dir, const char *name, void *ctx, struct err *e)
 {
-    struct walk w = *(const struct walk *)ctx;
-    struct path hour;
+    struct hour_content content = {0};
+    struct path path;
+    int32_t hour;
+    enum err_code rc;
 
-    if (!parse_hour(name, &w.hour))
+    if (!parse_hour(name, &hour))
         return ERR_OK;
-    snprintf(hour.text, sizeof hour.text, "%s/%s", dir, name);
-    return each_name(hour.text, visit_name, &w, e);
+    snprintf(path.text, sizeof path.text, "%s/%s", dir, name);
+    rc = each_name(path.text, note_name, &content, e);
+    if (!rc) {
+        merge_names(&content);
+        rc = visit_parts(ctx, path.text, hour, &content, e);
+    }
+    free(content.list);
+    return rc;
 }
 
 enum err_code sealed_files_each(const struct sealed_files *f, sealed_found_fn fn, void *ctx,
