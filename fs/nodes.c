@@ -17,6 +17,7 @@ struct node {
     struct node *next;
     uint64_t ino;
     uint64_t refs;
+    uint64_t listing; /* 1 + version of the listing that the kernel may have; 0: none */
     struct tree_ref ref;
 };
 
@@ -137,6 +138,20 @@ bool nodes_find(struct nodes *n, uint64_t ino, struct tree_ref *out)
     if (node)
         *out = node->ref;
     return node != NULL;
+}
+
+bool nodes_listing_is(struct nodes *n, uint64_t ino, uint64_t version)
+{
+    struct node *node;
+    bool same;
+
+    LOCK_SCOPE(&n->lock);
+    node = *find_link_locked(n, ino);
+    if (!node)
+        return false;
+    same = node->listing == version + 1;
+    node->listing = version + 1;
+    return same;
 }
 
 void nodes_forget(struct nodes *n, uint64_t ino, uint64_t count)

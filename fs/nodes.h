@@ -20,6 +20,9 @@ void nodes_free(struct nodes *n); /* NULL is fine */
 uint64_t nodes_take(struct nodes *n, const struct tree_ref *ref);
 /* False: the kernel does not hold it (or it is of an earlier process). */
 bool nodes_find(struct nodes *n, uint64_t ino, struct tree_ref *out);
+/* A directory is opened whose listing has this version (tree_listing_version): was it the same when
+ * it was opened last, so that what the kernel kept of it is right? */
+bool nodes_listing_is(struct nodes *n, uint64_t ino, uint64_t version);
 void nodes_forget(struct nodes *n, uint64_t ino, uint64_t count);
 
 #endif

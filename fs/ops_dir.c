@@ -1,5 +1,7 @@
 /* fs/ops_dir.c - listings: a snapshot of the names, read on by cookie.
  *
+ * The kernel keeps the listing of an hour, and is told at each opendir whether it is still right:
+ * nothing depends on a notification that may come late.
  * The snapshot is taken by the first read, not by opendir: walkers open a directory many times only
  * to stand in it. */
 #include "fs/session.h"
@@ -26,6 +28,7 @@ void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     struct session *s = session_of(req);
     struct tree_ref ref;
     struct handle *handle;
+    uint64_t version;
     enum err_code rc;
 
     if (!session_ref(req, ino, &ref))
@@ -40,6 +43,10 @@ void op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
         return;
     }
     handles_put(handle);
+    if (tree_listing_version(s->tree, &ref, &version)) {
+        fi->cache_readdir = 1;
+        fi->keep_cache = nodes_listing_is(s->nodes, ino, version);
+    }
     if (fuse_reply_open(req, fi) != 0)
         handles_close(s->handles, fi->fh);
 }

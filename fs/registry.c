@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/hash.h"
+#include "index/hour_versions.h"
 
 #define ORGS_MAX 100000
 #define STREAM_KEY_MAX (2 * NAME_TEXT_MAX + 3) /* "<org>/<type><name>" */
@@ -20,6 +21,7 @@ struct registry {
     struct hidden_parts hidden;
     struct ulid recent[REGISTRY_RECENT_MAX]; /* [n % its length]: the n-th that was hidden */
     int64_t mtime_us;
+    struct hour_versions versions;
 };
 
 /* ---- keys ---- */
@@ -220,6 +222,7 @@ static bool take_number_locked(struct registry *r, struct registry_stream *s, ui
         return true;
     map_remove(&r->numbers, number_key(&s->number));
     forget_hours(s);
+    hour_versions_touch_all(&r->versions);
     s->number = number;
     return map_put(&r->numbers, number_key(&number), s);
 }
@@ -300,6 +303,7 @@ static enum err_code add_file_locked(struct registry *r, struct registry_stream 
     if (h->mtime_us < f->first_append_us)
         h->mtime_us = f->first_append_us;
     touch_locked(r, s, f->first_append_us);
+    hour_versions_touch(&r->versions, f->hour);
     return ERR_OK;
 }
 
@@ -391,6 +395,7 @@ void registry_unhide(struct registry *r, const struct ulid *part)
 {
     pthread_rwlock_wrlock(&r->lock);
     unhide_locked(r, part);
+    hour_versions_touch_all(&r->versions); /* whose hour nobody here knows */
     pthread_rwlock_unlock(&r->lock);
 }
 
@@ -430,6 +435,8 @@ void registry_replace(struct registry *r, const struct journal_file *files, size
     for (size_t i = 0; i < count; i++)
         unlist_locked(r, &files[i]);
     unhide_locked(r, part);
+    for (size_t i = 0; i < count; i++)
+        hour_versions_touch(&r->versions, files[i].hour);
     pthread_rwlock_unlock(&r->lock);
 }
 
@@ -438,6 +445,11 @@ void registry_forget(struct registry *r, const struct ulid *id)
     pthread_rwlock_wrlock(&r->lock);
     map_remove(&r->files, file_key(id));
     pthread_rwlock_unlock(&r->lock);
+}
+
+uint64_t registry_hour_version(struct registry *r, int32_t hour)
+{
+    return hour_versions_get(&r->versions, hour);
 }
 
 bool registry_knows(struct registry *r, const struct ulid *id)

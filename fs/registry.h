@@ -96,6 +96,9 @@ uint64_t registry_stream_number(struct registry *r, const struct registry_stream
 /* The file that `current.ndjson` names: the last one of the newest hour. */
 bool registry_current(struct registry *r, const struct registry_stream *s, struct ulid *id);
 
+/* Changes with every change of what directories of that hour list (hour_versions.h). */
+uint64_t registry_hour_version(struct registry *r, int32_t hour);
+
 /* When the directory last changed; `org` NULL is the root, `type` is of an org. */
 int64_t registry_mtime_root(struct registry *r);
 int64_t registry_mtime_type(struct registry *r, const struct registry_org *org,

@@ -95,6 +95,10 @@ void tree_timeouts(const struct tree_ref *ref, double *entry_seconds, double *at
 enum err_code tree_list(struct tree *t, const struct tree_ref *dir, struct listing *out,
                         struct err *e);
 
+/* Does a listing of `dir`, once made, stay right while a number stays the same?  Then *version is
+ * that number. */
+bool tree_listing_version(struct tree *t, const struct tree_ref *dir, uint64_t *version);
+
 /* Files whose bytes are made when they are opened. */
 bool tree_is_text(const struct tree_ref *ref);
 enum err_code tree_text(struct tree *t, const struct tree_ref *ref, struct buf *out, struct err *e);

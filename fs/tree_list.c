@@ -260,3 +260,14 @@ enum err_code tree_list(struct tree *t, const struct tree_ref *dir, struct listi
     listing_finish(out);
     return out->failed ? err_set(e, ERR_NOMEM, "no memory for a listing") : ERR_OK;
 }
+
+/* Both parts grow only; an hour's listing comes from nothing else. */
+bool tree_listing_version(struct tree *t, const struct tree_ref *dir, uint64_t *version)
+{
+    if (dir->kind != TREE_SPAN || dir->span.level != SPAN_HOUR)
+        return false;
+    *version = registry_hour_version(t->cfg.registry, dir->span.first);
+    if (t->cfg.sealed)
+        *version += parts_hour_version(sealed_index(t->cfg.sealed), dir->span.first);
+    return true;
+}

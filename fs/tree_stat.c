@@ -9,6 +9,8 @@
 #define IO_BYTES 131072                       /* what readers should ask for at a time */
 static const double FOR_EVER_SECONDS = 86400; /* what can never change */
 static const double DIR_SECONDS = 1;
+static const double HOUR_SECONDS = 0.1; /* where files come and go */
+static const double SEALED_SECONDS = 10;
 
 static void set_times(struct stat *st, int64_t us)
 {
@@ -167,11 +169,17 @@ void tree_timeouts(const struct tree_ref *ref, double *entry_seconds, double *at
     bool is_sealed = ref->kind == TREE_PART || ref->kind == TREE_TEXT;
     bool is_hour = ref->kind == TREE_SPAN && ref->span.level == SPAN_HOUR;
 
-    /* A name of a data file may mean another file at any moment, and its size grows until it is
-     * sealed.  Directories change their time only; it is asked again after a moment, or the check
-     * of permissions on a long path would ask for each part of it. */
-    *entry_seconds = is_fixed ? FOR_EVER_SECONDS : is_listed_dir ? DIR_SECONDS : 0;
-    *attr_seconds = is_fixed || is_sealed       ? FOR_EVER_SECONDS
-                    : is_listed_dir && !is_hour ? DIR_SECONDS
-                                                : 0;
+    /* A file of lines may give way to another name at any moment, and its size grows until it is
+     * sealed.  A sealed file keeps its name, its bytes and its size until it is deleted; an open
+     * of one that is gone says so, whatever the kernel remembers.  Directories change their time
+     * only; it is asked again after a moment, or the check of permissions on a long path would ask
+     * for each part of it. */
+    *entry_seconds = is_fixed        ? FOR_EVER_SECONDS
+                     : is_listed_dir ? DIR_SECONDS
+                     : is_sealed     ? SEALED_SECONDS
+                                     : 0;
+    *attr_seconds = is_fixed || is_sealed ? FOR_EVER_SECONDS
+                    : is_hour             ? HOUR_SECONDS
+                    : is_listed_dir       ? DIR_SECONDS
+                                          : 0;
 }

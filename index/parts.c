@@ -11,6 +11,7 @@
 
 #include <stdlib.h>
 
+#include "index/hour_versions.h"
 #include "index/parts_codec.h"
 
 #define POSITION_KEY STR("j/position")
@@ -19,6 +20,7 @@
 
 struct parts {
     struct kv *kv;
+    struct hour_versions versions;
 };
 
 static const char *const states[] = {
@@ -159,20 +161,30 @@ static enum err_code apply(struct kv_txn *t, void *ctx, struct err *e)
     return kv_put(t, POSITION_KEY, (struct str){position, sizeof position}, KV_ANY_REVISION, e);
 }
 
+static enum err_code change(struct parts *p, struct change *c, struct err *e)
+{
+    enum err_code rc = kv_update(p->kv, apply, c, e);
+
+    for (size_t i = 0; i < c->count; i++)
+        hour_versions_touch(&p->versions, c->list[i].hour);
+    return rc;
+}
+
 enum err_code parts_put(struct parts *p, const struct part *list, size_t count, uint64_t segment,
                         uint64_t offset, struct err *e)
 {
-    struct change c = {list, count, segment, offset, false};
-
-    return kv_update(p->kv, apply, &c, e);
+    return change(p, &(struct change){list, count, segment, offset, false}, e);
 }
 
 enum err_code parts_delete(struct parts *p, const struct part *list, size_t count, uint64_t segment,
                            uint64_t offset, struct err *e)
 {
-    struct change c = {list, count, segment, offset, true};
+    return change(p, &(struct change){list, count, segment, offset, true}, e);
+}
 
-    return kv_update(p->kv, apply, &c, e);
+uint64_t parts_hour_version(struct parts *p, int32_t hour)
+{
+    return hour_versions_get(&p->versions, hour);
 }
 
 enum err_code parts_position(struct parts *p, uint64_t *segment, uint64_t *offset, struct err *e)

@@ -70,6 +70,8 @@ enum err_code parts_put(struct parts *p, const struct part *list, size_t count, 
                         uint64_t offset, struct err *e);
 enum err_code parts_delete(struct parts *p, const struct part *list, size_t count, uint64_t segment,
                            uint64_t offset, struct err *e);
+/* Changes with every change of a part of that hour (hour_versions.h). */
+uint64_t parts_hour_version(struct parts *p, int32_t hour);
 enum err_code parts_position(struct parts *p, uint64_t *segment, uint64_t *offset, struct err *e);
 /* Parts of one stream whose hour lies in [first_hour, last_hour], by hour and id; fn returns false
  * to stop.  It runs inside the transaction: what it is shown ends with it, and it must not call the

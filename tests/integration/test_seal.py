@@ -232,6 +232,31 @@ class Seal(NodeCase):
                 same.seek(at)
                 self.assertEqual(file.read(n), same.read(n))
 
+    def test_the_kernel_keeps_a_listing_for_as_long_as_it_is_right(self):
+        def readdirs():
+            with open(f"{self.node.mount}/.weir/stats.json") as file:
+                return json.load(file)["fuse"]["readdirs"]
+
+        def names():
+            return sorted(os.path.basename(f) for f in self.node.files("kept") + self.node.sealed_files("kept"))
+
+        t = now_us()
+        self.node.post_json("kept", [{"_timestamp": t, "a": 1}])
+        self.node.flush()
+        [part] = self.node.sealed_files("kept")
+        hour = os.path.dirname(part)
+        self.assertEqual(os.listdir(hour), [os.path.basename(part)])
+        before = readdirs()
+        for _ in range(10):
+            self.assertEqual(os.listdir(hour), [os.path.basename(part)])
+        self.assertEqual(readdirs(), before)
+        for i in range(5):
+            self.node.post_json("kept", [{"_timestamp": t + i, "a": i}])
+            self.assertEqual(len(os.listdir(hour)), i + 2)
+            self.node.flush()
+            self.assertEqual({n.split(".")[1] for n in os.listdir(hour)}, {"parquet"})
+        self.assertEqual((len(os.listdir(hour)), sorted(os.listdir(hour))), (6, names()))
+
     def test_trees_are_copied_whole(self):
         t = now_us()
         for hour in range(3):
