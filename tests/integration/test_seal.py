@@ -238,7 +238,7 @@ class Seal(NodeCase):
                 return json.load(file)["fuse"]["readdirs"]
 
         def names():
-            return sorted(os.path.basename(f) for f in self.node.files("kept") + self.node.sealed_files("kept"))
+            return sorted(os.path.basename(f) for f in self.node.sealed_files("kept"))
 
         t = now_us()
         self.node.post_json("kept", [{"_timestamp": t, "a": 1}])
