@@ -71,7 +71,7 @@ enum err_code gate_resolve_stream(struct gate *g, struct json *table, struct gat
         return not_found(g, qualifier, name);
     if (rc)
         return rc;
-    const struct gate_table *row;
+    const struct gate_table *row = NULL;
     rc = table_row(g, s, &row);
     if (rc)
         return rc;
