@@ -301,6 +301,8 @@ void journal_stats(struct journal *j, struct journal_stats *out)
                                   .replaced_bytes = atomic_load(&j->replaced_bytes)};
     pthread_rwlock_rdlock(&j->files.lock);
     out->segments = j->files.segment_count;
+    uint64_t held_bytes = out->segments * j->cfg.segment_bytes;
+    out->bytes_free = held_bytes < out->bytes_max ? out->bytes_max - held_bytes : 0;
     out->files = j->files.shown_count;
     out->rows = j->files.row_count;
     out->extents = j->files.extent_count;

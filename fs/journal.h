@@ -139,6 +139,7 @@ enum err_code journal_roll_file(struct journal *j, const struct ulid *id, struct
 
 struct journal_stats {
     uint64_t segments, bytes_used, bytes_max, appended_bytes, synced_bytes;
+    uint64_t bytes_free; /* at least so many can be appended before it is full */
     uint64_t batches, batches_repeated, batches_refused, syncs, files, rows, extents;
     uint64_t poisoned_segments, waiting;
     uint64_t published, moved_bytes, freed_segments, recycled_segments;

@@ -212,6 +212,7 @@ static void write_journal(struct json_writer *w, const struct journal_stats *j)
     jw_ku64(w, "segments", j->segments);
     jw_ku64(w, "bytes_used", j->bytes_used);
     jw_ku64(w, "bytes_max", j->bytes_max);
+    jw_ku64(w, "bytes_free", j->bytes_free);
     jw_ku64(w, "appended_bytes", j->appended_bytes);
     jw_ku64(w, "synced_bytes", j->synced_bytes);
     jw_ku64(w, "batches", j->batches);

@@ -30,7 +30,9 @@ enum {
     PATH_MAX_BYTES = 4096,
     PIECES_MIN = 16,
     RETRY_FIRST_MS = 5,
-    RETRY_LAST_MS = 100 /* the pause doubles up to this */
+    RETRY_LAST_MS = 100, /* the pause doubles up to this */
+    FRAMING_SHARE = 16,  /* frames and unused ends of segments are less than a 16th of the lines */
+    STATS_MEMORY_MAX = 1 << 20
 };
 
 struct worker {
@@ -284,6 +286,28 @@ enum err_code commit_add(struct commit *c, struct batch_run *run, struct err *e)
     assert(run->bytes.len > 0 && run->bytes.ptr[run->bytes.len - 1] == '\n');
     enum err_code code = plan_run(c, run, e);
     return code == ERR_TOOBIG && c->count > before ? ERR_OK : code;
+}
+
+/* ---- room ---- */
+
+enum err_code commit_check_room(struct commit_pool *p, uint64_t bytes, struct err *e)
+{
+    struct arena a;
+    struct json *stats;
+    uint64_t room = UINT64_MAX;
+    if (!p->cfg.control)
+        return ERR_OK;
+    arena_init(&a, STATS_MEMORY_MAX);
+    if (control_call(p->cfg.control, CONTROL_STATS, STR("{}"), clock_mono_ms() + p->cfg.wait_ms, &a,
+                     &stats, NULL) == ERR_OK)
+        json_u64(json_get(json_get(stats, "journal"), "bytes_free"), &room);
+    arena_done(&a);
+    if (bytes + bytes / FRAMING_SHARE <= room)
+        return ERR_OK;
+    return err_set(e, ERR_FULL,
+                   "the journal has room for %llu bytes, and the request has %llu "
+                   "(WEIR_JOURNAL_MAX)",
+                   (unsigned long long)room, (unsigned long long)bytes);
 }
 
 /* ---- sending ---- */

@@ -31,6 +31,10 @@ void commit_pool_close(struct commit_pool *p);
 struct commit; /* one batch being made */
 /* The longest line a part can carry, with its '\n', whatever the names of org and stream. */
 size_t commit_line_max(void);
+/* Is there room in the journal for batches of so many bytes in all?  FULL when there is not, so
+ * that a request of several batches is refused before the first one; what others write meanwhile is
+ * not foreseen.  OK also when the fs process does not answer: the first batch will tell. */
+enum err_code commit_check_room(struct commit_pool *p, uint64_t bytes, struct err *e);
 enum err_code commit_begin(struct commit_pool *p, struct commit **out, struct err *e);
 /* As many whole lines as the batch still takes; *run is left with the others, which are for the
  * next batch (lines of half a part fill a batch badly).  TOOBIG: not one. */

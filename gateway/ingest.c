@@ -43,6 +43,7 @@ struct request {
     struct lines *lines;                 /* owned */
     struct lines_rules rules;
     bool is_dropping; /* the lines did not fit: this pass only checks */
+    uint64_t dropped_bytes;
 };
 
 /* ---- open, close, work areas ---- */
@@ -235,6 +236,7 @@ static enum err_code drop_lines(struct lines *l, void *ctx, struct err *e)
     struct request *r = ctx;
     (void)e;
     r->is_dropping = true;
+    r->dropped_bytes += l->out.len;
     lines_clear(l);
     return ERR_OK;
 }
@@ -249,8 +251,12 @@ static enum err_code store_full(struct lines *l, void *ctx, struct err *e)
 /* The lines did not fit: make them again and store them as they come. */
 static enum err_code second_pass(struct request *r, struct str body, struct err *e)
 {
+    uint64_t bytes = r->dropped_bytes + r->lines->out.len;
+    enum err_code code = commit_check_room(r->in->cfg.commits, bytes, e);
+    if (code)
+        return code;
     lines_begin(r->lines, &r->rules, r->stream);
-    enum err_code code = r->add(r->lines, body, store_full, r, e);
+    code = r->add(r->lines, body, store_full, r, e);
     return code ? code : store_lines(r, e);
 }
 

@@ -286,6 +286,8 @@ static enum err_code store_all(struct door *d, struct str body, struct err *e)
     if (!rc)
         rc = samples_settle(d->samples, e);
     d->is_checking = false;
+    if (!rc && body.len > SAMPLES_BYTES_MAX) /* its lines are about as long */
+        rc = commit_check_room(ingest_config_of(d->in)->commits, body.len, e);
     if (!rc)
         rc = go_through(d, body, e);
     return rc ? rc : samples_store(d->samples, e);

@@ -96,5 +96,19 @@ class ManyStreams(unittest.TestCase):
         self.assertEqual(node.stop(), 0)
 
 
+class SmallJournal(unittest.TestCase):
+    def test_a_body_of_several_batches_is_stored_whole_or_not_at_all(self):
+        node = TestNode(WEIR_JOURNAL_MAX="128M")
+        self.addCleanup(node.destroy)
+        node.start()
+        now = now_us()
+        for count, want in ((180_000, 503), (40_000, 200)):
+            body = json.dumps([{"_timestamp": now + n, "pad": "x" * 1000} for n in range(count)]).encode()
+            status, _, reply = node.raw("POST", "/api/default/whole/_json", body)
+            self.assertEqual(status, want, reply[:200])
+        self.assertEqual(node.hits("SELECT count(*) AS n FROM whole"), [{"n": 40_000}])
+        self.assertEqual(node.stop(), 0)
+
+
 if __name__ == "__main__":
     main()
