@@ -35,6 +35,8 @@ enum err_code gate_check(struct json *document, const struct gate_options *o, st
     rc = gate_rewrite(&g, node);
     if (!rc)
         rc = gate_page(&g, node);
+    if (!rc)
+        rc = gate_note_used(&g);
     return !rc && a->failed ? gate_no_memory(e) : rc;
 }
 

@@ -67,16 +67,24 @@ struct gate_table {
     char name[GATE_NAME_BYTES]; /* weir_t<i> */
     const struct str *as;       /* what the tree calls each field; NULL: by their names */
 };
+struct gate_used { /* the names of columns in the statement, lower-case, sorted */
+    bool all;      /* it may mean any field */
+    const struct str *names;
+    size_t count;
+};
 struct gate_result {
     struct json *document; /* the rewritten tree, the caller's document changed in place */
     struct gate_table *tables;
     size_t table_count;
     bool has_histogram; /* a histogram() stands in it; the first one's interval */
     int64_t histogram_interval_us;
+    struct gate_used used;
 };
 
 enum err_code gate_check(struct json *document, const struct gate_options *o, struct arena *a,
                          struct gate_result *out, struct err *e);
+/* Can the statement mean that field of the table?  Its time is always used. */
+bool gate_uses(const struct gate_result *r, const struct gate_table *t, size_t field);
 /* A document that counts the rows of `document`, a checked one, without its LIMIT, OFFSET and
  * ORDER BY: select count(*) as zo_sql_num from (...).  NULL when the arena is full. */
 struct json *gate_count_document(const struct json *document, struct arena *a);

@@ -18,20 +18,12 @@ static const struct str HIDDEN[] = {{"_original", 9}, {"_all_values", 11}};
 
 /* ---- names that differ only in case ---- */
 
-static struct str lower_copy(struct arena *a, struct str s)
-{
-    char *text = arena_alloc(a, s.len + 1);
-    for (size_t i = 0; text && i < s.len; i++)
-        text[i] = (char)(s.ptr[i] >= 'A' && s.ptr[i] <= 'Z' ? s.ptr[i] | 0x20 : s.ptr[i]);
-    return (struct str){text, text ? s.len : 0};
-}
-
 /* `name`, or else name_1, name_2 and so on, whatever is not taken yet; an empty one: no memory. */
 static struct str free_name(struct arena *a, struct map *taken, struct str name)
 {
     struct str wanted = name;
     for (unsigned n = 1; n < TRIES_MAX; n++) {
-        struct str lower = lower_copy(a, wanted);
+        struct str lower = gate_lower(a, wanted);
         if (!lower.ptr)
             break;
         if (!map_find(taken, lower))

@@ -60,6 +60,10 @@ enum err_code gate_name_columns(struct gate *g, struct gate_table *table);
 bool gate_rename_column(struct json *names, const struct gate_source *sources);
 void gate_settle_star(struct gate *g, struct json *star, const struct gate_source *sources);
 
+/* gate_used.c: fills out->used, once the tree is rewritten.  gate_lower: ASCII; NULL: no memory. */
+enum err_code gate_note_used(struct gate *g);
+struct str gate_lower(struct arena *a, struct str s);
+
 /* gate_text.c: match_all, fuzzy_match_all and histogram. */
 enum err_code gate_rewrite_match_all(struct gate *g, struct json *call,
                                      const struct gate_source *sources);

@@ -146,12 +146,15 @@ bool query_plan_reads(const struct query_plan *p, const struct query_request *r,
     return false;
 }
 
-static void write_columns(struct json_writer *w, const struct gate_table *t)
+static void write_columns(struct json_writer *w, const struct gate_result *gate,
+                          const struct gate_table *t)
 {
     const struct catalog_stream *s = t->stream;
     jw_key(w, STR("columns"));
     jw_array(w);
     for (size_t i = 0; i < s->field_count; i++) {
+        if (!gate_uses(gate, t, i))
+            continue;
         jw_object(w);
         jw_kstr(w, "name", s->fields[i].name);
         jw_kcstr(w, "type", field_type_name(s->fields[i].type));
@@ -239,7 +242,7 @@ static enum err_code write_table(struct json_writer *w, const struct query_confi
 {
     jw_object(w);
     jw_kcstr(w, "name", t->name);
-    write_columns(w, t);
+    write_columns(w, &p->gate, t);
     enum err_code rc = write_files(w, cfg, p, r, t, e);
     jw_ki64(w, "start_us", is_timeless(t) ? 0 : r->start_us);
     jw_ki64(w, "end_us", is_timeless(t) ? 0 : r->end_us);

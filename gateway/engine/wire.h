@@ -19,7 +19,8 @@
  *
  * RUN: {"tree": <document>, "explain": "" | "EXPLAIN" | "EXPLAIN ANALYZE",
  *       "tables":[{"name":"weir_t0",
- *                  "columns":[{"name":"level","type":"Utf8"},…],   all the stream's fields, in order;
+ *                  "columns":[{"name":"level","type":"Utf8"},…],   the stream's fields that the
+ *                          tree may mean, in order;
  *                          types are Boolean, Int64, UInt64 (read as 128 bits), Float64, Utf8;
  *                          "as": what the tree calls it, when that is not its name
  *                  "files":[{"path":"<mount>/.weir/at/<id>@<bytes>.ndjson","format":"ndjson"},…],
