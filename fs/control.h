@@ -14,8 +14,9 @@
  *   RELEASE  {"snapshot":id}                  -> {}
  *   STATS    {}                               -> what .weir/stats.json shows
  *   ROLL     {"stream":n,"hour":h}            -> {}
- *   ROLL     {"file":"ULID"}                  -> a file as of SEALABLE; closed now, or before;
- *                                                NOTFOUND when it is replaced
+ *   ROLL     {"files":["ULID",…]}             -> {"files":[a file as of SEALABLE,…]}: those that
+ *                                                are not replaced, closed now or before; one sync
+ *                                                for all; at most CONTROL_ROLL_FILES_MAX
  *   SEALABLE {"bytes":B, "before_us":t, "limit":n}
  *            -> {"files":[{"stream":n,"id":"ULID","org":"…","name":"…","type":"logs","hour":h,
  *                "bytes":B,"rows":R,"min_ts":t,"max_ts":t,"first_append":t,"open":true},…],
@@ -120,10 +121,12 @@ struct sealable {
 enum err_code control_sealable(struct control_client *c, uint64_t min_bytes, int64_t before_us,
                                uint64_t limit, uint64_t deadline_ms, struct arena *a,
                                struct sealable **files, size_t *count, bool *more, struct err *e);
-/* Close a file; *out is what it holds for good.  NOTFOUND: it is replaced already. */
-enum err_code control_roll_file(struct control_client *c, const struct ulid *id,
-                                uint64_t deadline_ms, struct arena *a, struct sealable *out,
-                                struct err *e);
+/* Close files, at most CONTROL_ROLL_FILES_MAX; *out is what they hold for good, in the order of
+ * ids; those that are replaced already are left out. */
+#define CONTROL_ROLL_FILES_MAX 8192
+enum err_code control_roll_files(struct control_client *c, const struct ulid *ids, size_t count,
+                                 uint64_t deadline_ms, struct arena *a, struct sealable **out,
+                                 size_t *out_count, struct err *e);
 /* `part_json`: what the engine answered to SEAL. */
 enum err_code control_publish(struct control_client *c, struct str part_json,
                               const struct ulid *files, size_t count, uint64_t deadline_ms,

@@ -1,6 +1,7 @@
 /* fs/control_publish.c - answers SEALABLE, ROLL and PUBLISH: from an active file to a sealed part.
  */
 #include "base/clock.h"
+#include "fs/control.h"
 #include "fs/control_internal.h"
 #include "fs/part_json.h"
 
@@ -81,46 +82,6 @@ enum err_code control_answer_sealable(struct control_request *r, struct err *e)
 
 /* ---- closing ---- */
 
-static enum err_code roll_file(struct control_request *r, struct str id_text, struct err *e)
-{
-    struct json_writer w = {.out = r->reply};
-    struct journal_file f;
-    struct ulid id;
-    enum err_code rc;
-
-    if (!ulid_parse(id_text, &id))
-        return err_set(e, ERR_INVALID, "\"file\" is no id");
-    rc = journal_roll_file(r->cfg->journal, &id, &f, e);
-    if (!rc && f.replaced)
-        rc = err_set(e, ERR_NOTFOUND, "file " STR_FMT " is sealed", STR_ARG(id_text));
-    if (!rc)
-        write_sealable(&w, &f);
-    return rc;
-}
-
-static enum err_code roll_stream(struct control_request *r, struct err *e)
-{
-    uint64_t stream;
-    int64_t hour = 0;
-    enum err_code rc = control_want_u64(r, "stream", &stream, e);
-
-    if (rc)
-        return rc;
-    if (stream != 0 &&
-        (!json_i64(json_get(r->body, "hour"), &hour) || hour < INT32_MIN || hour > INT32_MAX))
-        return err_set(e, ERR_INVALID, "\"hour\" is missing or no hour");
-    return journal_roll(r->cfg->journal, stream, (int32_t)hour, e);
-}
-
-enum err_code control_answer_roll(struct control_request *r, struct err *e)
-{
-    const struct json *file = json_get(r->body, "file");
-
-    return file ? roll_file(r, json_str(file, STR("")), e) : roll_stream(r, e);
-}
-
-/* ---- publishing ---- */
-
 static enum err_code read_ids(struct control_request *r, struct ulid **out, size_t *count,
                               struct err *e)
 {
@@ -141,6 +102,59 @@ static enum err_code read_ids(struct control_request *r, struct ulid **out, size
     *count = n;
     return ERR_OK;
 }
+
+/* What is replaced, now or while it was being closed, is left out. */
+static void write_closed(struct control_request *r, const struct ulid *ids, size_t count)
+{
+    struct json_writer w = {.out = r->reply};
+    struct journal_file f;
+
+    jw_object(&w);
+    jw_key(&w, STR("files"));
+    jw_array(&w);
+    for (size_t i = 0; i < count; i++)
+        if (journal_file_get(r->cfg->journal, &ids[i], &f, NULL) == ERR_OK && !f.replaced)
+            write_sealable(&w, &f);
+    jw_end(&w);
+    jw_end(&w);
+}
+
+static enum err_code roll_files(struct control_request *r, struct err *e)
+{
+    struct ulid *ids = NULL;
+    size_t count = 0;
+    enum err_code rc = read_ids(r, &ids, &count, e);
+
+    if (!rc && count > CONTROL_ROLL_FILES_MAX)
+        rc = err_set(e, ERR_TOOBIG, "%zu files to close, and %d may be at once", count,
+                     CONTROL_ROLL_FILES_MAX);
+    if (!rc)
+        rc = journal_roll_files(r->cfg->journal, ids, count, e);
+    if (!rc)
+        write_closed(r, ids, count);
+    return rc;
+}
+
+static enum err_code roll_stream(struct control_request *r, struct err *e)
+{
+    uint64_t stream;
+    int64_t hour = 0;
+    enum err_code rc = control_want_u64(r, "stream", &stream, e);
+
+    if (rc)
+        return rc;
+    if (stream != 0 &&
+        (!json_i64(json_get(r->body, "hour"), &hour) || hour < INT32_MIN || hour > INT32_MAX))
+        return err_set(e, ERR_INVALID, "\"hour\" is missing or no hour");
+    return journal_roll(r->cfg->journal, stream, (int32_t)hour, e);
+}
+
+enum err_code control_answer_roll(struct control_request *r, struct err *e)
+{
+    return json_get(r->body, "files") ? roll_files(r, e) : roll_stream(r, e);
+}
+
+/* ---- publishing ---- */
 
 enum err_code control_answer_publish(struct control_request *r, struct err *e)
 {

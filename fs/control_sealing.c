@@ -74,20 +74,41 @@ enum err_code control_sealable(struct control_client *c, uint64_t min_bytes, int
     return rc;
 }
 
-enum err_code control_roll_file(struct control_client *c, const struct ulid *id,
-                                uint64_t deadline_ms, struct arena *a, struct sealable *out,
-                                struct err *e)
+static void write_ids(struct json_writer *w, const struct ulid *ids, size_t count)
 {
-    struct json *reply;
-    char text[ULID_TEXT_LEN + 1], body[64];
+    jw_key(w, STR("files"));
+    jw_array(w);
+    for (size_t i = 0; i < count; i++) {
+        char text[ULID_TEXT_LEN + 1];
+        ulid_format(&ids[i], text);
+        jw_cstr(w, text);
+    }
+    jw_end(w);
+}
 
-    ulid_format(id, text);
-    int n = snprintf(body, sizeof body, "{\"file\":\"%s\"}", text);
-    enum err_code rc =
-        control_call(c, CONTROL_ROLL, (struct str){body, (size_t)n}, deadline_ms, a, &reply, e);
-    if (rc)
-        return rc;
-    return read_sealable(reply, a, out) ? ERR_OK : cannot_be_read(e);
+enum err_code control_roll_files(struct control_client *c, const struct ulid *ids, size_t count,
+                                 uint64_t deadline_ms, struct arena *a, struct sealable **out,
+                                 size_t *out_count, struct err *e)
+{
+    struct arena scratch;
+    struct json *reply;
+    struct buf body;
+    struct json_writer w = {.out = &body};
+    bool more;
+
+    arena_init(&scratch, REPLY_MEMORY_MAX);
+    buf_init(&body, BODY_MAX);
+    jw_object(&w);
+    write_ids(&w, ids, count);
+    jw_end(&w);
+    enum err_code rc = buf_ok(&body) ? control_call(c, CONTROL_ROLL, buf_str(&body), deadline_ms,
+                                                    &scratch, &reply, e)
+                                     : err_set(e, ERR_TOOBIG, "too many files to close at once");
+    if (!rc)
+        rc = read_list(reply, a, out, out_count, &more, e);
+    buf_done(&body);
+    arena_done(&scratch);
+    return rc;
 }
 
 enum err_code control_publish(struct control_client *c, struct str part_json,
@@ -104,14 +125,7 @@ enum err_code control_publish(struct control_client *c, struct str part_json,
     jw_object(&w);
     jw_key(&w, STR("part"));
     jw_raw(&w, part_json);
-    jw_key(&w, STR("files"));
-    jw_array(&w);
-    for (size_t i = 0; i < count; i++) {
-        char text[ULID_TEXT_LEN + 1];
-        ulid_format(&files[i], text);
-        jw_cstr(&w, text);
-    }
-    jw_end(&w);
+    write_ids(&w, files, count);
     jw_end(&w);
     enum err_code rc = buf_ok(&body) ? control_call(c, CONTROL_PUBLISH, buf_str(&body), deadline_ms,
                                                     &scratch, &reply, e)

@@ -15,11 +15,7 @@
 #include "base/sys.h"
 #include "fs/journal_internal.h"
 
-enum {
-    PIECES_PER_READ = 64,
-    FILES_PER_PAGE = 64,
-    CLOSE_MAX = 4096 /* files closed by one frame */
-};
+enum { PIECES_PER_READ = 64, FILES_PER_PAGE = 64 };
 
 /* ---- open and close ---- */
 
@@ -167,9 +163,9 @@ enum err_code journal_epoch(struct journal *j, uint64_t wanted, uint64_t *epoch,
     return ERR_OK;
 }
 
-/* Open files of (stream, hour), or of all streams; at most CLOSE_MAX. */
+/* Open files of (stream, hour), or of all streams; at most CLOSE_FILES_MAX. */
 static size_t collect_open(const struct journal *j, uint64_t stream, int32_t hour,
-                           struct jfile *out[CLOSE_MAX])
+                           struct jfile *out[CLOSE_FILES_MAX])
 {
     const struct files *f = &j->files;
     size_t n = 0;
@@ -177,7 +173,7 @@ static size_t collect_open(const struct journal *j, uint64_t stream, int32_t hou
         out[0] = files_open_find(f, stream, hour);
         return out[0] ? 1 : 0;
     }
-    for (size_t i = 0; i < f->count && n < CLOSE_MAX; i++) {
+    for (size_t i = 0; i < f->count && n < CLOSE_FILES_MAX; i++) {
         if (f->list[i].file && f->list[i].file->is_open)
             out[n++] = f->list[i].file;
     }
@@ -188,21 +184,11 @@ static size_t collect_open(const struct journal *j, uint64_t stream, int32_t hou
 static enum err_code roll_some(struct journal *j, uint64_t stream, int32_t hour, bool *left,
                                uint64_t *position, struct err *e)
 {
-    struct jfile *files[CLOSE_MAX];
-    char tail[CLOSE_MAX * 4];
+    struct jfile *files[CLOSE_FILES_MAX];
     bool waited = false;
-    struct frame f = {.kind = FRAME_CLOSE};
     size_t n = collect_open(j, stream, hour, files);
     *left = n > 0;
-    if (n == 0)
-        return ERR_OK;
-    for (size_t i = 0; i < n; i++)
-        put_u32(tail + 4 * i, files[i]->number);
-    enum err_code rc =
-        journal_put_control_locked(j, &f, (struct str){tail, 4 * n}, &waited, position, e);
-    for (size_t i = 0; !rc && !waited && i < n; i++)
-        files_close(&j->files, files[i]);
-    return rc;
+    return n > 0 ? journal_close_locked(j, files, n, &waited, position, e) : ERR_OK;
 }
 
 enum err_code journal_roll(struct journal *j, uint64_t stream, int32_t hour, struct err *e)

@@ -132,8 +132,11 @@ enum err_code journal_pin(struct journal *j, const struct ulid *id, enum journal
                           struct err *e);
 void journal_unpin(struct journal *j, const struct ulid *id, enum journal_reader kind);
 
-/* Close one file; *out is what it holds for good.  Closed already: the same.  Returns once every
- * batch placed in it is complete. */
+/* Close files, with one sync for all; what is closed or unknown already is left as it is.  Returns
+ * once every batch placed in them is complete. */
+enum err_code journal_roll_files(struct journal *j, const struct ulid *ids, size_t count,
+                                 struct err *e);
+/* The same for one; *out is what it holds for good.  NOTFOUND: there is no such file. */
 enum err_code journal_roll_file(struct journal *j, const struct ulid *id, struct journal_file *out,
                                 struct err *e);
 

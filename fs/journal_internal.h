@@ -25,7 +25,8 @@ enum {
     BACKGROUND_SYNC_MS = 200, /* frames nobody waits for are durable after about that */
     RESTART_PAUSE_MS = 1000,  /* between tries to begin a segment after all failed */
     APPEND_TRIES = 3,         /* of one image, each in another segment */
-    PUBLISH_FILES_MAX = 1 << 16
+    PUBLISH_FILES_MAX = 1 << 16,
+    CLOSE_FILES_MAX = 256 /* files closed by one frame: it fits a segment with its declarations */
 };
 
 /* Frames that are written by one write, kept until they are durable. */
@@ -131,6 +132,10 @@ enum err_code journal_put_here_locked(struct journal *j, struct image *img, size
 /* Put one frame without a payload.  OK with *waited: nothing is written, look again. */
 enum err_code journal_put_control_locked(struct journal *j, const struct frame *f, struct str tail,
                                          bool *waited, uint64_t *position, struct err *e);
+
+/* Close open files by one frame, at most CLOSE_FILES_MAX; *waited as above (journal_publish.c). */
+enum err_code journal_close_locked(struct journal *j, struct jfile *const *files, size_t count,
+                                   bool *waited, uint64_t *position, struct err *e);
 
 /* A place in the journal that somebody has to know after it is durable: it follows the frame when
  * that is written again elsewhere. */

@@ -1,4 +1,4 @@
-/* fs/journal_publish.c - closes files one by one and records that a part has their rows.
+/* fs/journal_publish.c - closes files and records that a part has their rows.
  *
  *   open ──roll──► closed ──claim──► claimed ──record durable──► replaced
  *                    ▲                  │
@@ -6,6 +6,7 @@
  *
  * A claimed file is named by a record that is on its way; no other part can have it.
  */
+#include <assert.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -13,8 +14,7 @@
 
 enum { PUBLISH_BYTES_MAX = JOURNAL_RECORD_MAX + PUBLISH_FILES_MAX * PUBLISH_FILE_LEN + 4096 };
 
-/* ---- closing one file ---- */
-
+/* ---- closing ---- */
 static enum err_code no_such_file(const struct ulid *id, struct err *e)
 {
     char text[ULID_TEXT_LEN + 1];
@@ -22,40 +22,68 @@ static enum err_code no_such_file(const struct ulid *id, struct err *e)
     return err_set(e, ERR_NOTFOUND, "the journal has no file %s", text);
 }
 
-/* *position stays 0 when it is closed already. */
-static enum err_code close_locked(struct journal *j, const struct ulid *id, uint64_t *position,
-                                  struct err *e)
+enum err_code journal_close_locked(struct journal *j, struct jfile *const *files, size_t count,
+                                   bool *waited, uint64_t *position, struct err *e)
 {
-    char tail[4];
+    char tail[CLOSE_FILES_MAX * 4];
     struct frame f = {.kind = FRAME_CLOSE};
-    for (;;) {
-        struct jfile *file = files_by_id(&j->files, id);
-        bool waited = false;
-        if (!file)
-            return no_such_file(id, e);
-        if (!file->is_open)
-            return ERR_OK;
-        put_u32(tail, file->number);
-        enum err_code rc = journal_put_control_locked(j, &f, (struct str){tail, sizeof tail},
-                                                      &waited, position, e);
-        if (rc)
-            return rc;
-        if (!waited)
-            files_close(&j->files, file);
-    }
+    assert(count <= CLOSE_FILES_MAX);
+    for (size_t i = 0; i < count; i++)
+        put_u32(tail + 4 * i, files[i]->number);
+    enum err_code rc =
+        journal_put_control_locked(j, &f, (struct str){tail, 4 * count}, waited, position, e);
+    for (size_t i = 0; !rc && !*waited && i < count; i++)
+        files_close(&j->files, files[i]);
+    return rc;
 }
 
-enum err_code journal_roll_file(struct journal *j, const struct ulid *id, struct journal_file *out,
-                                struct err *e)
+/* The open ones among ids[*next] and on, at most CLOSE_FILES_MAX; *next: the first not looked at.
+ */
+static size_t collect_open(const struct journal *j, const struct ulid *ids, size_t count,
+                           size_t *next, struct jfile *out[CLOSE_FILES_MAX])
+{
+    size_t n = 0;
+    for (; *next < count && n < CLOSE_FILES_MAX; ++*next) {
+        struct jfile *file = files_by_id(&j->files, &ids[*next]);
+        if (file && file->is_open)
+            out[n++] = file;
+    }
+    return n;
+}
+
+/* *position stays 0 when all are closed already. */
+static enum err_code close_all_locked(struct journal *j, const struct ulid *ids, size_t count,
+                                      uint64_t *position, struct err *e)
+{
+    struct jfile *files[CLOSE_FILES_MAX];
+    enum err_code rc = ERR_OK;
+    for (size_t done = 0; !rc && done < count;) {
+        bool waited = false;
+        size_t next = done, n = collect_open(j, ids, count, &next, files);
+        if (n > 0)
+            rc = journal_close_locked(j, files, n, &waited, position, e);
+        if (!waited)
+            done = next;
+    }
+    return rc;
+}
+
+enum err_code journal_roll_files(struct journal *j, const struct ulid *ids, size_t count,
+                                 struct err *e)
 {
     uint64_t position = 0;
     if (j->cfg.read_only)
         return err_set(e, ERR_READONLY, "the journal is open for reading only");
     pthread_mutex_lock(&j->append_lock);
-    enum err_code rc = close_locked(j, id, &position, e);
+    enum err_code rc = close_all_locked(j, ids, count, &position, e);
     pthread_mutex_unlock(&j->append_lock);
-    if (!rc && position)
-        rc = sync_wait(j, position, e);
+    return rc || position == 0 ? rc : sync_wait(j, position, e);
+}
+
+enum err_code journal_roll_file(struct journal *j, const struct ulid *id, struct journal_file *out,
+                                struct err *e)
+{
+    enum err_code rc = journal_roll_files(j, id, 1, e);
     return rc ? rc : files_get(&j->files, id, out, e);
 }
 

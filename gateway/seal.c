@@ -36,7 +36,7 @@
 #define LIST_MEMORY_MAX ((size_t)512 << 20)
 #define KEY_MAX 300
 /* One part of metrics: less than what the engine, a publication and its record can take. */
-#define UNIT_FILES_MAX 8192
+#define UNIT_FILES_MAX CONTROL_ROLL_FILES_MAX
 #define UNIT_BYTES_MAX (UINT64_C(512) << 20)
 
 enum job_state { JOB_QUEUED, JOB_RUNNING, JOB_FAILED };
@@ -255,17 +255,46 @@ static struct seal_unit unit_of(const struct sealable *f)
         .type = f->type, .hour = f->hour, .org = f->org, .files = &f->id, .file_count = 1};
 }
 
-/* A large file is closed at once: how long it waits for a worker must not make it larger. */
-static void close_large(struct sealer *s, const struct sealable *f)
+/* Files that are closed together. */
+struct closing {
+    struct ulid *ids;
+    size_t count;
+};
+
+static void close_these(struct sealer *s, struct closing *c)
 {
     struct arena a;
-    struct sealable closed;
+    struct sealable *closed;
+    size_t count;
 
-    if (!f->open || f->bytes < s->cfg.file_bytes)
+    if (c->count == 0)
         return;
     arena_init(&a, LIST_MEMORY_MAX);
-    control_roll_file(s->control, &f->id, clock_mono_ms() + CALL_MS, &a, &closed, NULL);
+    control_roll_files(s->control, c->ids, c->count, clock_mono_ms() + CALL_MS, &a, &closed, &count,
+                       NULL); /* its job closes what this could not */
     arena_done(&a);
+    c->count = 0;
+}
+
+/* What is due is closed at once, with one sync for many files: how long a file waits for a worker
+ * must not make it larger. */
+static void close_due(struct sealer *s, const struct look *l, uint64_t bytes_wanted)
+{
+    struct closing c = {.ids = malloc(CONTROL_ROLL_FILES_MAX * sizeof *c.ids)};
+    uint64_t bytes = 0;
+
+    if (!c.ids)
+        return;
+    for (size_t i = 0; i < l->count && bytes < bytes_wanted; i++) {
+        const struct sealable *f = &l->files[i];
+        bytes += f->bytes;
+        if (f->open && f->type != STREAM_METRICS)
+            c.ids[c.count++] = f->id;
+        if (c.count == CONTROL_ROLL_FILES_MAX)
+            close_these(s, &c);
+    }
+    close_these(s, &c);
+    free(c.ids);
 }
 
 static int by_group(const void *a, const void *b)
@@ -347,13 +376,13 @@ static bool offer_single(struct sealer *s, const struct look *l, uint64_t bytes_
 {
     bool metrics = false;
     uint64_t bytes = 0;
+    close_due(s, l, bytes_wanted);
     for (size_t i = 0; i < l->count && bytes < bytes_wanted; i++) {
         const struct sealable *f = &l->files[i];
         bytes += f->bytes;
         metrics = metrics || f->type == STREAM_METRICS;
         if (f->type == STREAM_METRICS)
             continue;
-        close_large(s, f);
         struct seal_unit u = unit_of(f);
         offer(s, &u);
     }

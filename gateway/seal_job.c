@@ -30,37 +30,25 @@ struct job {
 
 /* ---- closing ---- */
 
-static enum err_code roll_one(struct job *j, const struct ulid *id, struct err *e)
-{
-    struct sealable *s = &j->sources[j->count];
-    enum err_code rc =
-        control_roll_file(j->w->control, id, clock_mono_ms() + CALL_MS, &j->arena, s, e);
-
-    if (rc == ERR_NOTFOUND || (rc == ERR_OK && s->rows == 0))
-        return ERR_OK; /* sealed already, or empty: nothing to do */
-    if (rc)
-        return err_wrap(e, "close a file");
-    j->ids[j->count++] = *id;
-    j->rows += s->rows;
-    j->bytes += s->bytes;
-    return ERR_OK;
-}
-
+/* What is sealed already is not among them. */
 static enum err_code roll_all(struct job *j, struct err *e)
 {
-    size_t n = j->unit->file_count;
+    const struct seal_unit *u = j->unit;
+    enum err_code rc =
+        control_roll_files(j->w->control, u->files, u->file_count, clock_mono_ms() + CALL_MS,
+                           &j->arena, &j->sources, &j->count, e);
 
-    j->sources = arena_alloc(&j->arena, n * sizeof *j->sources);
-    j->ids = arena_alloc(&j->arena, n * sizeof *j->ids);
-    if (!j->sources || !j->ids)
-        return err_set(e, ERR_NOMEM, "no memory to seal %zu files", n);
-    enum err_code rc = ERR_OK;
-    for (size_t i = 0; i < n && !rc; i++) {
-        rc = roll_one(j, &j->unit->files[i], e);
-        if (!rc && j->w->is_stopping(j->w->ctx))
-            rc = err_set(e, ERR_CANCELLED, "stopping");
+    if (rc)
+        return err_wrap(e, "close files");
+    j->ids = arena_alloc(&j->arena, (j->count + 1) * sizeof *j->ids);
+    if (!j->ids)
+        return err_set(e, ERR_NOMEM, "no memory to seal %zu files", j->count);
+    for (size_t i = 0; i < j->count; i++) {
+        j->ids[i] = j->sources[i].id;
+        j->rows += j->sources[i].rows;
+        j->bytes += j->sources[i].bytes;
     }
-    return rc;
+    return j->w->is_stopping(j->w->ctx) ? err_set(e, ERR_CANCELLED, "stopping") : ERR_OK;
 }
 
 /* ---- the request ---- */

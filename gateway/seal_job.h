@@ -1,6 +1,6 @@
 /* gateway/seal_job.h - one seal from the first step to the last.
  *
- *   ROLL each file -> SEAL by the engine -> PUBLISH by the fs process
+ *   ROLL the files -> SEAL by the engine -> PUBLISH by the fs process
  *
  * Every step may be repeated: a job that was cut off is simply run again.  A file that turns out to
  * be sealed already is left out.

@@ -119,14 +119,17 @@ static struct journal_file close_file(struct fixture *f, uint64_t stream)
 {
     struct store_find find = {.stream = stream, .hour = HOUR};
     struct journal_file file;
-    struct sealable closed;
+    struct sealable *closed;
+    size_t count;
 
     journal_file_list(f->store->journal, store_match, &find);
     assert_true(find.found);
-    assert_int_equal(control_roll_file(f->client, &find.file.id, soon(), &f->arena, &closed, &f->e),
-                     ERR_OK);
-    assert_false(closed.open);
-    assert_int_equal(journal_file_get(f->store->journal, &closed.id, &file, &f->e), ERR_OK);
+    assert_int_equal(
+        control_roll_files(f->client, &find.file.id, 1, soon(), &f->arena, &closed, &count, &f->e),
+        ERR_OK);
+    assert_int_equal(count, 1);
+    assert_false(closed[0].open);
+    assert_int_equal(journal_file_get(f->store->journal, &closed[0].id, &file, &f->e), ERR_OK);
     return file;
 }
 
@@ -185,19 +188,45 @@ static void a_snapshot_of_a_metric_tells_what_is_its_own(void **state)
     assert_int_equal(s.files[0].text_bytes, files[1].size);
 }
 
-static void a_sealed_file_cannot_be_closed(void **state)
+static void of_many_files_those_that_are_sealed_are_not_closed(void **state)
 {
     struct fixture *f = *state;
     struct journal_file file;
-    struct sealable closed;
+    struct sealable *closed;
     struct staged st;
+    size_t count;
 
     store_append(f->store, STREAM_LOGS, 1, "app", HOUR, 3);
     file = close_file(f, 1);
     store_stage(f->store, &st, &file);
     assert_int_equal(publish(f, &st), ERR_OK);
-    assert_int_equal(control_roll_file(f->client, &file.id, soon(), &f->arena, &closed, &f->e),
-                     ERR_NOTFOUND);
+    store_append(f->store, STREAM_LOGS, 2, "web", HOUR, 2);
+    store_append(f->store, STREAM_LOGS, 3, "db", HOUR, 1);
+    struct store_find web = {.stream = 2, .hour = HOUR}, db = {.stream = 3, .hour = HOUR};
+    journal_file_list(f->store->journal, store_match, &web);
+    journal_file_list(f->store->journal, store_match, &db);
+    struct ulid ids[] = {db.file.id, file.id, ulid_new(), web.file.id};
+    assert_int_equal(
+        control_roll_files(f->client, ids, 4, soon(), &f->arena, &closed, &count, &f->e), ERR_OK);
+    assert_int_equal(count, 2);
+    assert_true(closed[0].stream == 3 && closed[0].rows == 1 && !closed[0].open);
+    assert_true(closed[1].stream == 2 && closed[1].rows == 2 && !closed[1].open);
+}
+
+static void more_files_than_may_be_are_not_closed_at_once(void **state)
+{
+    static struct ulid ids[CONTROL_ROLL_FILES_MAX + 1];
+    struct fixture *f = *state;
+    struct sealable *closed;
+    size_t count;
+
+    assert_int_equal(control_roll_files(f->client, ids, CONTROL_ROLL_FILES_MAX + 1, soon(),
+                                        &f->arena, &closed, &count, &f->e),
+                     ERR_TOOBIG);
+    assert_int_equal(control_roll_files(f->client, ids, CONTROL_ROLL_FILES_MAX, soon(), &f->arena,
+                                        &closed, &count, &f->e),
+                     ERR_OK);
+    assert_int_equal(count, 0);
 }
 
 static void a_bad_publication_says_what_is_wrong(void **state)
@@ -259,7 +288,10 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_snapshot_of_a_metric_tells_what_is_its_own, set_up,
                                         tear_down),
-        cmocka_unit_test_setup_teardown(a_sealed_file_cannot_be_closed, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(of_many_files_those_that_are_sealed_are_not_closed, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(more_files_than_may_be_are_not_closed_at_once, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(a_bad_publication_says_what_is_wrong, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_snapshot_reads_its_file_until_it_is_released, set_up,
                                         tear_down),

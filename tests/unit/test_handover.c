@@ -43,13 +43,17 @@ static void end_seals(struct seals *s)
 
 static void seal(struct mounted *m, struct seals *s, const struct sealable *wanted)
 {
-    struct sealable f;
+    struct sealable *closed, f;
+    size_t count;
     struct journal_file file;
     struct staged st;
     struct buf json;
 
-    if (control_roll_file(s->client, &wanted->id, soon(), &s->arena, &f, &m->store->e))
+    if (control_roll_files(s->client, &wanted->id, 1, soon(), &s->arena, &closed, &count,
+                           &m->store->e))
         fail_msg("%s", m->store->e.msg);
+    assert_int_equal(count, 1);
+    f = closed[0];
     file = (struct journal_file){.id = f.id,
                                  .stream = f.stream,
                                  .org = f.org,

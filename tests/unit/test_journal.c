@@ -357,6 +357,47 @@ static void a_rolled_file_takes_no_more(void **state)
     buf_done(&s.text);
 }
 
+struct id_list {
+    struct ulid ids[600];
+    size_t count;
+};
+
+static bool collect_id(const struct journal_file *file, void *ctx)
+{
+    struct id_list *list = ctx;
+    assert_true(list->count < ARRAY_LEN(list->ids));
+    list->ids[list->count++] = file->id;
+    return true;
+}
+
+static void many_files_are_closed_with_one_sync(void **state)
+{
+    struct fixture *f = *state;
+    struct err e = {0};
+    struct id_list list = {.count = 0};
+    struct journal_stats before, after;
+    f->cfg.segment_bytes = 4u << 20;
+    fixture_open(f);
+    fixture_epoch(f);
+    for (uint64_t i = 1; i <= 600; i++)
+        assert_int_equal(append_text(f, 0, i, i, HOUR, "a\n"), ERR_OK);
+    journal_file_list(f->j, collect_id, &list);
+    assert_int_equal(list.count, ARRAY_LEN(list.ids));
+    journal_stats(f->j, &before);
+    assert_int_equal(journal_roll_files(f->j, list.ids, list.count, &e), ERR_OK);
+    journal_stats(f->j, &after);
+    assert_in_range(after.syncs - before.syncs, 1, 2); /* one may have been on its way */
+    assert_int_equal(journal_roll_files(f->j, list.ids, list.count, &e), ERR_OK);
+    for (int again = 0; again < 2; again++) {
+        for (size_t i = 0; i < list.count; i++) {
+            struct journal_file file;
+            assert_int_equal(journal_file_get(f->j, &list.ids[i], &file, &e), ERR_OK);
+            assert_false(file.open);
+        }
+        fixture_reopen(f);
+    }
+}
+
 /* A journal that has given out all numbers below `next` already. */
 static void make_used_journal(const struct fixture *f, uint32_t next)
 {
@@ -717,6 +758,7 @@ int main(void)
         TEST(there_is_no_end_of_the_numbers_of_files),
         TEST(a_number_that_a_living_file_has_is_passed_over),
         TEST(a_number_belongs_to_the_file_that_was_declared_last),
+        TEST(many_files_are_closed_with_one_sync),
         TEST(a_file_tells_its_facts),
         TEST(reads_are_cut_at_the_shown_size),
         TEST(growth_is_told_once_per_file_and_batch),
