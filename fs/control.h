@@ -32,6 +32,9 @@
  *             "files":["ULID",…]}             -> {}
  *            takes <data>/staging/<id>.parquet and its .sum; the same again is OK; CORRUPT when
  *            what is staged is not what the request says, or rows and files disagree
+ *   DISCARD  {"part":"ULID"}                 -> {}
+ *            its seal failed: what is staged of it is removed, unless it is being published; a
+ *            HELLO that begins an epoch does so for all parts
  *   REPORT   {"source":"…","message":"…"}     -> {}      (a line for .weir/last_errors)
  *   HEALTH   {…}                              -> {}      (gateway's own part of .weir/health.json)
  * An error reply has kind CONTROL_ERROR and {"code":"NAME","message":"…"}.
@@ -55,6 +58,7 @@ enum control_kind {
     CONTROL_HEALTH,
     CONTROL_SEALABLE,
     CONTROL_PUBLISH,
+    CONTROL_DISCARD,
     CONTROL_REPLY = 100,
     CONTROL_ERROR = 101
 };
@@ -127,6 +131,9 @@ enum err_code control_sealable(struct control_client *c, uint64_t min_bytes, int
 enum err_code control_roll_files(struct control_client *c, const struct ulid *ids, size_t count,
                                  uint64_t deadline_ms, struct arena *a, struct sealable **out,
                                  size_t *out_count, struct err *e);
+/* The part's seal failed, and what is staged of it is of no use. */
+enum err_code control_discard(struct control_client *c, const struct ulid *part,
+                              uint64_t deadline_ms, struct err *e);
 /* `part_json`: what the engine answered to SEAL. */
 enum err_code control_publish(struct control_client *c, struct str part_json,
                               const struct ulid *files, size_t count, uint64_t deadline_ms,

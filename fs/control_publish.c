@@ -1,4 +1,5 @@
-/* fs/control_publish.c - answers SEALABLE, ROLL and PUBLISH: from an active file to a sealed part.
+/* fs/control_publish.c - answers SEALABLE, ROLL, PUBLISH and DISCARD: from an active file to a
+ * sealed part.
  */
 #include "base/clock.h"
 #include "fs/control.h"
@@ -171,4 +172,13 @@ enum err_code control_answer_publish(struct control_request *r, struct err *e)
     if (rc)
         return rc;
     return sealed_publish(r->cfg->sealed, &part, columns, column_count, files, file_count, e);
+}
+
+enum err_code control_answer_discard(struct control_request *r, struct err *e)
+{
+    struct ulid part;
+
+    if (!ulid_parse(json_str(json_get(r->body, "part"), STR("")), &part))
+        return err_set(e, ERR_INVALID, "\"part\" is no id");
+    return r->cfg->sealed ? sealed_discard(r->cfg->sealed, &part, e) : ERR_OK;
 }

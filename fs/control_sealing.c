@@ -111,6 +111,22 @@ enum err_code control_roll_files(struct control_client *c, const struct ulid *id
     return rc;
 }
 
+enum err_code control_discard(struct control_client *c, const struct ulid *part,
+                              uint64_t deadline_ms, struct err *e)
+{
+    struct arena scratch;
+    struct json *reply;
+    char text[ULID_TEXT_LEN + 1], body[64];
+
+    ulid_format(part, text);
+    int n = snprintf(body, sizeof body, "{\"part\":\"%s\"}", text);
+    arena_init(&scratch, REPLY_MEMORY_MAX);
+    enum err_code rc = control_call(c, CONTROL_DISCARD, (struct str){body, (size_t)n}, deadline_ms,
+                                    &scratch, &reply, e);
+    arena_done(&scratch);
+    return rc;
+}
+
 enum err_code control_publish(struct control_client *c, struct str part_json,
                               const struct ulid *files, size_t count, uint64_t deadline_ms,
                               struct err *e)

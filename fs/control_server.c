@@ -54,6 +54,16 @@ enum err_code control_want_epoch(const struct control_request *r, struct err *e)
     return *r->epoch ? ERR_OK : err_set(e, ERR_INVALID, "say HELLO first");
 }
 
+/* What the gateway before this one had sealed will be sealed anew.  That it could not be removed
+ * is no reason to turn the gateway away: the next start does it. */
+static void clear_staging(const struct control_request *r)
+{
+    struct err e = {0};
+
+    if (r->cfg->sealed && sealed_discard_all(r->cfg->sealed, &e))
+        status_report(r->cfg->status, STR("sealed"), str_from(e.msg));
+}
+
 static enum err_code answer_hello(struct control_request *r, struct err *e)
 {
     struct json_writer w = {.out = r->reply};
@@ -66,6 +76,8 @@ static enum err_code answer_hello(struct control_request *r, struct err *e)
         return rc;
     *r->epoch = epoch;
     snapshots_end_before(r->cfg->snapshots, epoch);
+    if (wanted == 0)
+        clear_staging(r);
     jw_object(&w);
     jw_ku64(&w, "epoch", epoch);
     jw_ku64(&w, "commit_files", r->cfg->commit_files);
@@ -103,6 +115,7 @@ static const answer_fn ANSWERS[] = {
     [CONTROL_HEALTH] = answer_health,
     [CONTROL_SEALABLE] = control_answer_sealable,
     [CONTROL_PUBLISH] = control_answer_publish,
+    [CONTROL_DISCARD] = control_answer_discard,
 };
 
 /* Fills the reply; an answer that adds nothing is {}. */

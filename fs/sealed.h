@@ -49,6 +49,11 @@ enum err_code sealed_publish(struct sealed *s, const struct part *part,
                              const struct part_column *columns, size_t column_count,
                              const struct ulid *files, size_t file_count, struct err *e);
 
+/* A seal failed: what an engine has staged of the part is removed, unless it is being published. */
+enum err_code sealed_discard(struct sealed *s, const struct ulid *part, struct err *e);
+/* The same of all parts: whoever wanted them is gone. */
+enum err_code sealed_discard_all(struct sealed *s, struct err *e);
+
 struct parts *sealed_index(struct sealed *s);
 /* A descriptor of the local file, the caller's; checked against its .sum before the first time
  * after a start (a damaged file is moved to lost+found: CORRUPT). */

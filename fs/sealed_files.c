@@ -167,11 +167,25 @@ static enum err_code each_name(const char *dir, name_fn fn, void *ctx, struct er
     return rc;
 }
 
-static enum err_code unlink_name(const char *dir, const char *name, void *ctx, struct err *e)
+struct clearing {
+    bool (*keep)(const struct ulid *id, void *ctx);
+    void *ctx;
+};
+
+static bool is_kept(const struct clearing *c, const char *name)
+{
+    struct ulid id;
+
+    return c->keep && (parse_name(name, PARQUET, &id) || parse_name(name, SUM, &id)) &&
+           c->keep(&id, c->ctx);
+}
+
+static enum err_code clear_name(const char *dir, const char *name, void *ctx, struct err *e)
 {
     struct path p;
 
-    (void)ctx;
+    if (is_kept(ctx, name))
+        return ERR_OK;
     snprintf(p.text, sizeof p.text, "%s/%s", dir, name);
     return sys_unlink(p.text) == 0 || errno == ENOENT ? ERR_OK
                                                       : err_sys(e, errno, "%s: remove", p.text);
@@ -183,7 +197,25 @@ enum err_code sealed_files_prepare(struct sealed_files *f, struct err *e)
 
     if (!rc)
         rc = sys_mkdirs(f->sealed, DIR_MODE, e);
-    return rc ? rc : each_name(f->staging, unlink_name, NULL, e);
+    return rc ? rc : sealed_files_clear(f, NULL, NULL, e);
+}
+
+enum err_code sealed_files_clear(const struct sealed_files *f,
+                                 bool (*keep)(const struct ulid *id, void *ctx), void *ctx,
+                                 struct err *e)
+{
+    struct clearing c = {keep, ctx};
+
+    return each_name(f->staging, clear_name, &c, e);
+}
+
+void sealed_files_unstage(const struct sealed_files *f, const struct ulid *id)
+{
+    struct path parquet = in_dir(f->staging, id, PARQUET);
+    struct path sum = in_dir(f->staging, id, SUM);
+
+    sys_unlink(parquet.text);
+    sys_unlink(sum.text);
 }
 
 /* ---- putting in place ---- */
@@ -294,11 +326,7 @@ enum err_code sealed_files_place(const struct sealed_files *f, const struct part
 /* What cannot be removed now is removed at the next start. */
 void sealed_files_settle(const struct sealed_files *f, const struct part *p)
 {
-    struct path parquet = in_dir(f->staging, &p->id, PARQUET);
-    struct path sum = in_dir(f->staging, &p->id, SUM);
-
-    sys_unlink(parquet.text);
-    sys_unlink(sum.text);
+    sealed_files_unstage(f, &p->id);
     if (p->type == STREAM_METRICS)
         sealed_files_unmark(f, &p->id, p->hour);
 }

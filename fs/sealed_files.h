@@ -25,6 +25,12 @@ enum err_code sealed_files_init(struct sealed_files *f, const char *data_dir, bo
 void sealed_files_done(struct sealed_files *f);
 /* Makes the directories and empties staging: nobody waits for what an earlier process left. */
 enum err_code sealed_files_prepare(struct sealed_files *f, struct err *e);
+/* Removes what is staged, but for parts that are to be kept; keep NULL: everything. */
+enum err_code sealed_files_clear(const struct sealed_files *f,
+                                 bool (*keep)(const struct ulid *id, void *ctx), void *ctx,
+                                 struct err *e);
+/* Removes what is staged of one part; what is gone already is fine. */
+void sealed_files_unstage(const struct sealed_files *f, const struct ulid *id);
 
 /* CORRUPT: what is staged (or in place, after an earlier try) is not the file that `p` describes.
  * Its content is made durable, not compared. */

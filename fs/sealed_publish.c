@@ -313,6 +313,33 @@ enum err_code sealed_publish(struct sealed *s, const struct part *part,
     return rc ? err_wrap(e, "publish %s", id) : ERR_OK;
 }
 
+/* ---- what is not to be published ---- */
+
+enum err_code sealed_discard(struct sealed *s, const struct ulid *part, struct err *e)
+{
+    struct flight *f = NULL;
+    enum err_code rc = begin_flight(s, part, &f, e); /* keeps a publication away */
+
+    if (rc)
+        return rc;
+    sealed_files_unstage(&s->files, part);
+    end_flight(s, f);
+    return ERR_OK;
+}
+
+static bool is_in_flight(const struct ulid *part, void *ctx)
+{
+    struct sealed *s = ctx;
+
+    LOCK_SCOPE(&s->lock);
+    return find_flight_locked(s, part) != NULL;
+}
+
+enum err_code sealed_discard_all(struct sealed *s, struct err *e)
+{
+    return sealed_files_clear(&s->files, is_in_flight, s, e);
+}
+
 /* ---- what is stuck ---- */
 
 static struct flight *first_stuck(struct sealed *s)

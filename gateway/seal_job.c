@@ -11,8 +11,9 @@
 #define REQUEST_MAX ((size_t)64 << 20)
 #define CALL_MS 60000   /* a ROLL or a PUBLISH */
 #define CONNECT_MS 5000 /* to the engine */
-#define SEAL_MS 600000  /* one Parquet file */
-#define LOOK_MS 200     /* how often a running seal looks whether to stop */
+#define DISCARD_MS 5000
+#define SEAL_MS 600000 /* one Parquet file */
+#define LOOK_MS 200    /* how often a running seal looks whether to stop */
 #define PATH_TEXT_MAX 4352
 
 struct job {
@@ -163,6 +164,13 @@ static enum err_code publish(struct job *j, struct str part, struct err *e)
     return control_publish(j->w->control, part, j->ids, j->count, clock_mono_ms() + CALL_MS, e);
 }
 
+/* The engine that wrote it may be gone, or PUBLISH was refused.  If this fails too, the next epoch
+ * removes it. */
+static void discard(struct job *j)
+{
+    control_discard(j->w->control, &j->part, clock_mono_ms() + DISCARD_MS, NULL);
+}
+
 static enum err_code seal_and_publish(struct job *j, struct seal_done *done, struct err *e)
 {
     struct str part = {0};
@@ -176,8 +184,10 @@ static enum err_code seal_and_publish(struct job *j, struct seal_done *done, str
             json_u64(json_get(facts, "stored_bytes"), &stored);
         if (!rc)
             rc = publish(j, part, e);
-        if (rc)
+        if (rc) {
             seal_worker_done(j->w); /* a connection after an error is of no further use */
+            discard(j);
+        }
     }
     if (!rc)
         *done = (struct seal_done){1, j->count, j->rows, j->bytes, stored};

@@ -3,6 +3,7 @@
  * says of a part. */
 #include "tests/support/sealed_fixture.h"
 
+#include <dirent.h>
 #include <pthread.h>
 
 #include "fs/control.h"
@@ -229,6 +230,59 @@ static void more_files_than_may_be_are_not_closed_at_once(void **state)
     assert_int_equal(count, 0);
 }
 
+static size_t staged_files(const struct fixture *f)
+{
+    char path[STORE_PATH_MAX + 16];
+    size_t count = 0;
+    snprintf(path, sizeof path, "%s/staging", f->store->data);
+    DIR *dir = opendir(path);
+    assert_non_null(dir);
+    for (struct dirent *d; (d = readdir(dir));)
+        count += d->d_name[0] != '.';
+    closedir(dir);
+    return count;
+}
+
+static void what_a_failed_seal_has_staged_is_removed(void **state)
+{
+    struct fixture *f = *state;
+    struct journal_file app, web;
+    struct staged first, second;
+
+    store_append(f->store, STREAM_LOGS, 1, "app", HOUR, 3);
+    store_append(f->store, STREAM_LOGS, 2, "web", HOUR, 3);
+    app = close_file(f, 1);
+    web = close_file(f, 2);
+    store_stage(f->store, &first, &app);
+    store_stage(f->store, &second, &web);
+    assert_int_equal(staged_files(f), 4);
+    assert_int_equal(control_discard(f->client, &first.part.id, soon(), &f->e), ERR_OK);
+    assert_int_equal(staged_files(f), 2);
+    assert_int_not_equal(publish(f, &first), ERR_OK);
+    assert_int_equal(publish(f, &second), ERR_OK);
+    assert_int_equal(control_discard(f->client, &second.part.id, soon(), &f->e), ERR_OK);
+    store_stage(f->store, &first, &app);
+    assert_int_equal(publish(f, &first), ERR_OK);
+}
+
+static void a_new_epoch_removes_what_the_last_has_staged(void **state)
+{
+    struct fixture *f = *state;
+    struct control_client *beside, *next;
+    struct journal_file app;
+    struct staged st;
+
+    store_append(f->store, STREAM_LOGS, 1, "app", HOUR, 3);
+    app = close_file(f, 1);
+    store_stage(f->store, &st, &app);
+    assert_int_equal(control_open_beside(f->client, soon(), &beside, &f->e), ERR_OK);
+    assert_int_equal(staged_files(f), 2);
+    control_close(beside);
+    assert_int_equal(control_open(f->socket, soon(), &next, &f->e), ERR_OK);
+    assert_int_equal(staged_files(f), 0);
+    control_close(next);
+}
+
 static void a_bad_publication_says_what_is_wrong(void **state)
 {
     static const struct {
@@ -291,6 +345,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(of_many_files_those_that_are_sealed_are_not_closed, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(more_files_than_may_be_are_not_closed_at_once, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(what_a_failed_seal_has_staged_is_removed, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_new_epoch_removes_what_the_last_has_staged, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_bad_publication_says_what_is_wrong, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_snapshot_reads_its_file_until_it_is_released, set_up,
