@@ -397,6 +397,34 @@ class ManyNames(NodeCase):
             self.assertEqual((status, [h["value"] for h in reply["hits"]]), (200, [i]))
 
 
+class CutOff(NodeCase):
+    def test_a_seal_that_was_cut_off_leaves_nothing_in_staging(self):
+        """A metrics part has another name at each try."""
+        staging = f"{self.node.data_dir}/staging"
+        at = now_us() // 1_000_000
+        for victim in ("engine", "gateway"):
+            samples = [{"__name__": "cut", "__type__": "gauge", "victim": victim, "series": str(i), "_timestamp": at, "value": i} for i in range(40_000)]
+            for first in range(0, len(samples), 10_000):
+                status, _, text = self.node.raw("POST", "/api/default/ingest/metrics/_json", json.dumps(samples[first:first + 10_000]).encode())
+                self.assertEqual(status, 200, text)
+
+            def flush():
+                try:
+                    self.node.raw("PUT", "/node/flush", timeout=60)
+                except OSError:
+                    pass  # the gateway is gone: that is the point
+
+            flushing = threading.Thread(target=flush)
+            flushing.start()
+            wait_for(lambda: any(n.endswith(".parquet") for n in os.listdir(staging)), 30, "a staged file")
+            self.node.kill_child(victim)
+            flushing.join()
+            self.node.flush()
+            wait_for(lambda: os.listdir(staging) == [], 10, "an empty staging folder")
+            status, reply = self.node.search(f"SELECT count(*) AS n FROM cut WHERE victim = '{victim}'", path="/api/default/_search?type=metrics")
+            self.assertEqual((status, reply["hits"]), (200, [{"n": len(samples)}]))
+
+
 class Damage(unittest.TestCase):
     """A byte turns over on the disk: a query does without the part, and says so."""
 

@@ -1,0 +1,111 @@
+"""A data disk without a free byte: the node starts, answers, refuses with 503, and recovers."""
+import json
+import os
+import subprocess
+import threading
+import unittest
+
+from weirlib import TestNode, main, wait_for
+
+DISK_MB = 400
+FILLER = "filler"
+
+
+def mount_disk(path):
+    """None, or why a small disk of its own cannot be had here."""
+    os.makedirs(path)
+    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "weir-test", path]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True)
+    except OSError as error:
+        return str(error)
+    return None if done.returncode == 0 else done.stderr.strip()
+
+
+class FullDisk(unittest.TestCase):
+    settings = {"WEIR_DISK_RESERVE": "32MiB", "WEIR_JOURNAL_MAX": "192MiB"}
+
+    def setUp(self):
+        self.node = TestNode(**self.settings)
+        self.addCleanup(self.node.destroy)
+        why = mount_disk(self.node.data_dir)
+        if why:
+            self.skipTest(f"no tmpfs can be mounted: {why}")
+        self.addCleanup(subprocess.run, ["umount", "-l", self.node.data_dir], check=False)
+        self.addCleanup(self.stop)
+        self.stored = 0
+
+    def stop(self):
+        if self.node.process is not None and self.node.process.poll() is None:
+            self.node.stop()
+
+    def fill(self):
+        """Not a byte is left; the last pages one by one."""
+        with open(f"{self.node.data_dir}/{FILLER}", "ab", buffering=0) as file:
+            for size in (1 << 20, 4096):
+                try:
+                    while True:
+                        file.write(b"f" * size)
+                except OSError:
+                    pass
+        disk = os.statvfs(self.node.data_dir)
+        self.assertEqual(disk.f_bavail, 0)
+
+    def free(self):
+        os.unlink(f"{self.node.data_dir}/{FILLER}")
+
+    def store(self, count, pad=100):
+        """The status of one request; what it acknowledges is counted."""
+        status, reply = self.node.post_json("kept", [{"i": self.stored + i, "pad": "x" * pad} for i in range(count)])
+        if status == 200:
+            self.stored += reply["status"][0]["successful"]
+        return status
+
+    def check_all_there(self):
+        self.assertEqual(self.node.hits("SELECT count(*) AS n, count(DISTINCT i) AS d FROM kept"), [{"n": self.stored, "d": self.stored}])
+
+    def check_recovery(self):
+        self.free()
+        wait_for(lambda: self.store(10) == 200, 60, "a record that is taken again")
+        self.check_all_there()
+        self.node.flush()
+        self.check_all_there()
+        self.assertEqual([p for p in self.node.files("kept") if "/text/" not in p], [])
+        self.assertEqual(os.listdir(f"{self.node.data_dir}/staging"), [])
+
+    def test_it_starts_without_a_free_byte_answers_and_takes_records_when_there_is_room(self):
+        self.node.start()
+        self.assertEqual(self.store(1000), 200)
+        self.node.flush()
+        self.assertEqual(self.store(1000), 200)
+        for stop in (self.node.stop, self.node.kill_everything):
+            stop()
+            self.fill()
+            self.node.start()
+            self.check_all_there()
+            wait_for(lambda: self.store(100_000, 150) != 200, 60, "a refusal")
+            status, headers, _ = self.node.raw("POST", "/api/default/kept/_json", json.dumps([{"i": 0, "pad": "x" * 100_000}] * 80).encode())
+            self.assertEqual(status, 503)
+            self.assertIn("retry-after", headers)
+            self.check_all_there()
+            self.check_recovery()
+
+    def test_a_disk_that_fills_while_files_are_sealed_loses_nothing(self):
+        self.node.start()
+        for _ in range(10):
+            self.assertEqual(self.store(10_000), 200)
+        self.fill()
+        outcome = []
+        flush = threading.Thread(target=lambda: outcome.append(self.node.raw("PUT", "/node/flush", timeout=120)[0]))
+        flush.start()
+        flush.join()
+        self.assertEqual(outcome, [503])
+        self.check_all_there()
+        self.check_recovery()
+        self.node.kill_everything()
+        self.node.start()
+        self.check_all_there()
+
+
+if __name__ == "__main__":
+    main()
