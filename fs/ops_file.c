@@ -96,12 +96,54 @@ static int reply_open(fuse_req_t req, struct fuse_file_info *fi, uint32_t backin
     return fuse_reply_buf(req, raw, sizeof raw);
 }
 
-void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+static void open_and_reply(fuse_req_t req, const struct tree_ref *ref, struct fuse_file_info *fi)
 {
     struct session *s = session_of(req);
     uint32_t backing_id = 0;
+    enum err_code rc = open_file(s, ref, fi, &backing_id);
+
+    if (rc)
+        fuse_reply_err(req, err_errno(rc));
+    else if (reply_open(req, fi, backing_id) != 0)
+        close_file(s, ref, fi->fh); /* the asker was killed: no release will come */
+}
+
+struct open_job {
+    fuse_req_t req;
     struct tree_ref ref;
-    enum err_code rc;
+    struct fuse_file_info fi;
+};
+
+void run_open(void *arg)
+{
+    struct open_job *job = arg;
+
+    open_and_reply(job->req, &job->ref, &job->fi);
+    free(job);
+}
+
+/* The first open of a sealed file after a start reads all of it: not on a worker's time. */
+static bool defer_open(fuse_req_t req, const struct tree_ref *ref, const struct fuse_file_info *fi)
+{
+    struct session *s = session_of(req);
+    struct open_job *job;
+
+    if (ref->kind != TREE_PART || sealed_is_checked(s->sealed, &ref->id))
+        return false;
+    job = malloc(sizeof *job);
+    if (!job)
+        return false;
+    *job = (struct open_job){req, *ref, *fi};
+    if (open_queue_add(s->opens, job))
+        return true;
+    free(job);
+    return false;
+}
+
+void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+    struct session *s = session_of(req);
+    struct tree_ref ref;
 
     status_count(s->status, COUNT_OPENS, 1);
     if (!session_ref(req, ino, &ref))
@@ -111,11 +153,8 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
         fuse_reply_err(req, EROFS);
         return;
     }
-    rc = open_file(s, &ref, fi, &backing_id);
-    if (rc)
-        fuse_reply_err(req, err_errno(rc));
-    else if (reply_open(req, fi, backing_id) != 0)
-        close_file(s, &ref, fi->fh); /* the asker was killed: no release will come */
+    if (!defer_open(req, &ref, fi))
+        open_and_reply(req, &ref, fi);
 }
 
 void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)

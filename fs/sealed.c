@@ -372,7 +372,7 @@ static struct ulid *checked_slot(struct sealed *s, const struct ulid *id)
     return &s->checked[str_hash((struct str){(const char *)id->b, sizeof id->b}) % CHECKED_SLOTS];
 }
 
-static bool is_checked(struct sealed *s, const struct ulid *id)
+bool sealed_is_checked(struct sealed *s, const struct ulid *id)
 {
     LOCK_SCOPE(&s->lock);
     return ulid_cmp(checked_slot(s, id), id) == 0;
@@ -404,7 +404,7 @@ static enum err_code check_once(struct sealed *s, const struct part *p, int fd, 
 {
     enum err_code rc;
 
-    if (is_checked(s, &p->id))
+    if (sealed_is_checked(s, &p->id))
         return ERR_OK;
     rc = sealed_check_file(s, p, fd, SEALED_CHECK_QUICK, e);
     if (!rc)

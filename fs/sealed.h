@@ -55,6 +55,8 @@ enum err_code sealed_discard(struct sealed *s, const struct ulid *part, struct e
 enum err_code sealed_discard_all(struct sealed *s, struct err *e);
 
 struct parts *sealed_index(struct sealed *s);
+/* Whether an open finds it checked already, and so does not read all of it. */
+bool sealed_is_checked(struct sealed *s, const struct ulid *id);
 /* A descriptor of the local file, the caller's; checked against its .sum before the first time
  * after a start (a damaged file is moved to lost+found: CORRUPT). */
 enum err_code sealed_open_file(struct sealed *s, const struct part *p, int *fd, struct err *e);

@@ -342,6 +342,8 @@ static enum err_code open_parts(struct process *p, struct err *e)
     if (!rc)
         rc = sync_queue_start(s->journal, &s->syncs, e);
     if (!rc)
+        rc = open_queue_start(run_open, &s->opens, e);
+    if (!rc)
         rc = open_snapshots(p, e);
     if (!rc)
         rc = open_readers(p, e);
@@ -551,6 +553,7 @@ static void close_all(struct process *p)
     stop_workers(p);
     text_stop(s->text);
     sync_queue_stop(s->syncs);
+    open_queue_stop(s->opens);
     open_parts_free(s->open_parts);
     sealed_close(s->sealed);
     journal_close(s->journal); /* the last deferred replies go out through the session */

@@ -13,6 +13,7 @@
 #include "fs/handles.h"
 #include "fs/nodes.h"
 #include "fs/open_parts.h"
+#include "fs/open_queue.h"
 #include "fs/sealed.h"
 #include "fs/sync_queue.h"
 #include "fs/text.h"
@@ -47,6 +48,7 @@ struct session {
     struct sync_queue *syncs;
     struct passthrough passthrough;
     struct open_parts *open_parts;
+    struct open_queue *opens;
     struct text *text;
     struct fuse_session *fuse;
     int data_dir_fd;         /* for statfs */
@@ -76,6 +78,7 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi);
 void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off_t off,
               struct fuse_file_info *fi);
+void run_open(void *job); /* of session.opens */
 void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);

@@ -6,6 +6,7 @@
  */
 #include "gateway/engine/reason.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -107,6 +108,13 @@ static size_t find_kind(duckdb_error_type type, const struct json *doc)
     return i;
 }
 
+/* A file that cannot be opened just now: DuckDB tells the number of the system's error. */
+static bool is_transient(const struct json *doc)
+{
+    uint64_t sys;
+    return str_to_u64(json_str(json_get(doc, "errno"), STR("")), &sys) && sys == EAGAIN;
+}
+
 enum err_code reason_from_duckdb(struct err *e, duckdb_error_type type, const char *text)
 {
     struct arena a;
@@ -124,6 +132,8 @@ enum err_code reason_from_duckdb(struct err *e, duckdb_error_type type, const ch
     if (doc) {
         message = json_str(json_get(doc, "exception_message"), message);
         detail = detail_of_document(doc, type, message, detail);
+        if (code == ERR_IO && is_transient(doc))
+            code = ERR_AGAIN;
     }
     reason_set(e, code, (enum search_code)detail, STR_FMT, STR_ARG(message));
     arena_done(&a);
