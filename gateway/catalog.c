@@ -144,12 +144,17 @@ struct load {
     const struct catalog_stream *merge_into; /* NULL: find or make */
     const struct meta_new_field *fields;
     size_t field_count;
+    meta_settings_change change; /* of the settings of merge_into; NULL: its fields */
+    void *change_ctx;
     bool make;
 };
 
 static enum err_code ask_meta(struct meta *m, const struct load *l, struct arena *a,
                               struct meta_stream **s, struct err *e)
 {
+    if (l->change)
+        return meta_stream_change_settings(m, l->merge_into->number, l->change, l->change_ctx, a, s,
+                                           e);
     if (l->merge_into)
         return meta_stream_merge_fields(m, l->merge_into->number, l->fields, l->field_count, a, s,
                                         e);
@@ -220,6 +225,20 @@ enum err_code catalog_merge_fields(struct catalog *c, const struct catalog_strea
                      .merge_into = s,
                      .fields = fields,
                      .field_count = count};
+
+    return load(c, &l, out, e);
+}
+
+enum err_code catalog_change_settings(struct catalog *c, const struct catalog_stream *s,
+                                      meta_settings_change fn, void *ctx,
+                                      const struct catalog_stream **out, struct err *e)
+{
+    struct load l = {.org = s->org,
+                     .name = s->name,
+                     .type = s->type,
+                     .merge_into = s,
+                     .change = fn,
+                     .change_ctx = ctx};
 
     return load(c, &l, out, e);
 }

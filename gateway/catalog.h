@@ -19,6 +19,8 @@ struct catalog_stream { /* immutable; only made by the catalog */
     uint32_t schema_version;
     const struct meta_field *fields;
     size_t field_count;
+    struct str settings;   /* JSON (stream_settings.h) */
+    const bool *full_text; /* of each field: do the settings name it for match_all?  NULL: none */
 };
 
 enum err_code catalog_open(struct meta *m, struct catalog **out, struct err *e);
@@ -34,6 +36,10 @@ enum err_code catalog_make(struct catalog *c, struct str org, enum stream_type t
 enum err_code catalog_merge_fields(struct catalog *c, const struct catalog_stream *s,
                                    const struct meta_new_field *fields, size_t count,
                                    const struct catalog_stream **out, struct err *e);
+/* meta_stream_change_settings, and what look-ups find afterwards. */
+enum err_code catalog_change_settings(struct catalog *c, const struct catalog_stream *s,
+                                      meta_settings_change fn, void *ctx,
+                                      const struct catalog_stream **out, struct err *e);
 void catalog_unref(const struct catalog_stream *s); /* NULL is fine */
 const struct catalog_stream *catalog_ref(const struct catalog_stream *s);
 /* Index into fields, or -1. */

@@ -5,6 +5,9 @@
 #include <stdlib.h>
 
 #include "base/hash.h"
+#include "base/json.h"
+
+#define SETTINGS_ARENA_MAX (16u << 20)
 
 static struct catalog_entry *entry_of(const struct catalog_stream *s)
 {
@@ -22,7 +25,7 @@ static size_t slots_for(size_t fields)
 
 static size_t text_bytes(const struct meta_stream *s)
 {
-    size_t n = s->org.len + s->name.len;
+    size_t n = s->org.len + s->name.len + s->settings_json.len;
 
     for (size_t i = 0; i < s->field_count; i++)
         n += s->fields[i].name.len;
@@ -51,13 +54,34 @@ static uint32_t *find_slot(const struct catalog_entry *en, struct str name)
     }
 }
 
+/* Marks the fields that `full_text_search_keys` names. */
+static void mark_full_text(struct catalog_entry *en, bool *marks)
+{
+    struct arena a;
+    struct json *settings;
+
+    arena_init(&a, SETTINGS_ARENA_MAX);
+    if (en->stream.settings.len > 2 &&
+        json_parse(en->stream.settings, &a, &settings, NULL) == ERR_OK) {
+        const struct json *keys = json_get(settings, "full_text_search_keys");
+        for (const struct json *k = keys ? keys->first : NULL; k; k = k->next) {
+            int field = catalog_field(&en->stream, k->text);
+            if (field >= 0)
+                marks[field] = true;
+        }
+    }
+    arena_done(&a);
+}
+
 enum err_code catalog_entry_new(const struct meta_stream *s, struct catalog_hash_key key,
                                 struct catalog_entry **out, struct err *e)
 {
     size_t fields_bytes = s->field_count * sizeof *s->fields;
     size_t slots = slots_for(s->field_count), slots_bytes = slots * sizeof(uint32_t);
-    struct catalog_entry *en = malloc(sizeof *en + fields_bytes + slots_bytes + text_bytes(s));
+    struct catalog_entry *en =
+        malloc(sizeof *en + fields_bytes + slots_bytes + s->field_count + text_bytes(s));
     struct meta_field *fields;
+    bool *marks;
     char *text;
 
     assert(s->field_count <= FIELDS_MAX);
@@ -69,19 +93,24 @@ enum err_code catalog_entry_new(const struct meta_stream *s, struct catalog_hash
                                  .slots = (uint32_t *)(fields + s->field_count)};
     atomic_init(&en->refs, 1);
     memset(en->slots, 0, slots_bytes);
-    text = (char *)(en->slots + slots);
+    marks = (bool *)(en->slots + slots);
+    memset(marks, 0, s->field_count * sizeof *marks);
+    text = (char *)(marks + s->field_count);
     en->stream = (struct catalog_stream){.number = s->number,
                                          .org = pack_text(&text, s->org),
                                          .name = pack_text(&text, s->name),
                                          .type = s->type,
                                          .schema_version = s->schema_version,
                                          .fields = fields,
-                                         .field_count = s->field_count};
+                                         .field_count = s->field_count,
+                                         .settings = pack_text(&text, s->settings_json),
+                                         .full_text = marks};
     for (size_t i = 0; i < s->field_count; i++) {
         fields[i] = s->fields[i];
         fields[i].name = pack_text(&text, s->fields[i].name);
         *find_slot(en, fields[i].name) = (uint32_t)i + 1;
     }
+    mark_full_text(en, marks);
     *out = en;
     return ERR_OK;
 }

@@ -1,6 +1,7 @@
 /* gateway/catalog_entry.h - one stream of the catalog in one piece of memory.
  *
- * Layout: struct catalog_entry, then its fields, the slots of the look-up by name, all texts.
+ * Layout: struct catalog_entry, then its fields, the slots of the look-up by name, a mark for each
+ * field that the settings name for full-text search, all texts.
  * Slots: a power of two, at least twice as many as fields; each holds an index into fields plus one
  * or 0, found by keyed SipHash and probed in a line.  Immutable after it was made; the count of
  * references is atomic.  Thread safety: any thread that holds a reference.

@@ -13,12 +13,10 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "gateway/gate_internal.h"
+#include "gateway/stream_settings.h"
 
 #define MATCH_FIELDS_MAX 256 /* columns that one match_all looks into */
 #define BEHIND_DEPTH_MAX 32  /* sub-queries that a field is followed through */
-
-static const char *const fts_defaults[] = {"log",  "message", "msg",   "content",   "data",
-                                           "body", "json",    "error", "llm_input", "llm_output"};
 
 /* ---- match_all ---- */
 
@@ -29,9 +27,8 @@ struct match {
 
 static bool is_fts_name(const struct gate *g, struct str name)
 {
-    for (size_t i = 0; i < ARRAY_LEN(fts_defaults); i++)
-        if (str_eq_nocase(name, str_from(fts_defaults[i])))
-            return true;
+    if (stream_settings_is_full_text(name))
+        return true;
     struct str rest = str_from(g->o->fts_extra), word;
     while (rest.len) {
         str_cut(rest, ',', &word, &rest);
@@ -112,14 +109,16 @@ static void add_columns_of(struct match *m, const struct gate_source *source)
 {
     for (size_t i = 0; source->stream && i < source->stream->field_count; i++) {
         const struct meta_field *f = &source->stream->fields[i];
-        if (f->type == FIELD_UTF8 && is_fts_name(m->g, f->name))
+        bool is_set = source->stream->full_text && source->stream->full_text[i];
+        if (f->type == FIELD_UTF8 && (is_set || is_fts_name(m->g, f->name)))
             add_column(m, source, f->name);
     }
     if (source->stream)
         return;
-    for (size_t i = 0; i < ARRAY_LEN(fts_defaults); i++)
-        if (shows(m->g, source, str_from(fts_defaults[i]), 0))
-            add_column(m, source, str_from(fts_defaults[i]));
+    const char *name;
+    for (size_t i = 0; (name = stream_settings_full_text(i)); i++)
+        if (shows(m->g, source, str_from(name), 0))
+            add_column(m, source, str_from(name));
     struct str rest = str_from(m->g->o->fts_extra), word;
     while (rest.len) {
         str_cut(rest, ',', &word, &rest);

@@ -7,9 +7,14 @@
 #include "http/reply.h"
 #include "http/request.h"
 
+#define NO_JSON_TYPE "Expected request with `Content-Type: application/json`"
+
 static enum admission refuse(struct request *r, const struct err *e)
 {
-    reply_error(&r->reply, e);
+    if (e->code == ERR_UNSUPPORTED && strcmp(e->msg, NO_JSON_TYPE) == 0)
+        reply_text(&r->reply, 415, e->msg); /* as the reference has it */
+    else
+        reply_error(&r->reply, e);
     return ADMIT_REFUSE;
 }
 
@@ -102,8 +107,7 @@ static enum err_code check_body(struct request *r, struct err *e)
     if (r->declared_bytes > most)
         return err_set(e, ERR_TOOBIG, "body is larger than %llu bytes", (unsigned long long)most);
     if (route->body == BODY_JSON && !is_json_type(r->call.content_type))
-        return err_set(e, ERR_UNSUPPORTED,
-                       "Expected request with `Content-Type: application/json`");
+        return err_set(e, ERR_UNSUPPORTED, NO_JSON_TYPE);
     if (route->body != BODY_NONE) {
         enum err_code rc = decode_coding_of(r->call.content_encoding, &r->coding, e);
         if (rc != ERR_OK)

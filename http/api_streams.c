@@ -11,7 +11,9 @@
 #include "base/json.h"
 #include "fs/control.h"
 #include "gateway/names.h"
+#include "gateway/stream_settings.h"
 #include "http/api.h"
+#include "http/api_stream.h"
 #include "http/reply.h"
 
 #define FIGURES_TIMEOUT_MS 5000u
@@ -151,103 +153,204 @@ static void write_figures(struct json_writer *w, const struct figures *g)
     jw_end(w);
 }
 
-static void write_schema(struct json_writer *w, const struct catalog_stream *s)
+/* Which fields of a schema are asked for. */
+struct page {
+    struct str keyword;
+    uint64_t first, limit;
+};
+
+static int by_field_name(const void *a, const void *b)
 {
+    const struct meta_field *const *x = a, *const *y = b;
+    return str_cmp((*x)->name, (*y)->name);
+}
+
+/* The fields that the keyword names, by name; NULL: no memory. */
+static const struct meta_field **fields_of_page(struct arena *a, const struct catalog_stream *s,
+                                                struct str keyword, size_t *count)
+{
+    const struct meta_field **list = arena_alloc(a, (s->field_count + 1) * sizeof *list);
+    *count = 0;
+    for (size_t i = 0; list && i < s->field_count; i++)
+        if (contains_nocase(s->fields[i].name, keyword))
+            list[(*count)++] = &s->fields[i];
+    if (list && *count > 0)
+        qsort(list, *count, sizeof *list, by_field_name);
+    return list;
+}
+
+/* `p` NULL: nobody asked for the schema. */
+static enum err_code write_schema(struct json_writer *w, struct arena *a,
+                                  const struct catalog_stream *s, const struct page *p,
+                                  size_t *total, struct err *e)
+{
+    const struct meta_field **fields = NULL;
+    *total = 0;
+    if (p && !(fields = fields_of_page(a, s, p->keyword, total)))
+        return err_set(e, ERR_NOMEM, "no memory for a schema of %zu fields", s->field_count);
     jw_key(w, STR("schema"));
     jw_array(w);
-    for (size_t i = 0; i < s->field_count; i++) {
+    for (uint64_t i = p ? p->first : 0; i < *total && i - p->first < p->limit; i++) {
         jw_object(w);
-        jw_kstr(w, "name", s->fields[i].name);
-        jw_kcstr(w, "type", field_type_name(s->fields[i].type));
+        jw_kstr(w, "name", fields[i]->name);
+        jw_kcstr(w, "type", field_type_name(fields[i]->type));
         jw_end(w);
     }
     jw_end(w);
+    return ERR_OK;
 }
 
-static void write_entry(struct json_writer *w, const struct entry *n, bool with_schema)
+static enum err_code write_entry(struct json_writer *w, struct arena *a, const struct entry *n,
+                                 const struct page *p, struct err *e)
 {
+    size_t total;
     jw_object(w);
     jw_kstr(w, "name", n->stream->name);
     jw_kcstr(w, "storage_type", "disk");
     jw_kcstr(w, "stream_type", stream_type_name(n->stream->type));
     write_figures(w, &n->figures);
-    if (with_schema)
-        write_schema(w, n->stream);
+    enum err_code rc = write_schema(w, a, n->stream, p, &total, e);
     jw_key(w, STR("settings"));
-    jw_object(w);
+    jw_raw(w, n->stream->settings.len > 2 ? n->stream->settings : STREAM_SETTINGS_DEFAULT);
+    jw_ku64(w, "total_fields", total);
     jw_end(w);
-    jw_ku64(w, "total_fields", n->stream->field_count);
-    jw_end(w);
+    return rc;
 }
 
 /* --- handlers ------------------------------------------------------------------------------- */
 
-/* Empty is logs in the schema's URL and every type in the list's; an unknown type is an error. */
-static enum err_code type_of_url(struct http_call *c, enum stream_type *type, bool *given,
-                                 struct err *e)
+enum err_code call_stream_type(struct http_call *c, enum stream_type *type, struct err *e)
 {
     struct str text = call_arg(c, "type");
     *type = STREAM_LOGS;
-    *given = text.len > 0;
-    if (*given && !stream_type_parse(text, type))
+    if (text.len > 0 && !stream_type_parse(text, type))
         return err_set(e, ERR_INVALID, "unknown stream type \"" STR_FMT "\"",
                        (int)(text.len < 64 ? text.len : 64), text.ptr);
     return ERR_OK;
 }
 
+static int by_rows(const void *a, const void *b)
+{
+    const struct entry *x = a, *y = b;
+    if (x->figures.rows != y->figures.rows)
+        return x->figures.rows < y->figures.rows ? -1 : 1;
+    return by_name(a, b);
+}
+
+static int by_bytes(const void *a, const void *b)
+{
+    const struct entry *x = a, *y = b;
+    if (x->figures.text_bytes != y->figures.text_bytes)
+        return x->figures.text_bytes < y->figures.text_bytes ? -1 : 1;
+    return by_name(a, b);
+}
+
+/* sort=name|doc_num|storage_size, descending unless asc=true; without it by name, ascending. */
+static void sort_entries(struct http_call *c, struct listing *l)
+{
+    struct str sort = call_arg(c, "sort");
+    if (l->count == 0)
+        return;
+    qsort(l->entries, l->count, sizeof *l->entries,
+          str_eq(sort, STR("doc_num"))        ? by_rows
+          : str_eq(sort, STR("storage_size")) ? by_bytes
+                                              : by_name);
+    if (sort.len == 0 || str_eq(call_arg(c, "asc"), STR("true")))
+        return;
+    for (size_t i = 0, k = l->count - 1; i < k; i++, k--) {
+        struct entry swapped = l->entries[i];
+        l->entries[i] = l->entries[k];
+        l->entries[k] = swapped;
+    }
+}
+
+/* A number of the query string; what is none counts as missing. */
+static uint64_t count_arg(struct http_call *c, const char *name, uint64_t missing)
+{
+    int64_t n;
+    struct str text = call_arg(c, name);
+    return text.len > 0 && str_to_i64(text, &n) && n >= 0 ? (uint64_t)n : missing;
+}
+
+static enum err_code write_list(struct http_call *c, const struct listing *l, struct err *e)
+{
+    static const struct page all = {{NULL, 0}, 0, UINT64_MAX};
+    bool with_schema = str_eq(call_arg(c, "fetchSchema"), STR("true"));
+    uint64_t first = count_arg(c, "offset", 0), limit = count_arg(c, "limit", UINT64_MAX);
+    enum err_code rc = ERR_OK;
+    reply_json(c->reply, 200);
+    struct json_writer w = {.out = &c->reply->body};
+    jw_object(&w);
+    jw_key(&w, STR("list"));
+    jw_array(&w);
+    for (uint64_t i = first; i < l->count && i - first < limit && rc == ERR_OK; i++)
+        rc = write_entry(&w, c->arena, &l->entries[i], with_schema ? &all : NULL, e);
+    jw_end(&w);
+    jw_ku64(&w, "total", l->count);
+    jw_end(&w);
+    return rc;
+}
+
 enum err_code api_streams(struct http_call *c, struct err *e)
 {
     struct listing l = {.arena = c->arena, .keyword = call_arg(c, "keyword")};
-    bool given, with_schema = str_eq(call_arg(c, "fetchSchema"), STR("true"));
-    enum err_code rc = type_of_url(c, &l.type, &given, e);
+    l.every_type = !call_has_arg(c, "type");
+    enum err_code rc = call_stream_type(c, &l.type, e);
     if (rc != ERR_OK)
         return rc;
-    l.every_type = !given;
+    if (!catalog_org_exists(c->cfg->catalog, c->org) && !str_eq(c->org, STR("default"))) {
+        reply_text(c->reply, 404, "Organization not found");
+        return ERR_OK;
+    }
     rc = catalog_list(c->cfg->catalog, c->org, on_stream, &l, e);
     if (rc == ERR_OK && l.failed)
         rc = err_set(e, ERR_NOMEM, "list of streams");
     if (rc == ERR_OK)
         rc = fill_figures(c, &l, e);
     if (rc == ERR_OK) {
-        reply_json(c->reply, 200);
-        struct json_writer w = {.out = &c->reply->body};
-        jw_object(&w);
-        jw_key(&w, STR("list"));
-        jw_array(&w);
-        for (size_t i = 0; i < l.count; i++)
-            write_entry(&w, &l.entries[i], with_schema);
-        jw_end(&w);
-        jw_ku64(&w, "total", l.count);
-        jw_end(&w);
+        sort_entries(c, &l);
+        rc = write_list(c, &l, e);
     }
     release(&l);
     return rc;
 }
 
+enum err_code call_stream_name(struct http_call *c, enum stream_type type, char *dst,
+                               struct str *name, struct err *e)
+{
+    name->ptr = dst;
+    return type == STREAM_METRICS ? name_metric(c->stream, dst, &name->len, e)
+                                  : name_stream(c->stream, dst, &name->len, e);
+}
+
+enum err_code call_stream(struct http_call *c, const struct catalog_stream **out, struct err *e)
+{
+    char text[NAME_MAX_BYTES + 1];
+    struct str name;
+    enum stream_type type;
+    enum err_code rc = call_stream_type(c, &type, e);
+    if (rc == ERR_OK)
+        rc = call_stream_name(c, type, text, &name, e);
+    if (rc == ERR_OK)
+        rc = catalog_find(c->cfg->catalog, c->org, type, name, out, e);
+    return rc == ERR_NOTFOUND ? err_set(e, ERR_NOTFOUND, "stream not found") : rc;
+}
+
 enum err_code api_stream_schema(struct http_call *c, struct err *e)
 {
-    char name[256];
-    size_t len;
-    enum stream_type type;
-    bool given;
     const struct catalog_stream *s;
-    enum err_code rc = type_of_url(c, &type, &given, e);
-    if (rc == ERR_OK)
-        rc = type == STREAM_METRICS ? name_metric(c->stream, name, &len, e)
-                                    : name_stream(c->stream, name, &len, e);
+    enum err_code rc = call_stream(c, &s, e);
     if (rc != ERR_OK)
         return rc;
-    rc = catalog_find(c->cfg->catalog, c->org, type, (struct str){name, len}, &s, e);
-    if (rc != ERR_OK)
-        return rc == ERR_NOTFOUND ? err_set(e, ERR_NOTFOUND, "stream not found") : rc;
-
     struct entry one = {.stream = s};
     struct listing l = {.arena = c->arena, .entries = &one, .count = 1};
     rc = fill_figures(c, &l, e);
     if (rc == ERR_OK) {
         reply_json(c->reply, 200);
         struct json_writer w = {.out = &c->reply->body};
-        write_entry(&w, &one, true);
+        const struct page page = {call_arg(c, "keyword"), count_arg(c, "offset", 0),
+                                  count_arg(c, "limit", UINT64_MAX)};
+        rc = write_entry(&w, c->arena, &one, &page, e);
     }
     catalog_unref(s);
     return rc;

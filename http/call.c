@@ -15,15 +15,30 @@ static bool decode_part(struct arena *a, struct str in, struct str *out)
     return percent_decode(copy, &out->len);
 }
 
-struct str call_arg(struct http_call *c, const char *name)
+/* NULL value: it is not asked for. */
+static bool find_arg(struct http_call *c, const char *name, struct str *value)
 {
-    struct str rest = c->query, part, key, value, decoded;
+    struct str rest = c->query, part, key, raw, decoded;
     while (rest.len > 0) {
         str_cut(rest, '&', &part, &rest);
-        str_cut(part, '=', &key, &value);
+        str_cut(part, '=', &key, &raw);
         if (!decode_part(c->arena, key, &decoded) || !str_eq(decoded, str_from(name)))
             continue;
-        return decode_part(c->arena, value, &decoded) ? decoded : STR("");
+        if (value && !decode_part(c->arena, raw, value))
+            *value = STR("");
+        return true;
     }
-    return STR("");
+    return false;
+}
+
+struct str call_arg(struct http_call *c, const char *name)
+{
+    struct str value = STR("");
+    find_arg(c, name, &value);
+    return value;
+}
+
+bool call_has_arg(struct http_call *c, const char *name)
+{
+    return find_arg(c, name, NULL);
 }

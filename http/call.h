@@ -52,6 +52,8 @@ struct http_call {
 /* The decoded value of a query-string argument; empty when it is missing or badly encoded. */
 struct str call_arg(struct http_call *c, const char *name);
 
+bool call_has_arg(struct http_call *c, const char *name);
+
 /* Sends status 200, the reply's content type and headers, and what is in reply->body so far. False:
  * the client is gone. */
 bool call_stream_start(struct http_call *c);

@@ -68,6 +68,22 @@ static const struct route ROUTES[] = {
      .path = "/api/{org}/{stream}/schema",
      .auth = AUTH_USER,
      .run = api_stream_schema},
+    {.method = "POST",
+     .path = "/api/{org}/streams/{stream}",
+     .auth = AUTH_USER,
+     .body = BODY_JSON,
+     .makes_org = true,
+     .run = api_stream_create},
+    {.method = "PUT",
+     .path = "/api/{org}/streams/{stream}/settings",
+     .auth = AUTH_USER,
+     .body = BODY_JSON,
+     .run = api_stream_settings},
+    {.method = "POST",
+     .path = "/api/{org}/{stream}/settings",
+     .auth = AUTH_USER,
+     .body = BODY_JSON,
+     .run = api_stream_settings_all},
 };
 
 const struct route *route_at(size_t i)

@@ -96,6 +96,14 @@ struct meta_new_field {
 enum err_code meta_stream_merge_fields(struct meta *m, uint64_t number,
                                        const struct meta_new_field *fields, size_t count,
                                        struct arena *a, struct meta_stream **out, struct err *e);
+/* Gives the stream the settings that `fn` makes of it, in one durable commit; a settings' text is
+ * valid in `a`.  `fn` runs inside the transaction and must not call meta.  What it returns but OK
+ * ends the change.  Settings count as a change of the schema's version.  NOTFOUND: deleted. */
+typedef enum err_code (*meta_settings_change)(const struct meta_stream *s, struct arena *a,
+                                              struct str *settings_json, void *ctx, struct err *e);
+enum err_code meta_stream_change_settings(struct meta *m, uint64_t number, meta_settings_change fn,
+                                          void *ctx, struct arena *a, struct meta_stream **out,
+                                          struct err *e);
 /* All streams of an org (empty org: of all orgs), in key order; without fields when !with_fields.
  * `fn` runs inside the transaction: it must not call meta, and what it is shown ends with it. */
 typedef bool (*meta_stream_visit)(const struct meta_stream *s, void *ctx);

@@ -324,6 +324,47 @@ enum err_code meta_stream_merge_fields(struct meta *m, uint64_t number,
     return ERR_OK;
 }
 
+struct settings_args {
+    uint64_t number;
+    meta_settings_change fn;
+    void *ctx;
+    struct arena *arena;
+    struct meta_stream *result;
+};
+
+static enum err_code change_settings(struct kv_txn *t, void *ctx, struct err *e)
+{
+    struct settings_args *m = ctx;
+    struct meta_stream s;
+    struct str key;
+    enum err_code rc = key_of_number(t, m->number, &key, e);
+
+    if (!rc)
+        rc = read_stream(t, key, true, m->arena, &s, e);
+    if (!rc)
+        rc = m->fn(&s, m->arena, &s.settings_json, m->ctx, e);
+    if (rc)
+        return rc;
+    s.schema_version++;
+    *m->result = s;
+    return write_stream(t, &s, e);
+}
+
+enum err_code meta_stream_change_settings(struct meta *m, uint64_t number, meta_settings_change fn,
+                                          void *ctx, struct arena *a, struct meta_stream **out,
+                                          struct err *e)
+{
+    struct settings_args args = {number, fn, ctx, a, arena_zalloc(a, sizeof **out)};
+    enum err_code rc;
+
+    if (!args.result)
+        return err_set(e, ERR_NOMEM, "a stream record");
+    rc = kv_update(m->kv, change_settings, &args, e);
+    if (!rc)
+        *out = args.result;
+    return rc;
+}
+
 #define LIST_ARENA_MAX (256u << 20)
 
 struct list_args {

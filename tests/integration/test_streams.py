@@ -1,0 +1,79 @@
+"""Streams by name: made, listed, described and set up, over HTTP."""
+import json
+import unittest
+
+from weirlib import NodeCase, main, now_us
+
+
+class Streams(NodeCase):
+    settings = {}
+
+    def call(self, method, path, body=None):
+        status, _, text = self.node.raw(method, f"/api/default/{path}", json.dumps(body) if body is not None else b"",
+                                        {"Content-Type": "application/json"} if body is not None else {})
+        try:
+            return status, json.loads(text)
+        except ValueError:
+            return status, text.decode()
+
+    def schema(self, name, query=""):
+        status, reply = self.call("GET", f"streams/{name}/schema?type=logs{query}")
+        self.assertEqual(status, 200, reply)
+        return reply
+
+    def test_settings_are_changed_bit_by_bit_and_outlive_a_restart(self):
+        self.node.post_json("set", [{"level": "a", "n": 1}])
+        self.assertEqual(self.call("PUT", "streams/set/settings?type=logs", {"data_retention": 9, "index_fields": {"add": ["level"]}}), (200, {"code": 200, "message": ""}))
+        self.assertEqual(self.call("PUT", "streams/set/settings?type=logs", {"max_query_range": 24})[0], 200)
+        self.assertEqual(self.call("PUT", "streams/set/settings?type=logs", {"index_fields": {"add": ["nosuch"]}})[0], 400)
+        self.assertEqual(self.call("PUT", "streams/nosuch/settings?type=logs", {})[0], 404)
+        self.node.stop()
+        self.node.start()
+        settings = self.schema("set")["settings"]
+        self.assertEqual((settings["data_retention"], settings["max_query_range"], settings["index_fields"]), (9, 24, ["level"]))
+        with open(f"{self.node.mount}/default/logs/set/schema.json") as file:
+            self.assertEqual(json.load(file)["settings"]["data_retention"], 9)
+
+    def test_match_all_looks_into_the_fields_that_the_settings_name(self):
+        self.node.post_json("found", [{"_timestamp": now_us(), "note": "a needle here", "other": "needle"}])
+        with self.assertRaises(Exception):
+            self.node.hits("SELECT note FROM found WHERE match_all('needle')")
+        self.assertEqual(self.call("PUT", "streams/found/settings?type=logs", {"full_text_search_keys": {"add": ["note"]}})[0], 200)
+        self.assertEqual(self.node.hits("SELECT note FROM found WHERE match_all('needle')"), [{"note": "a needle here"}])
+        self.assertEqual(self.node.hits("SELECT note FROM found WHERE match_all('nowhere')"), [])
+
+    def test_a_stream_is_made_by_hand_and_takes_records(self):
+        body = {"fields": [{"name": "a", "type": "Utf8"}, {"name": "b", "type": "Int64"}], "settings": {"data_retention": 10}}
+        self.assertEqual(self.call("POST", "streams/made?type=logs", body), (200, {"code": 200, "message": "stream created"}))
+        self.assertEqual(self.call("POST", "streams/made?type=logs", body)[0], 400)
+        self.assertEqual(self.call("POST", "streams/bad?type=logs", {"fields": [{"name": "a", "type": "foo"}]}), (400, {"code": 400, "message": "invalid data type: foo"}))
+        self.assertEqual(self.call("POST", "streams/bad?type=logs", {"fields": [], "settings": {"data_retention": "x"}})[0], 422)
+        self.assertEqual(self.call("GET", "streams/bad/schema?type=logs")[0], 404)
+        self.assertEqual({f["name"]: f["type"] for f in self.schema("made")["schema"]}, {"_timestamp": "Int64", "a": "Utf8", "b": "Int64"})
+        self.assertEqual(self.node.hits("SELECT count(*) AS n FROM made"), [{"n": 0}])
+        self.node.post_json("made", [{"a": "x", "b": 7}])
+        self.assertEqual(self.node.hits("SELECT a, b FROM made"), [{"a": "x", "b": 7}])
+
+    def test_lists_are_filtered_sorted_and_cut(self):
+        for name, rows in (("list_b", 3), ("list_a", 5), ("list_c", 1)):
+            self.node.post_json(name, [{"i": i, "name": name} for i in range(rows)])
+
+        def names(query):
+            status, reply = self.call("GET", f"streams?type=logs&keyword=list_{query}")
+            self.assertEqual((status, reply["total"]), (200, 3))
+            return [s["name"][-1] for s in reply["list"]]
+
+        table = {"": "abc", "&sort=name&asc=false": "cba", "&sort=doc_num": "abc", "&sort=doc_num&asc=true": "cba", "&offset=1&limit=1": "b", "&offset=9": ""}
+        self.assertEqual({q: "".join(names(q)) for q in table}, table)
+        for flushed in (False, True):
+            if flushed:
+                self.node.flush()
+            listed = self.call("GET", "streams?type=logs&keyword=list_a&fetchSchema=true")[1]["list"][0]
+            self.assertEqual((listed["stats"]["doc_num"], listed["total_fields"], len(listed["schema"])), (5, 3, 3))
+        self.assertEqual([f["name"] for f in self.schema("list_a", "&keyword=a")["schema"]], ["_timestamp", "name"])
+        self.assertEqual([f["name"] for f in self.schema("list_a", "&offset=1&limit=1")["schema"]], ["i"])
+        self.assertEqual(self.call("GET", "streams?type=bad")[0], 400)
+
+
+if __name__ == "__main__":
+    main()
