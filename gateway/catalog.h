@@ -21,6 +21,8 @@ struct catalog_stream { /* immutable; only made by the catalog */
     size_t field_count;
     struct str settings;   /* JSON (stream_settings.h) */
     const bool *full_text; /* of each field: do the settings name it for match_all?  NULL: none */
+    unsigned flatten_level; /* of nested objects at ingestion; 0: the node's */
+    bool store_original;    /* records are also kept as they came */
 };
 
 enum err_code catalog_open(struct meta *m, struct catalog **out, struct err *e);

@@ -8,6 +8,7 @@
 #include "base/json.h"
 
 #define SETTINGS_ARENA_MAX (16u << 20)
+#define LEVEL_MAX 1000u /* as ZO_INGEST_FLATTEN_LEVEL has it */
 
 static struct catalog_entry *entry_of(const struct catalog_stream *s)
 {
@@ -54,21 +55,30 @@ static uint32_t *find_slot(const struct catalog_entry *en, struct str name)
     }
 }
 
-/* Marks the fields that `full_text_search_keys` names. */
-static void mark_full_text(struct catalog_entry *en, bool *marks)
+/* Marks the fields that are named for full-text search. */
+static void mark_full_text(struct catalog_entry *en, const struct json *names, bool *marks)
+{
+    for (const struct json *k = names ? names->first : NULL; k; k = k->next) {
+        int field = catalog_field(&en->stream, k->text);
+        if (field >= 0)
+            marks[field] = true;
+    }
+}
+
+/* What the hot paths want to know of the settings. */
+static void read_settings(struct catalog_entry *en, bool *marks)
 {
     struct arena a;
     struct json *settings;
+    int64_t level;
 
     arena_init(&a, SETTINGS_ARENA_MAX);
     if (en->stream.settings.len > 2 &&
         json_parse(en->stream.settings, &a, &settings, NULL) == ERR_OK) {
-        const struct json *keys = json_get(settings, "full_text_search_keys");
-        for (const struct json *k = keys ? keys->first : NULL; k; k = k->next) {
-            int field = catalog_field(&en->stream, k->text);
-            if (field >= 0)
-                marks[field] = true;
-        }
+        mark_full_text(en, json_get(settings, "full_text_search_keys"), marks);
+        en->stream.store_original = json_bool(json_get(settings, "store_original_data"), false);
+        if (json_i64(json_get(settings, "flatten_level"), &level) && level > 0)
+            en->stream.flatten_level = level < LEVEL_MAX ? (unsigned)level : LEVEL_MAX;
     }
     arena_done(&a);
 }
@@ -110,7 +120,7 @@ enum err_code catalog_entry_new(const struct meta_stream *s, struct catalog_hash
         fields[i].name = pack_text(&text, s->fields[i].name);
         *find_slot(en, fields[i].name) = (uint32_t)i + 1;
     }
-    mark_full_text(en, marks);
+    read_settings(en, marks);
     *out = en;
     return ERR_OK;
 }

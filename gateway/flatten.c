@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/json.h"
 #include "gateway/line.h"
 #include "gateway/number.h"
 #include "gateway/timestamp.h"
@@ -365,4 +366,24 @@ enum flatten_verdict flatten_record(struct flatten *f, struct scan *s, unsigned 
             return w.verdict;
     }
     return FLATTEN_OK;
+}
+
+enum flatten_verdict flatten_add_text(struct flatten *f, struct str name, struct str text)
+{
+    struct key *key = keys_get(f->keys, &f->keys->root, name);
+    struct field *field = key ? key->field ? key->field : keys_field(f->keys, key) : NULL;
+    if (!field)
+        return FLATTEN_NO_KEYS;
+    if (field->record == f->record)
+        return FLATTEN_OK;
+    if (f->piece_count == f->piece_cap && !pieces_grow(f))
+        return FLATTEN_NO_ROOM;
+    if (!buf_reserve(f->out, key->lead_len + SCALAR_ROOM))
+        return FLATTEN_NO_ROOM;
+    field->record = f->record;
+    field->piece = f->piece_count;
+    f->pieces[f->piece_count++] = (struct piece){.key = key, .at = f->out->len, .type = FIELD_UTF8};
+    copy_lead(f->out, key);
+    json_escape(f->out, text);
+    return buf_ok(f->out) ? FLATTEN_OK : FLATTEN_NO_ROOM;
 }

@@ -51,5 +51,8 @@ void flatten_done(struct flatten *f);
  * _REFUSED and so on, what was appended is the caller's to cut off, and except for BROKEN the scan
  * stands somewhere inside the record. */
 enum flatten_verdict flatten_record(struct flatten *f, struct scan *s, unsigned depth);
+/* One more member of the record just walked, unless it has one of that name; `name` outlives the
+ * cache of keys. */
+enum flatten_verdict flatten_add_text(struct flatten *f, struct str name, struct str text);
 
 #endif

@@ -5,6 +5,7 @@
  */
 #include "gateway/lines.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -14,7 +15,8 @@ enum {
     TIME_DIGITS = 16, /* from 2001 to 2286 */
     TIME_TEXT_MAX = 24,
     SLACK = 256,
-    OUT_KEPT = 4 << 20 /* a larger buffer is not kept for the next request */
+    OUT_KEPT = 4 << 20, /* a larger buffer is not kept for the next request */
+    ROW_ID_BITS = 20    /* of a row's id below its milliseconds */
 };
 static const char HEAD[] = "{\"_timestamp\":";
 #define HEAD_LEN (sizeof HEAD - 1)
@@ -58,7 +60,9 @@ void lines_begin(struct lines *l, const struct lines_rules *rules,
     keys_begin(&l->keys, stream);
     l->flatten.keys = &l->keys;
     l->flatten.out = &l->out;
-    l->flatten.level = rules->flatten_level;
+    l->flatten.level =
+        stream && stream->flatten_level ? stream->flatten_level : rules->flatten_level;
+    l->store_original = stream && stream->store_original;
     l->flatten.columns_max = rules->columns_max;
     l->flatten.now_us = rules->window.now_us;
 }
@@ -193,6 +197,28 @@ static const char *reason_of(const struct lines *l, enum flatten_verdict verdict
     }
 }
 
+/* Grows with the time, and differs from every other of this process. */
+static uint64_t next_row_id(void)
+{
+    static _Atomic uint64_t last;
+    uint64_t now = (uint64_t)(clock_wall_us() / 1000) << ROW_ID_BITS, before = atomic_load(&last),
+             id;
+    do
+        id = now > before ? now : before + 1;
+    while (!atomic_compare_exchange_weak(&last, &before, id));
+    return id;
+}
+
+static enum flatten_verdict add_original(struct lines *l, struct str record)
+{
+    char id[24];
+    int n = snprintf(id, sizeof id, "%llu", (unsigned long long)next_row_id());
+    enum flatten_verdict verdict = flatten_add_text(&l->flatten, STR("_original"), record);
+    return verdict == FLATTEN_OK
+               ? flatten_add_text(&l->flatten, STR("_o2_id"), (struct str){id, (size_t)n})
+               : verdict;
+}
+
 /* Walk the record at '{'; once more with an empty cache of keys when that was what was full. */
 static enum flatten_verdict walk(struct lines *l, struct scan *s, unsigned depth)
 {
@@ -207,6 +233,8 @@ static enum flatten_verdict walk(struct lines *l, struct scan *s, unsigned depth
         memcpy(l->out.data + line_at, HEAD, HEAD_LEN);
         l->out.len += HEAD_LEN + TIME_DIGITS;
         verdict = flatten_record(&l->flatten, s, depth);
+        if (verdict == FLATTEN_OK && l->store_original)
+            verdict = add_original(l, (struct str){start, (size_t)(s->p - start)});
         if (verdict != FLATTEN_NO_KEYS)
             break;
         keys_forget(&l->keys);

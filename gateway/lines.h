@@ -38,6 +38,7 @@ struct lines {
     struct line_segment *segments;
     size_t segment_count;
     struct lines_rules rules;
+    bool store_original; /* the stream wants each record also as it came, and an id of its own */
     uint64_t successful, failed;
     char reason[ERR_MSG_MAX]; /* of the last failed record */
 };

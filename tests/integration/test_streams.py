@@ -42,6 +42,22 @@ class Streams(NodeCase):
         self.assertEqual(self.node.hits("SELECT note FROM found WHERE match_all('needle')"), [{"note": "a needle here"}])
         self.assertEqual(self.node.hits("SELECT note FROM found WHERE match_all('nowhere')"), [])
 
+    def test_records_are_kept_as_they_came_when_the_settings_say_so(self):
+        t = now_us()
+        self.node.post_json("kept", [{"_timestamp": t, "a": {"B": 1}}])
+        self.assertEqual(self.call("PUT", "streams/kept/settings?type=logs", {"store_original_data": True, "flatten_level": 1})[0], 200)
+        record = f'{{"_timestamp": {t + 1}, "a": {{"b": {{"c": "x\\"é"}}}}, "l": [1, 2]}}'
+        body = f'[{record},{{"_timestamp":{t + 2},"_original":"mine"}}]'
+        self.assertEqual(self.node.raw("POST", "/api/default/kept/_json", body.encode(), {"Content-Type": "application/json"})[0], 200)
+        for flushed in (False, True):
+            if flushed:
+                self.node.flush()
+            hits = self.node.hits("SELECT _original, _o2_id, a_b, a FROM kept ORDER BY _timestamp")
+            self.assertEqual(hits[0], {"a_b": 1})
+            self.assertEqual((hits[1]["_original"], hits[1]["a"], hits[2]["_original"]), (record, '{"b":{"c":"x\\"é"}}', "mine"))
+            self.assertEqual(len({h["_o2_id"] for h in hits[1:]}), 2)
+            self.assertNotIn("_original", self.node.hits("SELECT * FROM kept ORDER BY _timestamp")[1])
+
     def test_a_stream_is_made_by_hand_and_takes_records(self):
         body = {"fields": [{"name": "a", "type": "Utf8"}, {"name": "b", "type": "Int64"}], "settings": {"data_retention": 10}}
         self.assertEqual(self.call("POST", "streams/made?type=logs", body), (200, {"code": 200, "message": "stream created"}))
