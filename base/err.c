@@ -19,6 +19,8 @@ struct code_row {
 static const struct code_row CODES[] = {
     [ERR_OK] = {.name = "OK", .http_status = 200, .posix = 0},
     [ERR_INVALID] = {.name = "INVALID", .http_status = 400, .posix = EINVAL},
+    [ERR_NOTJSON] = {.name = "NOTJSON", .http_status = 400, .posix = EINVAL},
+    [ERR_SHAPE] = {.name = "SHAPE", .http_status = 422, .posix = EINVAL},
     [ERR_UNAUTHORIZED] = {.name = "UNAUTHORIZED", .http_status = 401, .posix = EACCES},
     [ERR_FORBIDDEN] = {.name = "FORBIDDEN", .http_status = 403, .posix = EPERM},
     [ERR_NOTFOUND] = {.name = "NOTFOUND", .http_status = 404, .posix = ENOENT},

@@ -15,6 +15,8 @@
 enum err_code {
     ERR_OK = 0,
     ERR_INVALID,      /* the caller's input is wrong                          400 EINVAL */
+    ERR_NOTJSON,      /* a body that had to be JSON is none                   400 EINVAL */
+    ERR_SHAPE,        /* JSON, but not the members and types that are needed  422 EINVAL */
     ERR_UNAUTHORIZED, /* no or wrong credentials                              401 EACCES */
     ERR_FORBIDDEN,    /* known, but not allowed                               403 EPERM */
     ERR_NOTFOUND,     /* the named thing is not there                         404 ENOENT */

@@ -333,9 +333,9 @@ enum err_code gate_rewrite_histogram(struct gate *g, struct json *call)
                  ? g->o->histogram_interval_s * US_PER_SEC
                  : gate_histogram_interval_us(g->o->start_us, g->o->end_us);
     else if (!interval_of_argument(g, arguments->first->next, &us, &months))
-        return search_error(g->e, API_SQL_NOT_VALID,
-                            "Search SQL not valid: invalid histogram interval, which is a number "
-                            "above 0 with a unit, as in '5 minutes'");
+        return search_error(g->e, API_SQL_EXECUTE,
+                            "Search SQL execute error: invalid histogram interval, which is a "
+                            "number above 0 with a unit, as in '5 minutes'");
     struct json *field = tree_take(g->a, arguments->first);
     if (months)
         bucket_by_months(g, call, field, months);

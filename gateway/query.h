@@ -40,11 +40,15 @@ struct query_request {
     bool (*cancelled)(void *ctx);/* asked now and then; may be NULL */
     void *cancelled_ctx;
 };
-/* Parses a request body (reference §2.1): missing or reversed range, empty SQL, bad encoding, a size
- * past the limit are INVALID with the reference's code.  A missing size is the default limit. */
+/* Parses a request body (reference §2.1): no JSON at all is NOTJSON, a missing member or one of
+ * another type SHAPE; missing or reversed range, empty SQL, bad base64, a size past the limit are
+ * INVALID with the reference's code.  A missing size is the default limit. */
 enum err_code query_request_parse(struct query_service *q, struct str body, struct str org,
                                   struct str type, struct arena *a, struct query_request *out,
                                   struct err *e);
+
+/* The `search_type` of a query string; empty is fine. */
+enum err_code query_search_type_check(struct str name, struct err *e);
 
 struct query_column {
     struct str name;

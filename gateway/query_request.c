@@ -11,31 +11,6 @@
 #include "gateway/gate.h"
 #include "gateway/query_service.h"
 
-static enum err_code wrong_member(struct err *e, const char *name, const char *wanted)
-{
-    return err_set(e, ERR_INVALID, "%s must be %s", name, wanted);
-}
-
-/* An integer member; missing leaves *out as it is. */
-static enum err_code take_i64(const struct json *object, const char *name, int64_t *out,
-                              struct err *e)
-{
-    const struct json *v = json_get(object, name);
-    if (!v || json_i64(v, out))
-        return ERR_OK;
-    return wrong_member(e, name, "an integer");
-}
-
-static enum err_code take_bool(const struct json *object, const char *name, bool *out,
-                               struct err *e)
-{
-    const struct json *v = json_get(object, name);
-    if (v && v->type != JSON_BOOL)
-        return wrong_member(e, name, "true or false");
-    *out = json_bool(v, *out);
-    return ERR_OK;
-}
-
 /* Value of a digit of either alphabet of RFC 4648, or -1. */
 static int base64_digit(char c)
 {
@@ -73,16 +48,9 @@ static enum err_code decode_base64(struct str in, struct arena *a, struct str *o
 static enum err_code take_sql(const struct json *doc, const struct json *query, struct arena *a,
                               struct str *out, struct err *e)
 {
-    const struct json *sql = json_get(query, "sql"), *encoding = json_get(doc, "encoding");
-    struct str name = json_str(encoding, STR(""));
-    bool base64 = str_eq(name, STR("base64"));
-    if (!sql || sql->type != JSON_STRING)
-        return wrong_member(e, "query.sql", "a string");
-    if (encoding && encoding->type != JSON_NULL &&
-        (encoding->type != JSON_STRING || (name.len && !base64)))
-        return wrong_member(e, "encoding", "\"base64\" or \"\"");
-    *out = sql->text;
-    enum err_code rc = base64 ? decode_base64(sql->text, a, out, e) : ERR_OK;
+    struct str encoding = json_str(json_get(doc, "encoding"), STR(""));
+    *out = json_str(json_get(query, "sql"), STR(""));
+    enum err_code rc = str_eq(encoding, STR("base64")) ? decode_base64(*out, a, out, e) : ERR_OK;
     if (rc)
         return rc;
     *out = str_trim(*out);
@@ -96,11 +64,8 @@ static enum err_code take_sql(const struct json *doc, const struct json *query, 
 
 static enum err_code take_range(const struct json *query, struct query_request *out, struct err *e)
 {
-    enum err_code rc = take_i64(query, "start_time", &out->start_us, e);
-    if (!rc)
-        rc = take_i64(query, "end_time", &out->end_us, e);
-    if (rc)
-        return rc;
+    json_i64(json_get(query, "start_time"), &out->start_us);
+    json_i64(json_get(query, "end_time"), &out->end_us);
     if (!out->start_us || !out->end_us)
         return search_error(e, API_INVALID_PARAMS,
                             "Invalid parameters: start_time and end_time are needed, in "
@@ -115,13 +80,9 @@ static enum err_code take_page(const struct query_config *cfg, const struct json
                                struct query_request *out, struct err *e)
 {
     out->size = (int64_t)cfg->default_limit;
-    enum err_code rc = take_i64(query, "size", &out->size, e);
-    if (!rc)
-        rc = take_i64(query, "from", &out->from, e);
-    if (!rc)
-        rc = take_bool(query, "track_total_hits", &out->track_total_hits, e);
-    if (rc)
-        return rc;
+    json_i64(json_get(query, "size"), &out->size);
+    json_i64(json_get(query, "from"), &out->from);
+    out->track_total_hits = json_bool(json_get(query, "track_total_hits"), false);
     if (out->size > 0 && (uint64_t)out->size > cfg->size_max)
         return search_error(e, API_INVALID_PARAMS, "Invalid parameters: size is at most %llu",
                             (unsigned long long)cfg->size_max);
@@ -135,11 +96,8 @@ static enum err_code take_rest(const struct query_config *cfg, const struct json
                                const struct json *query, struct query_request *out, struct err *e)
 {
     int64_t timeout_s = 0;
-    enum err_code rc = take_i64(doc, "timeout", &timeout_s, e);
-    if (!rc)
-        rc = take_i64(query, "histogram_interval", &out->histogram_interval_s, e);
-    if (rc)
-        return rc;
+    json_i64(json_get(doc, "timeout"), &timeout_s);
+    json_i64(json_get(query, "histogram_interval"), &out->histogram_interval_s);
     if (timeout_s > 0 && (uint64_t)timeout_s < cfg->timeout_ms / 1000)
         out->timeout_ms = (uint64_t)timeout_s * 1000;
     if (out->histogram_interval_s < 0 || out->histogram_interval_s > INT64_MAX / 1000000)
@@ -160,12 +118,15 @@ enum err_code query_request_parse(struct query_service *q, struct str body, stru
     *out = (struct query_request){.org = org, .type = STREAM_LOGS};
     if (type.len && !stream_type_parse(type, &out->type))
         return search_error(e, API_INVALID_PARAMS, "Invalid parameters: unknown type");
-    enum err_code rc = json_parse(body, a, &doc, e);
+    struct err why;
+    enum err_code rc = json_parse(body, a, &doc, &why);
+    if (rc)
+        return err_set(e, rc == ERR_INVALID ? ERR_NOTJSON : rc,
+                       "Failed to parse the request body as JSON: %s", why.msg);
+    rc = query_shape_check(doc, e);
     if (rc)
         return rc;
     const struct json *query = json_get(doc, "query");
-    if (!query || query->type != JSON_OBJECT)
-        return wrong_member(e, "query", "an object");
     rc = take_sql(doc, query, a, &out->sql, e);
     if (!rc)
         rc = take_range(query, out, e);

@@ -34,6 +34,9 @@ enum err_code query_plan_request(struct query_service *q, const struct query_pla
 /* The reference's words for the code in e->detail, and the caller's names instead of ours. */
 enum err_code query_reference_error(const struct query_plan *p, struct err *e);
 
+/* query_shape.c: has the body of a search the members and types that it needs? */
+enum err_code query_shape_check(const struct json *document, struct err *e);
+
 /* query_parse.c: the tree of `sql`.  *engine may be another connection afterwards, or NULL. */
 enum err_code query_parse(const char *socket, struct engine_client **engine, struct str sql,
                           uint64_t deadline_ms, struct arena *a, struct json **tree, struct err *e);

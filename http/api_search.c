@@ -128,6 +128,8 @@ static void reply_search_error(struct search *s, const struct err *e)
 {
     struct reply *r = s->call->reply;
     reply_error(r, e); /* status and headers */
+    if (e->code == ERR_NOTJSON || e->code == ERR_SHAPE)
+        return;
     buf_clear(&r->body);
     struct json_writer w = {.out = &r->body};
     jw_object(&w);
@@ -174,8 +176,10 @@ enum err_code api_search(struct http_call *c, struct err *e)
     struct search s = {.call = c, .first_hit = true};
     struct query_stats stats = {0};
     make_trace_id(s.trace_id);
-    enum err_code rc = query_request_parse(c->cfg->query, c->body, c->org, call_arg(c, "type"),
-                                           c->arena, &s.request, e);
+    enum err_code rc = query_search_type_check(call_arg(c, "search_type"), e);
+    if (rc == ERR_OK)
+        rc = query_request_parse(c->cfg->query, c->body, c->org, call_arg(c, "type"), c->arena,
+                                 &s.request, e);
     if (rc == ERR_OK) {
         const struct query_sink sink = {
             .columns = on_columns, .batch = on_batch, .again = on_again, .ctx = &s};

@@ -64,12 +64,22 @@ void reply_envelope(struct reply *r, int status, const char *message)
     jw_end(&w);
 }
 
+/* The reference says so before any of its handlers runs, and then has no envelope. */
+static bool is_about_form(enum err_code code)
+{
+    return code == ERR_NOTJSON || code == ERR_SHAPE || code == ERR_UNSUPPORTED;
+}
+
 void reply_error(struct reply *r, const struct err *e)
 {
     int status = err_http_status(e->code);
     if (e->code == ERR_UNAUTHORIZED) {
         reply_text(r, status, "Unauthorized Access");
         reply_header(r, "WWW-Authenticate", "Basic realm=\"weir\"");
+        return;
+    }
+    if (is_about_form(e->code)) {
+        reply_text(r, status, e->msg);
         return;
     }
     reply_envelope(r, status, e->msg);

@@ -14,7 +14,8 @@ void reply_header(struct reply *r, const char *name, const char *fmt, ...)
 /* Empties the body and sets status and type; the caller writes JSON into r->body. */
 void reply_json(struct reply *r, int status);
 void reply_text(struct reply *r, int status, const char *text);
-/* {"code":…,"message":…} by the error's code; 401 is the plain text `Unauthorized Access`. 503 gets
+/* {"code":…,"message":…} by the error's code; 401 is the plain text `Unauthorized Access`, and what
+ * is wrong with the form of a body (NOTJSON, SHAPE, UNSUPPORTED) is plain text too. 503 gets
  * Retry-After. */
 void reply_error(struct reply *r, const struct err *e);
 /* {"code":status,"message":message} */

@@ -23,16 +23,27 @@ VOLATILE = {
 }
 PLACEHOLDER = re.compile(r"\{\{(now_(?:us|ms|s|ns)|rfc3339|strftime|cap)([+-]\d+)?(?::([^}]*))?(?: ([*/]) (\d+))?\}\}")
 RECORDED = (1_795_300_000_000_000, 1_795_400_000_000_000)
-RECORDED_TEXT = re.compile(r"2026-11-2[23]T\d\d:\d\d:\d\dZ")
+SEARCHED_AT_US = 1_795_387_940_000_000  # about when the topics of searches were recorded
+PHASE_US = 600_000_000
+RECORDED_TEXT = re.compile(r"2026-11-2[23]T\d\d:\d\d:\d\dZ?")
 ANY = "(a time of the recording)"
 UNITS = {"now_us": 1, "now_ms": 1000, "now_s": 1_000_000, "now_ns": None}
+
+
+def in_phase(now_us):
+    """The last moment that cuts into buckets as the recorded one did: the same second of ten minutes, and no hour begins
+    within the twelve minutes of records before it."""
+    now_us -= (now_us - SEARCHED_AT_US) % PHASE_US
+    return now_us - PHASE_US if now_us // PHASE_US % 6 == 0 else now_us
 
 
 class Clock:
     """The fixed `now` of one topic, and what earlier replies gave."""
 
-    def __init__(self):
+    def __init__(self, topic):
         self.now_us = int(time.time() * 1e6)
+        if topic.startswith("search_"):
+            self.now_us = in_phase(self.now_us)
         self.captured = {}
 
     def value(self, match):
@@ -192,7 +203,7 @@ def replay(node, topic):
     """Yields (case, difference or None, reply) of each case of a topic, in order."""
     with open(os.path.join(GOLDEN, f"{topic}.json"), encoding="utf-8") as file:
         cases = json.load(file)
-    clock = Clock()
+    clock = Clock(topic)
     for case in cases:
         request = case.get("request")
         if request is None or case["response"].get("status") is None:

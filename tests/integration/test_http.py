@@ -226,7 +226,7 @@ class Refusals(HttpCase):
     def test_search_wants_json(self):
         for headers in ((), ["Content-Type: text/plain"], ["Content-Type: application/x-www-form-urlencoded"]):
             self.refused(request("POST", "/api/default/_search", b"{}", headers), 415)
-        self.refused(request("POST", "/api/default/_search", b"{}", ["Content-Type: application/JSON; charset=utf-8"]), 400)
+        self.refused(request("POST", "/api/default/_search", b"{}", ["Content-Type: application/JSON; charset=utf-8"]), 422)
 
     def test_an_unknown_coding_is_415(self):
         for coding in ("compress", "lzma", "gzip, gzip"):
