@@ -188,14 +188,20 @@ static enum err_code need_texts(struct change *c, const struct key *k, const str
     return ERR_OK;
 }
 
+/* The same, of texts. */
+static enum err_code take_names(struct change *c, const struct key *k, const struct json *v,
+                                const struct json **add, const struct json **remove)
+{
+    enum err_code rc = take_lists(c, k, v, add, remove);
+    if (rc == ERR_OK)
+        rc = need_texts(c, k, *add);
+    return rc == ERR_OK ? need_texts(c, k, *remove) : rc;
+}
+
 static enum err_code change_fields(struct change *c, const struct key *k, const struct json *v)
 {
     const struct json *add, *remove;
-    enum err_code rc = take_lists(c, k, v, &add, &remove);
-    if (rc == ERR_OK)
-        rc = need_texts(c, k, add);
-    if (rc == ERR_OK)
-        rc = need_texts(c, k, remove);
+    enum err_code rc = take_names(c, k, v, &add, &remove);
     for (const struct json *i = add && rc == ERR_OK ? add->first : NULL; i && rc == ERR_OK;
          i = i->next)
         rc = need_field(c, i->text);
@@ -225,11 +231,7 @@ static struct json *named_items(struct change *c, const struct json *names)
 static enum err_code change_distinct(struct change *c, const struct key *k, const struct json *v)
 {
     const struct json *add, *remove;
-    enum err_code rc = take_lists(c, k, v, &add, &remove);
-    if (rc == ERR_OK)
-        rc = need_texts(c, k, add);
-    if (rc == ERR_OK)
-        rc = need_texts(c, k, remove);
+    enum err_code rc = take_names(c, k, v, &add, &remove);
     if (rc == ERR_OK)
         set(c, k->name,
             edited(c->a, setting(c, k->name), named_items(c, add), named_items(c, remove),
