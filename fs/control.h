@@ -37,6 +37,8 @@
  *            HELLO that begins an epoch does so for all parts
  *   REPORT   {"source":"…","message":"…"}     -> {}      (a line for .weir/last_errors)
  *   HEALTH   {…}                              -> {}      (gateway's own part of .weir/health.json)
+ *   DROP     {"stream":n,"org":"…","type":"…","name":"…"} -> {}
+ *            the stream is deleted in `meta`: see sealed_drop_stream; again: OK
  * An error reply has kind CONTROL_ERROR and {"code":"NAME","message":"…"}.
  * Snapshots belong to the connection's epoch and are dropped when it ends for good.
  */
@@ -59,6 +61,7 @@ enum control_kind {
     CONTROL_SEALABLE,
     CONTROL_PUBLISH,
     CONTROL_DISCARD,
+    CONTROL_DROP,
     CONTROL_REPLY = 100,
     CONTROL_ERROR = 101
 };

@@ -28,5 +28,6 @@ enum err_code control_answer_sealable(struct control_request *r, struct err *e);
 enum err_code control_answer_roll(struct control_request *r, struct err *e);
 enum err_code control_answer_publish(struct control_request *r, struct err *e);
 enum err_code control_answer_discard(struct control_request *r, struct err *e);
+enum err_code control_answer_drop(struct control_request *r, struct err *e);
 
 #endif

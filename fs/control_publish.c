@@ -182,3 +182,15 @@ enum err_code control_answer_discard(struct control_request *r, struct err *e)
         return err_set(e, ERR_INVALID, "\"part\" is no id");
     return r->cfg->sealed ? sealed_discard(r->cfg->sealed, &part, e) : ERR_OK;
 }
+
+enum err_code control_answer_drop(struct control_request *r, struct err *e)
+{
+    struct dropped_stream d = {.org = json_str(json_get(r->body, "org"), STR("")),
+                               .name = json_str(json_get(r->body, "name"), STR(""))};
+
+    if (!json_u64(json_get(r->body, "stream"), &d.number) || d.number == 0 || d.org.len == 0 ||
+        d.name.len == 0 ||
+        !stream_type_parse(json_str(json_get(r->body, "type"), STR("")), &d.type))
+        return err_set(e, ERR_INVALID, "that is no stream");
+    return r->cfg->sealed ? sealed_drop_stream(r->cfg->sealed, &d, e) : ERR_OK;
+}

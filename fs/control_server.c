@@ -116,6 +116,7 @@ static const answer_fn ANSWERS[] = {
     [CONTROL_SEALABLE] = control_answer_sealable,
     [CONTROL_PUBLISH] = control_answer_publish,
     [CONTROL_DISCARD] = control_answer_discard,
+    [CONTROL_DROP] = control_answer_drop,
 };
 
 /* Fills the reply; an answer that adds nothing is {}. */

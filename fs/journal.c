@@ -24,6 +24,7 @@ static void journal_free(struct journal *j)
     if (j->batches.workers)
         batches_done(&j->batches);
     table_done(&j->table);
+    map_done(&j->dropped);
     files_done(&j->files);
     sync_done(&j->sync);
     freer_done(&j->freer);
@@ -59,6 +60,7 @@ static enum err_code journal_new(const struct journal_config *cfg, struct journa
     freer_init(&j->freer);
     j->covered = cfg->covered;
     files_init(&j->files);
+    map_init(&j->dropped, JOURNAL_DROPPED_MAX);
     j->files.roll_bytes = cfg->roll_bytes;
     table_init(&j->table);
     sync_init(&j->sync);

@@ -81,6 +81,10 @@ enum err_code journal_epoch(struct journal *j, uint64_t wanted, uint64_t *epoch,
  * syncer thread: ERR_OK once the part may be answered (for the last part: the batch is durable). */
 typedef void (*journal_done)(enum err_code code, const struct err *e, void *ctx);
 void journal_append(struct journal *j, const struct batch_part *part, journal_done done, void *ctx);
+/* No batch is taken for that stream any more: FORBIDDEN.  Not durable: the caller's to say again
+ * after a start.  NOMEM. */
+#define JOURNAL_DROPPED_MAX 1000000
+enum err_code journal_drop_stream(struct journal *j, uint64_t number, struct err *e);
 /* Everything shown before the call is durable after it (fsync of a file on the mount). */
 enum err_code journal_sync(struct journal *j, struct err *e);
 

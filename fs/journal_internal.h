@@ -104,6 +104,7 @@ struct journal {
     uint64_t broken_ms;
 
     struct files files;
+    struct map dropped; /* append_lock: by number; only its keys matter */
     struct sync_state sync;
 
     /* append_lock: */

@@ -41,10 +41,40 @@ static bool plan_runs(struct journal *j, const struct run_ref *refs, size_t coun
     return buf_ok(tail);
 }
 
+static struct str number_key(const uint64_t *number)
+{
+    return (struct str){(const char *)number, sizeof *number};
+}
+
+static enum err_code check_dropped(const struct journal *j, const struct run_ref *refs,
+                                   size_t count, struct err *e)
+{
+    if (j->dropped.count == 0)
+        return ERR_OK;
+    for (size_t i = 0; i < count; i++)
+        if (map_find(&j->dropped, number_key(&refs[i].stream)))
+            return err_set(e, ERR_FORBIDDEN, "stream number %llu is deleted",
+                           (unsigned long long)refs[i].stream);
+    return ERR_OK;
+}
+
+enum err_code journal_drop_stream(struct journal *j, uint64_t number, struct err *e)
+{
+    pthread_mutex_lock(&j->append_lock);
+    bool ok = map_put(&j->dropped, number_key(&number), j);
+    pthread_mutex_unlock(&j->append_lock);
+    return ok ? ERR_OK : err_set(e, ERR_NOMEM, "no memory for another deleted stream");
+}
+
 enum err_code journal_plan_locked(struct journal *j, const struct run_ref *first,
                                   size_t first_count, const struct run_ref *second,
                                   size_t second_count, struct buf *tail, struct err *e)
 {
+    enum err_code rc = check_dropped(j, first, first_count, e);
+    if (!rc)
+        rc = check_dropped(j, second, second_count, e);
+    if (rc)
+        return rc;
     j->mark++;
     buf_clear(tail);
     if (plan_runs(j, first, first_count, tail) && plan_runs(j, second, second_count, tail))

@@ -227,6 +227,20 @@ static bool take_number_locked(struct registry *r, struct registry_stream *s, ui
     return map_put(&r->numbers, number_key(&number), s);
 }
 
+void registry_drop_stream(struct registry *r, uint64_t number)
+{
+    struct registry_stream *s;
+
+    pthread_rwlock_wrlock(&r->lock);
+    s = map_remove(&r->numbers, number_key(&number));
+    if (s) {
+        forget_hours(s);
+        s->number = 0;
+        hour_versions_touch_all(&r->versions);
+    }
+    pthread_rwlock_unlock(&r->lock);
+}
+
 static void touch_locked(struct registry *r, struct registry_stream *s, int64_t now_us)
 {
     int64_t *of_type = &s->org->types[s->type].mtime_us;
@@ -522,16 +536,19 @@ struct registry_stream *registry_find_stream(struct registry *r, const struct re
         return NULL;
     pthread_rwlock_rdlock(&r->lock);
     s = map_find(&r->streams, stream_key(org->name, type, name, key));
+    if (s && s->number == 0)
+        s = NULL;
     pthread_rwlock_unlock(&r->lock);
     return s;
 }
 
 bool registry_has_type(struct registry *r, const struct registry_org *org, enum stream_type type)
 {
-    bool has;
+    bool has = false;
 
     pthread_rwlock_rdlock(&r->lock);
-    has = org->types[type].count > 0;
+    for (size_t i = 0; i < org->types[type].count && !has; i++)
+        has = org->types[type].list[i]->number != 0;
     pthread_rwlock_unlock(&r->lock);
     return has;
 }
@@ -652,8 +669,10 @@ void registry_each_stream(struct registry *r, const struct registry_org *org, en
                           registry_stream_fn fn, void *ctx)
 {
     pthread_rwlock_rdlock(&r->lock);
-    for (size_t i = 0; i < org->types[type].count; i++)
-        fn(org->types[type].list[i], ctx);
+    for (size_t i = 0; i < org->types[type].count; i++) {
+        if (org->types[type].list[i]->number != 0)
+            fn(org->types[type].list[i], ctx);
+    }
     pthread_rwlock_unlock(&r->lock);
 }
 

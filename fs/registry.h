@@ -40,7 +40,7 @@ struct registry_stream {
     struct registry_org *org;
     enum stream_type type;
     struct str raw, name;        /* as it came, and escaped for paths */
-    uint64_t number;             /* (lock) */
+    uint64_t number;             /* (lock) 0: deleted */
     struct registry_hour *hours; /* (lock) in order of hour */
     size_t hour_count, hour_cap; /* (lock) */
     int64_t mtime_us;            /* (lock) when the newest file began: a listing changed */
@@ -58,6 +58,9 @@ enum err_code registry_add(struct registry *r, const struct journal_file *f, str
 enum err_code registry_add_stream(struct registry *r, uint64_t number, struct str org,
                                   enum stream_type type, struct str name, int64_t made_us,
                                   struct err *e);
+
+/* The stream of that number is deleted: it has no directory, until a newer number takes it. */
+void registry_drop_stream(struct registry *r, uint64_t number);
 
 /* ---- the hand-over to a sealed part (sealed.h) ---- */
 

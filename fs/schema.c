@@ -106,6 +106,14 @@ enum err_code schema_each_stream(struct schema *s, meta_stream_visit fn, void *c
     return rc ? rc : meta_stream_list(meta, STR(""), false, fn, ctx, e);
 }
 
+enum err_code schema_each_deleted(struct schema *s, meta_deleted_visit fn, void *ctx, struct err *e)
+{
+    struct meta *meta;
+    enum err_code rc = get_meta(s, &meta, e);
+
+    return rc ? rc : meta_deleted_list(meta, fn, ctx, e);
+}
+
 bool schema_exists(struct schema *s, struct str org, enum stream_type type, struct str name)
 {
     struct meta_stream *m;

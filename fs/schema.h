@@ -15,6 +15,9 @@ void schema_free(struct schema *s); /* NULL is fine */
 
 /* Every stream, without its fields; GONE: there is no `meta` yet. */
 enum err_code schema_each_stream(struct schema *s, meta_stream_visit fn, void *ctx, struct err *e);
+/* Every deletion mark; GONE as above. */
+enum err_code schema_each_deleted(struct schema *s, meta_deleted_visit fn, void *ctx,
+                                  struct err *e);
 /* Is the stream known there? */
 bool schema_exists(struct schema *s, struct str org, enum stream_type type, struct str name);
 /* One JSON object and a newline, appended to `out`. */

@@ -199,7 +199,7 @@ enum err_code sealed_batch_flush(struct sealed *s, struct err *e)
     struct apply_batch *b = s->batch;
     enum err_code rc;
 
-    if (b->count == 0)
+    if (b->count == 0 && b->position <= s->newest)
         return ERR_OK;
     rc = sealed_put(s, b->list, b->count, b->position, e);
     if (rc)
@@ -253,7 +253,7 @@ static bool is_missing(struct sealed *s, const struct journal_publish *p)
     bool missing = false, known = true;
     size_t count;
 
-    if (parts_has(s->index, &p->part, &known, NULL) || known)
+    if (p->record.len == 0 || parts_has(s->index, &p->part, &known, NULL) || known)
         return false;
     arena_init(&arena, BATCH_MEMORY_MAX);
     if (publish_record_decode(p->record, &arena, &part, &columns, &count, NULL) == ERR_OK)
@@ -271,6 +271,11 @@ enum err_code sealed_apply(const struct journal_publish *p, uint64_t position, v
 
     if (position <= s->covered && !is_missing(s, p))
         return ERR_OK;
+    if (p->record.len == 0) { /* of a deleted stream (sealed_drop.c) */
+        if (position > s->batch->position)
+            s->batch->position = position;
+        return ERR_OK;
+    }
     rc = add_record(s, p, position, e);
     if (!rc)
         return ERR_OK;

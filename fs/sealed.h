@@ -54,6 +54,15 @@ enum err_code sealed_discard(struct sealed *s, const struct ulid *part, struct e
 /* The same of all parts: whoever wanted them is gone. */
 enum err_code sealed_discard_all(struct sealed *s, struct err *e);
 
+/* The stream is deleted in `meta`, for good: no batch is taken for it any more, nothing of it is
+ * shown, and its bytes are freed.  Again, or of a stream that never was here: OK. */
+struct dropped_stream {
+    uint64_t number;
+    struct str org, name;
+    enum stream_type type;
+};
+enum err_code sealed_drop_stream(struct sealed *s, const struct dropped_stream *d, struct err *e);
+
 struct parts *sealed_index(struct sealed *s);
 /* Whether an open finds it checked already, and so does not read all of it. */
 bool sealed_is_checked(struct sealed *s, const struct ulid *id);

@@ -59,6 +59,8 @@ enum err_code sealed_batch_flush(struct sealed *s, struct err *e);
 /* Of a file without a record: the journal still has what it was made of. */
 bool sealed_was_never_published(struct sealed *s, const struct sealed_found *found);
 
+/* The journal has a record that ends there. */
+void sealed_note_position(struct sealed *s, uint64_t position);
 /* Everything up to it is in the index. */
 uint64_t sealed_covered_locked(const struct sealed *s);
 /* Put parts, their columns having been put before, with a position that is safe to store. */

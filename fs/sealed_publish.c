@@ -96,7 +96,7 @@ uint64_t sealed_covered_locked(const struct sealed *s)
     return position;
 }
 
-static void note_position(struct sealed *s, uint64_t position)
+void sealed_note_position(struct sealed *s, uint64_t position)
 {
     LOCK_SCOPE(&s->lock);
     if (position > s->newest)
@@ -211,7 +211,7 @@ static enum err_code write_record(struct sealed *s, struct flight *f, const stru
     enum err_code rc = journal_publish(s->cfg.journal, &record, &position, e);
 
     if (!rc)
-        note_position(s, position);
+        sealed_note_position(s, position);
     return rc;
 }
 

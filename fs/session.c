@@ -123,6 +123,47 @@ static void add_streams(struct session *s)
         status_report(s->status, STR("tree"), str_from(e.msg));
 }
 
+/* ---- streams that are deleted, in case that was cut off ---- */
+
+#define DELETED_MEMORY_MAX ((size_t)256 << 20)
+
+struct deleted {
+    struct arena arena;
+    struct dropped_stream *list;
+    size_t count, cap;
+};
+
+static bool note_deleted(uint64_t number, struct str org, enum stream_type type, struct str name,
+                         void *ctx)
+{
+    struct deleted *d = ctx;
+
+    d->list = arena_grow(&d->arena, d->list, d->count, &d->cap, sizeof *d->list);
+    if (!d->list)
+        return false;
+    d->list[d->count++] = (struct dropped_stream){number, arena_copy(&d->arena, org),
+                                                  arena_copy(&d->arena, name), type};
+    return true;
+}
+
+/* Not inside of the transaction that reads the marks. */
+static enum err_code drop_deleted(struct session *s, struct err *e)
+{
+    struct deleted d = {0};
+    enum err_code rc;
+
+    arena_init(&d.arena, DELETED_MEMORY_MAX);
+    rc = schema_each_deleted(s->schema, note_deleted, &d, e);
+    if (rc == ERR_GONE)
+        rc = ERR_OK; /* no `meta` yet */
+    else if (!rc && d.arena.failed)
+        rc = err_set(e, ERR_NOMEM, "no memory for the deleted streams");
+    for (size_t i = 0; i < d.count && !rc; i++)
+        rc = sealed_drop_stream(s->sealed, &d.list[i], e);
+    arena_done(&d.arena);
+    return rc;
+}
+
 /* ---- start ---- */
 
 static char *join(const char *dir, const char *name)
@@ -321,6 +362,8 @@ static enum err_code open_stores(struct process *p, struct err *e)
         rc = sealed_start(s->sealed, s->journal, s->registry, s->status, e);
     if (!rc)
         rc = schema_new(p->meta_dir, &s->schema, e);
+    if (!rc && !s->cfg->read_only)
+        rc = drop_deleted(s, e);
     if (!rc)
         add_streams(s);
     return rc;

@@ -243,6 +243,15 @@ enum err_code catalog_change_settings(struct catalog *c, const struct catalog_st
     return load(c, &l, out, e);
 }
 
+enum err_code catalog_delete(struct catalog *c, const struct catalog_stream *s, struct err *e)
+{
+    enum err_code rc = meta_stream_delete(c->meta, s->number, e);
+
+    if (!rc || rc == ERR_NOTFOUND)
+        forget(c, s);
+    return rc;
+}
+
 bool catalog_org_exists(struct catalog *c, struct str org)
 {
     bool found = false;

@@ -42,6 +42,9 @@ enum err_code catalog_merge_fields(struct catalog *c, const struct catalog_strea
 enum err_code catalog_change_settings(struct catalog *c, const struct catalog_stream *s,
                                       meta_settings_change fn, void *ctx,
                                       const struct catalog_stream **out, struct err *e);
+/* Durable, with a mark that outlives it: its number is never used again.  Look-ups find it no more;
+ * what the fs process has of it is the caller's to drop.  NOTFOUND. */
+enum err_code catalog_delete(struct catalog *c, const struct catalog_stream *s, struct err *e);
 void catalog_unref(const struct catalog_stream *s); /* NULL is fine */
 const struct catalog_stream *catalog_ref(const struct catalog_stream *s);
 /* Index into fields, or -1. */

@@ -393,6 +393,8 @@ static enum err_code send_until_done(struct commit *c, struct err *e)
         enum err_code code = send_batch(c, &why);
         if (!code)
             return ERR_OK;
+        if (why.sys == EPERM) /* journal_drop_stream; the next request makes the stream anew */
+            return err_set(e, ERR_AGAIN, "the stream was deleted meanwhile: send it again");
         if (!is_worth_retrying(&why))
             return err_set(e, why.code, "commit: %s", why.msg);
         if (clock_mono_ms() >= deadline)

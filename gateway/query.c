@@ -183,6 +183,8 @@ static enum err_code run_document(struct search *s, struct engine_client **engin
         if (!rc)
             rc = run_once(s, *engine, document, sink, rows);
     }
+    if ((rc == ERR_IO || rc == ERR_CORRUPT) && query_plan_lost_stream(s->q, &s->plan, s->e))
+        rc = ERR_INVALID;
     return rc;
 }
 

@@ -276,3 +276,29 @@ enum err_code query_plan_request(struct query_service *q, const struct query_pla
         return search_error(e, API_SQL_NOT_VALID, "the query is too large");
     return ERR_OK;
 }
+
+/* ---- streams that go while they are read ---- */
+
+static bool is_still_there(struct catalog *catalog, const struct catalog_stream *s)
+{
+    const struct catalog_stream *now;
+    if (catalog_find(catalog, s->org, s->type, s->name, &now, NULL) != ERR_OK)
+        return false;
+    bool same = now->number == s->number;
+    catalog_unref(now);
+    return same;
+}
+
+bool query_plan_lost_stream(struct query_service *q, const struct query_plan *p, struct err *e)
+{
+    struct catalog *catalog = query_service_config(q)->catalog;
+    for (size_t i = 0; i < p->gate.table_count; i++) {
+        const struct catalog_stream *s = p->gate.tables[i].stream;
+        if (is_still_there(catalog, s))
+            continue;
+        search_error(e, API_STREAM_NOT_FOUND, "Search stream not found: " STR_FMT,
+                     STR_ARG(s->name));
+        return true;
+    }
+    return false;
+}

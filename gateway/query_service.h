@@ -31,6 +31,8 @@ bool query_plan_reads(const struct query_plan *p, const struct query_request *r,
 enum err_code query_plan_request(struct query_service *q, const struct query_plan *p,
                                  const struct query_request *r, const struct json *document,
                                  uint64_t timeout_ms, struct buf *out, struct err *e);
+/* A file could not be read: because its stream was deleted meanwhile?  Then *e says so. */
+bool query_plan_lost_stream(struct query_service *q, const struct query_plan *p, struct err *e);
 /* The reference's words for the code in e->detail, and the caller's names instead of ours. */
 enum err_code query_reference_error(const struct query_plan *p, struct err *e);
 

@@ -21,6 +21,7 @@ enum err_code api_organizations(struct http_call *c, struct err *e);
 enum err_code api_streams(struct http_call *c, struct err *e);
 enum err_code api_stream_schema(struct http_call *c, struct err *e);
 enum err_code api_stream_create(struct http_call *c, struct err *e);
+enum err_code api_stream_delete(struct http_call *c, struct err *e);
 enum err_code api_stream_settings(struct http_call *c, struct err *e);     /* a change */
 enum err_code api_stream_settings_all(struct http_call *c, struct err *e); /* the older form */
 

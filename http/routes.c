@@ -74,6 +74,17 @@ static const struct route ROUTES[] = {
      .body = BODY_JSON,
      .makes_org = true,
      .run = api_stream_create},
+    {.method = "DELETE",
+     .path = "/api/{org}/streams/{stream}",
+     .auth = AUTH_USER,
+     .lane = LANE_QUERY, /* it may wait for a seal */
+     .run = api_stream_delete},
+    {.method = "DELETE",
+     .path = "/api/{org}/{stream}",
+     .auth = AUTH_USER,
+     .lane = LANE_QUERY,
+     .this_method_only = true,
+     .run = api_stream_delete},
     {.method = "PUT",
      .path = "/api/{org}/streams/{stream}/settings",
      .auth = AUTH_USER,
@@ -148,7 +159,8 @@ static bool is_capture(struct str pattern)
     return pattern.len > 0 && pattern.ptr[0] == '{';
 }
 
-/* Does the pattern fit?  *score gets one bit a segment, first segment highest: literal = 1. */
+/* Does the pattern fit?  *score gets one bit a segment, last segment highest: literal = 1; so a
+ * stream may be called `streams`. */
 static bool fits(const char *pattern, const struct str *segments, size_t count, uint32_t *score,
                  struct route_match *out)
 {
@@ -161,7 +173,7 @@ static bool fits(const char *pattern, const struct str *segments, size_t count, 
         bool capture = is_capture(part);
         if (!capture && !str_eq(part, segments[i]))
             return false;
-        *score = *score << 1 | !capture;
+        *score |= (uint32_t)!capture << i;
         if (str_eq(part, STR("{org}")))
             out->org = segments[i];
         else if (str_eq(part, STR("{stream}")))
@@ -194,7 +206,8 @@ static bool choose(const struct str *segments, size_t count, struct str method,
     for (size_t i = 0; i < ARRAY_LEN(ROUTES); i++) {
         struct route_match tried = {0};
         uint32_t score;
-        if (!fits(ROUTES[i].path, segments, count, &score, &tried))
+        if (!fits(ROUTES[i].path, segments, count, &score, &tried) ||
+            (ROUTES[i].this_method_only && !method_serves(ROUTES[i].method, method)))
             continue;
         path_known = true;
         allow_add(out, ROUTES[i].method);

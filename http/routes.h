@@ -34,6 +34,7 @@ struct route {
     enum route_body body;
     enum route_lane lane;
     bool makes_org; /* false: an unknown {org} is 404 */
+    bool this_method_only; /* another method is 404 here, not 405: the path fits anything */
     route_handler run;
 };
 

@@ -112,6 +112,11 @@ enum err_code meta_stream_list(struct meta *m, struct str org, bool with_fields,
 enum err_code meta_stream_delete(struct meta *m, uint64_t number,
                                  struct err *e); /* leaves a deletion mark */
 
+/* The streams that were ever deleted, by number. */
+typedef bool (*meta_deleted_visit)(uint64_t number, struct str org, enum stream_type type,
+                                   struct str name, void *ctx);
+enum err_code meta_deleted_list(struct meta *m, meta_deleted_visit fn, void *ctx, struct err *e);
+
 /* Users: a JSON record by lower-cased email. */
 enum err_code meta_user_get(struct meta *m, struct str email, struct arena *a, struct str *json,
                             uint64_t *revision, struct err *e);

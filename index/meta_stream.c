@@ -447,3 +447,39 @@ enum err_code meta_stream_delete(struct meta *m, uint64_t number, struct err *e)
         err_wrap(e, "delete stream number %llu", (unsigned long long)number);
     return rc;
 }
+
+struct deleted_args {
+    meta_deleted_visit fn;
+    void *ctx;
+    enum err_code rc;
+    struct err *e;
+};
+
+static bool visit_deleted(struct str key, struct str value, uint64_t revision, void *ctx)
+{
+    struct deleted_args *l = ctx;
+    struct str org, name;
+    enum stream_type type;
+
+    (void)revision;
+    if (key.len != 10 || value.len < 8 ||
+        !meta_key_stream_parse((struct str){value.ptr, value.len - 8}, &org, &type, &name)) {
+        l->rc = err_set(l->e, ERR_CORRUPT, "a deletion mark is broken");
+        return false;
+    }
+    return l->fn(get_be64(key.ptr + 2), org, type, name, l->ctx); /* "d/", the number */
+}
+
+enum err_code meta_deleted_list(struct meta *m, meta_deleted_visit fn, void *ctx, struct err *e)
+{
+    struct deleted_args l = {.fn = fn, .ctx = ctx, .e = e};
+    struct meta_key prefix = meta_key_of('d', STR(""));
+    struct kv_txn *t;
+    enum err_code rc = kv_begin(m->kv, false, &t, e);
+
+    if (rc)
+        return rc;
+    rc = kv_list(t, meta_key_str(&prefix), STR(""), visit_deleted, &l, e);
+    kv_abort(t);
+    return rc ? rc : l.rc;
+}

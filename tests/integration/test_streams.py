@@ -1,8 +1,12 @@
 """Streams by name: made, listed, described and set up, over HTTP."""
 import json
+import os
+import signal
+import threading
+import time
 import unittest
 
-from weirlib import NodeCase, main, now_us
+from weirlib import NodeCase, children, main, now_us, wait_for
 
 
 class Streams(NodeCase):
@@ -69,6 +73,115 @@ class Streams(NodeCase):
         self.assertEqual(self.node.hits("SELECT count(*) AS n FROM made"), [{"n": 0}])
         self.node.post_json("made", [{"a": "x", "b": 7}])
         self.assertEqual(self.node.hits("SELECT a, b FROM made"), [{"a": "x", "b": 7}])
+
+    def exists(self, name):
+        return os.path.isdir(f"{self.node.mount}/default/logs/{name}")
+
+    def delete(self, name, kind="logs"):
+        self.assertEqual(self.call("DELETE", f"streams/{name}?type={kind}"), (200, {"code": 200, "message": "stream deleted"}))
+        wait_for(lambda: not os.path.isdir(f"{self.node.mount}/default/{kind}/{name}"), what="the directory is gone")
+
+    def test_of_a_deleted_stream_nothing_comes_back(self):
+        for i in range(3):
+            self.node.post_json("gone", [{"i": i, "old": "x" * 100}])
+            if i < 2:
+                self.node.flush()
+        sealed = self.node.sealed_files("gone")
+        names = {os.path.basename(f) for f in sealed}
+        self.assertEqual(len(sealed), 2)
+        self.delete("gone")
+        self.assertEqual(self.call("DELETE", "streams/gone?type=logs")[0], 404)
+        self.assertEqual(self.call("GET", "streams/gone/schema?type=logs")[0], 404)
+        self.assertEqual(self.call("GET", "streams?type=logs&keyword=gone")[1]["total"], 0)
+        on_disk = {f for _, _, files in os.walk(f"{self.node.data_dir}/sealed") for f in files}
+        self.assertEqual(on_disk & names, set())
+        self.node.post_json("gone", [{"i": 9, "new": 1}])
+        self.assertEqual(self.node.hits("SELECT * FROM gone")[0].get("old"), None)
+        self.assertEqual(self.node.hits("SELECT count(*) AS n FROM gone"), [{"n": 1}])
+        self.assertEqual({f["name"] for f in self.schema("gone")["schema"]}, {"_timestamp", "i", "new"})
+        self.node.kill_everything()
+        self.node.start()
+        self.assertEqual(self.node.hits("SELECT i FROM gone"), [{"i": 9}])
+        self.node.flush()
+        self.assertEqual((self.node.hits("SELECT i FROM gone"), len(self.node.sealed_files("gone"))), ([{"i": 9}], 1))
+        self.delete("gone")
+        self.node.stop()
+        self.node.start()
+        self.assertFalse(self.exists("gone"))
+        with self.assertRaises(Exception):
+            self.node.hits("SELECT * FROM gone")
+
+    def test_a_deletion_that_was_cut_off_is_done_at_the_next_start(self):
+        self.node.post_json("cut", [{"i": 1}])
+        self.node.flush()
+        self.node.post_json("cut", [{"i": 2}])
+        os.kill(children(self.node)["fs"], signal.SIGSTOP)
+        answers = []
+
+        def delete():
+            try:
+                answers.append(self.call("DELETE", "streams/cut?type=logs"))
+            except OSError:
+                pass
+
+        caller = threading.Thread(target=delete)
+        caller.start()
+        time.sleep(0.5)
+        self.node.kill_everything()
+        caller.join()
+        self.assertEqual(answers, [])
+        self.node.start()
+        self.assertEqual(self.call("GET", "streams/cut/schema?type=logs")[0], 404)
+        self.assertFalse(self.exists("cut"))
+        self.node.post_json("cut", [{"i": 3}])
+        self.assertEqual(self.node.hits("SELECT i FROM cut"), [{"i": 3}])
+
+    def test_a_metric_is_deleted_alone(self):
+        at = now_us() // 1_000_000
+        for round_ in range(2):
+            body = [{"__name__": name, "job": "a", "_timestamp": at, "value": round_} for name in ("m_gone", "m_stays")]
+            self.node.raw("POST", "/api/default/ingest/metrics/_json", json.dumps(body).encode(), {"Content-Type": "application/json"})
+            if round_ == 0:
+                self.node.flush()
+        self.delete("m_gone", "metrics")
+        self.assertEqual(self.node.hits("SELECT count(*) AS n FROM metrics.m_stays"), [{"n": 2}])
+        self.node.raw("POST", "/api/default/ingest/metrics/_json", json.dumps([{"__name__": "m_gone", "job": "b", "value": 7}]).encode(), {"Content-Type": "application/json"})
+        self.node.flush()
+        self.assertEqual(self.node.hits("SELECT value FROM metrics.m_gone"), [{"value": 7.0}])
+        self.assertEqual(self.node.hits("SELECT count(*) AS n FROM metrics.m_stays"), [{"n": 2}])
+
+    def test_writers_and_readers_live_through_deletions(self):
+        stop, failures, accepted = threading.Event(), [], []
+
+        def write():
+            while not stop.is_set():
+                status, _, text = self.node.raw("POST", "/api/default/busy/_json", json.dumps([{"pad": "y" * 2000}] * 20).encode(), {"Content-Type": "application/json"})
+                (accepted if status == 200 else failures if status != 503 else []).append((status, text))
+
+        def read():
+            while not stop.is_set():
+                status, _, text = self.node.raw("POST", "/api/default/_search", json.dumps({"query": {"sql": "SELECT count(*) AS n FROM busy", "start_time": 1, "end_time": now_us() + 10**9}}).encode(), {"Content-Type": "application/json"})
+                if status not in (200, 400, 503):
+                    failures.append((status, text))
+
+        threads = [threading.Thread(target=f) for f in (write, write, read)]
+        for t in threads:
+            t.start()
+        for i in range(12):
+            time.sleep(0.2)
+            if i % 3 == 0:
+                self.node.flush()
+            self.assertIn(self.call("DELETE", "streams/busy?type=logs")[0], (200, 404))
+        stop.set()
+        for t in threads:
+            t.join()
+        self.assertEqual(failures[:3], [])
+        self.assertGreater(len(accepted), 10)
+        self.call("DELETE", "streams/busy?type=logs")
+        self.node.post_json("busy", [{"last": 1}])
+        self.assertEqual(self.node.hits("SELECT count(*) AS n FROM busy"), [{"n": 1}])
+        self.node.flush()
+        self.assertEqual(self.node.hits("SELECT count(*) AS n FROM busy"), [{"n": 1}])
 
     def test_lists_are_filtered_sorted_and_cut(self):
         for name, rows in (("list_b", 3), ("list_a", 5), ("list_c", 1)):

@@ -1,0 +1,165 @@
+/* fs/sealed_drop.c - a stream is deleted: its files, its parts and their bytes go.
+ *
+ *   no batch is taken for it -> its directory is gone -> its files in the journal are closed and
+ *   given to a part that is none, by a publish record without content -> its sealed parts leave the
+ *   index, their files the disk
+ *
+ * That it is deleted stands in `meta` before; after a crash in between the next start does all of
+ * it again.  What a query has pinned of the journal it reads to its end.  Samples of a deleted
+ * metric stay in the files that they share with others, and are shown to nobody: parts know the
+ * numbers of their streams.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/cleanup.h"
+#include "fs/sealed_internal.h"
+
+#define TRIES_MAX 400 /* while a seal that had begun before holds a file */
+#define TRY_MS 25
+#define FILES_AT_ONCE 4096 /* the journal's limit is 16 times that */
+#define PARTS_AT_ONCE 256
+
+struct own_files {
+    uint64_t stream;
+    struct ulid ids[FILES_AT_ONCE];
+    size_t count;
+};
+
+static bool collect_file(const struct journal_file *f, void *ctx)
+{
+    struct own_files *o = ctx;
+
+    if (f->stream == o->stream)
+        o->ids[o->count++] = f->id;
+    return o->count < FILES_AT_ONCE;
+}
+
+/* A record without content: these files are nobody's any more. */
+static enum err_code publish_nothing(struct sealed *s, const struct own_files *o, struct err *e)
+{
+    struct journal_publish nothing = {
+        .part = ulid_new(), .files = o->ids, .file_count = o->count, .record = STR("")};
+    uint64_t position = 0;
+    enum err_code rc = journal_roll_files(s->cfg.journal, o->ids, o->count, e);
+
+    if (!rc)
+        rc = journal_publish(s->cfg.journal, &nothing, &position, e);
+    if (!rc)
+        sealed_note_position(s, position);
+    return rc;
+}
+
+static void wait_a_moment(void)
+{
+    const struct timespec t = {.tv_nsec = TRY_MS * 1000000L};
+
+    nanosleep(&t, NULL);
+}
+
+/* INVALID: some of them are in a part that is being published; it is found in the index then. */
+static enum err_code drop_files(struct sealed *s, uint64_t stream, struct err *e)
+{
+    AUTO_FREE struct own_files *o = malloc(sizeof *o);
+    enum err_code rc = ERR_OK;
+
+    if (!o)
+        return err_set(e, ERR_NOMEM, "no memory for the files of a stream");
+    for (int i = 0; i < TRIES_MAX; i++) {
+        *o = (struct own_files){.stream = stream};
+        journal_file_list(s->cfg.journal, collect_file, o);
+        if (o->count == 0)
+            return ERR_OK;
+        rc = publish_nothing(s, o, e);
+        if (rc && rc != ERR_INVALID && rc != ERR_NOTFOUND)
+            return rc;
+        if (rc)
+            wait_a_moment();
+    }
+    return rc ? rc : err_set(e, ERR_AGAIN, "the stream still gets files");
+}
+
+/* What was on its way into the index has arrived. */
+static void wait_for_flights(struct sealed *s)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += TRIES_MAX * TRY_MS / 1000;
+    LOCK_SCOPE(&s->lock);
+    while (s->flights && pthread_cond_timedwait(&s->changed, &s->lock, &until) != ETIMEDOUT)
+        ;
+}
+
+struct own_parts {
+    const struct dropped_stream *stream;
+    struct part list[PARTS_AT_ONCE];
+    size_t count;
+};
+
+static bool collect_part(const struct part *p, void *ctx)
+{
+    struct own_parts *o = ctx;
+
+    if (p->stream == o->stream->number)
+        o->list[o->count++] = (struct part){.id = p->id,
+                                            .stream = p->stream,
+                                            .org = o->stream->org,
+                                            .name = o->stream->name,
+                                            .type = p->type,
+                                            .hour = p->hour,
+                                            .stored_bytes = p->stored_bytes};
+    return o->count < PARTS_AT_ONCE;
+}
+
+static void remove_parts(struct sealed *s, const struct own_parts *o)
+{
+    for (size_t i = 0; i < o->count; i++) {
+        sealed_files_remove(&s->files, &o->list[i].id, o->list[i].hour);
+        sealed_count(s, GAUGE_SEALED_PARTS, -1);
+        sealed_count(s, GAUGE_SEALED_BYTES, -(int64_t)o->list[i].stored_bytes);
+    }
+}
+
+static enum err_code drop_parts(struct sealed *s, const struct dropped_stream *d, struct err *e)
+{
+    AUTO_FREE struct own_parts *o = malloc(sizeof *o);
+    enum err_code rc = ERR_OK;
+    uint64_t position;
+
+    if (!o)
+        return err_set(e, ERR_NOMEM, "no memory for the parts of a stream");
+    do {
+        o->stream = d;
+        o->count = 0;
+        rc = parts_list(s->index, d->org, d->type, d->name, INT32_MIN, INT32_MAX, collect_part, o,
+                        e);
+        pthread_mutex_lock(&s->lock);
+        position = sealed_covered_locked(s);
+        pthread_mutex_unlock(&s->lock);
+        if (!rc && o->count > 0)
+            rc =
+                parts_delete(s->index, o->list, o->count, position >> 32, position & UINT32_MAX, e);
+        if (!rc)
+            remove_parts(s, o);
+    } while (!rc && o->count == PARTS_AT_ONCE);
+    return rc;
+}
+
+enum err_code sealed_drop_stream(struct sealed *s, const struct dropped_stream *d, struct err *e)
+{
+    enum err_code rc = s->cfg.read_only
+                           ? err_set(e, ERR_READONLY, "the data directory is read-only")
+                           : journal_drop_stream(s->cfg.journal, d->number, e);
+
+    if (rc)
+        return rc;
+    registry_drop_stream(s->cfg.registry, d->number);
+    rc = drop_files(s, d->number, e);
+    if (!rc)
+        wait_for_flights(s);
+    if (!rc && d->type != STREAM_METRICS)
+        rc = drop_parts(s, d, e);
+    return rc ? err_wrap(e, "delete stream number %llu", (unsigned long long)d->number) : ERR_OK;
+}
