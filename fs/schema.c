@@ -108,7 +108,7 @@ enum err_code schema_each_stream(struct schema *s, meta_stream_visit fn, void *c
 
 enum err_code schema_each_deleted(struct schema *s, meta_deleted_visit fn, void *ctx, struct err *e)
 {
-    struct meta *meta;
+    struct meta *meta = NULL;
     enum err_code rc = get_meta(s, &meta, e);
 
     return rc ? rc : meta_deleted_list(meta, fn, ctx, e);
