@@ -18,6 +18,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -29,7 +30,7 @@
 
 #define READ_AHEAD_KB 1024
 #define WORKERS_MAX 256
-#define NUDGE_MS 20
+#define NUDGE_MS 2
 #define TEXT_THREADS 4
 #define SIGNAL_ENDED SIGUSR1 /* a worker found the session over */
 #define SIGNAL_NUDGE SIGUSR2 /* interrupts a worker's read of the device */
@@ -551,14 +552,11 @@ static void stop_workers(struct process *p)
     if (p->session.fuse)
         fuse_session_exit(p->session.fuse);
     for (unsigned i = 0; i < p->worker_count; i++) {
-        struct timespec until;
-        do {
+        const struct timespec pause = {.tv_nsec = NUDGE_MS * 1000000L};
+        while (pthread_tryjoin_np(p->workers[i], NULL) != 0) {
             pthread_kill(p->workers[i], SIGNAL_NUDGE);
-            clock_gettime(CLOCK_MONOTONIC, &until);
-            until.tv_nsec += NUDGE_MS * 1000000L;
-            until.tv_sec += until.tv_nsec / 1000000000L;
-            until.tv_nsec %= 1000000000L;
-        } while (pthread_clockjoin_np(p->workers[i], NULL, CLOCK_MONOTONIC, &until) != 0);
+            nanosleep(&pause, NULL);
+        }
     }
     p->worker_count = 0;
 }

@@ -47,7 +47,10 @@ static enum admission refuse_path(struct request *r)
     case ROUTE_UNKNOWN:
         break;
     }
-    reply_envelope(&r->reply, 404, "Not found");
+    if (r->match.below_api) /* the reference takes it for an organisation's */
+        reply_text(&r->reply, 404, "Organization not found");
+    else
+        reply_envelope(&r->reply, 404, "Not found");
     return ADMIT_REFUSE;
 }
 

@@ -18,6 +18,12 @@ enum err_code api_node_status(struct http_call *c, struct err *e);
 enum err_code api_node_flush(struct http_call *c, struct err *e);
 
 enum err_code api_organizations(struct http_call *c, struct err *e);
+enum err_code api_summary(struct http_call *c, struct err *e);
+enum err_code api_org_settings(struct http_call *c, struct err *e);
+enum err_code api_org_settings_change(struct http_call *c, struct err *e);
+enum err_code api_empty_object(struct http_call *c, struct err *e);
+enum err_code api_logout(struct http_call *c, struct err *e);
+enum err_code api_node_list(struct http_call *c, struct err *e);
 enum err_code api_streams(struct http_call *c, struct err *e);
 enum err_code api_stream_schema(struct http_call *c, struct err *e);
 enum err_code api_stream_create(struct http_call *c, struct err *e);

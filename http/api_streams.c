@@ -130,6 +130,15 @@ static enum err_code fill_figures(struct http_call *c, struct listing *l, struct
     return ERR_OK;
 }
 
+/* The entries are the caller's to release, also after a failure. */
+static enum err_code collect(struct http_call *c, struct listing *l, struct err *e)
+{
+    enum err_code rc = catalog_list(c->cfg->catalog, c->org, on_stream, l, e);
+    if (rc == ERR_OK && l->failed)
+        rc = err_set(e, ERR_NOMEM, "list of streams");
+    return rc == ERR_OK ? fill_figures(c, l, e) : rc;
+}
+
 /* --- writing -------------------------------------------------------------------------------- */
 
 /* With two decimals, as the API has it. */
@@ -298,18 +307,54 @@ enum err_code api_streams(struct http_call *c, struct err *e)
     enum err_code rc = call_stream_type(c, &l.type, e);
     if (rc != ERR_OK)
         return rc;
-    if (!catalog_org_exists(c->cfg->catalog, c->org) && !str_eq(c->org, STR("default"))) {
-        reply_text(c->reply, 404, "Organization not found");
-        return ERR_OK;
-    }
-    rc = catalog_list(c->cfg->catalog, c->org, on_stream, &l, e);
-    if (rc == ERR_OK && l.failed)
-        rc = err_set(e, ERR_NOMEM, "list of streams");
-    if (rc == ERR_OK)
-        rc = fill_figures(c, &l, e);
+    rc = collect(c, &l, e);
     if (rc == ERR_OK) {
         sort_entries(c, &l);
         rc = write_list(c, &l, e);
+    }
+    release(&l);
+    return rc;
+}
+
+static void write_nothing_of(struct json_writer *w, const char *what)
+{
+    jw_key(w, str_from(what));
+    jw_raw(w, STR("{\"num_realtime\":0,\"num_scheduled\":0,\"trigger_status\":{\"healthy\":0,"
+                  "\"failed\":0,\"warning\":0}}"));
+}
+
+static void write_summary(struct json_writer *w, const struct listing *l)
+{
+    struct figures sum = {0};
+    for (size_t i = 0; i < l->count; i++) {
+        sum.rows += l->entries[i].figures.rows;
+        sum.text_bytes += l->entries[i].figures.text_bytes;
+        sum.sealed_bytes += l->entries[i].figures.sealed_bytes;
+    }
+    jw_object(w);
+    jw_key(w, STR("streams"));
+    jw_object(w);
+    jw_ku64(w, "num_streams", l->count);
+    jw_ku64(w, "total_records", sum.rows);
+    jw_kf64(w, "total_storage_size", megabytes(sum.text_bytes));
+    jw_kf64(w, "total_compressed_size", megabytes(sum.sealed_bytes));
+    jw_kf64(w, "total_index_size", 0);
+    jw_end(w);
+    write_nothing_of(w, "pipelines"); /* which are not built yet, nor what follows */
+    write_nothing_of(w, "alerts");
+    jw_ku64(w, "total_functions", 0);
+    jw_ku64(w, "total_dashboards", 0);
+    jw_end(w);
+}
+
+enum err_code api_summary(struct http_call *c, struct err *e)
+{
+    struct listing l = {.arena = c->arena, .every_type = true, .keyword = STR("")};
+    enum err_code rc = collect(c, &l, e);
+    if (rc == ERR_OK) {
+        reply_json(c->reply, 200);
+        struct json_writer w = {.out = &c->reply->body};
+        write_summary(&w, &l);
     }
     release(&l);
     return rc;

@@ -31,6 +31,7 @@ struct http_config {
     struct ingest *ingest;
     struct query_service *query;
     struct catalog *catalog;
+    struct meta *meta;
     struct control_client *control;
     struct sealer *sealer;
 };

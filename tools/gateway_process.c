@@ -175,6 +175,7 @@ static enum err_code open_http(struct gateway *g, struct err *e)
         .query = g->query,
         .sealer = g->sealer,
         .catalog = g->catalog,
+        .meta = g->meta,
         .control = g->control,
     };
 
