@@ -16,15 +16,15 @@
 
 enum { IOV_PER_CALL = 64, READ_STEP_BYTES = 64 << 10 };
 
-static sys_fault_hook fault_hook; /* set while no other thread runs */
-static void *fault_ctx;
+static _Atomic(sys_fault_hook) fault_hook;
+static _Atomic(void *) fault_ctx; /* set before the hook is */
 static _Atomic uint64_t fault_calls;
 
 void sys_fault_set(sys_fault_hook hook, void *ctx)
 {
-    fault_hook = hook;
-    fault_ctx = ctx;
+    atomic_store(&fault_ctx, ctx);
     atomic_store(&fault_calls, 0);
+    atomic_store(&fault_hook, hook);
 }
 
 uint64_t sys_fault_calls(void)
@@ -32,11 +32,11 @@ uint64_t sys_fault_calls(void)
     return atomic_load(&fault_calls);
 }
 
-static int ask_hook(const char *call, size_t want_bytes, size_t *short_bytes)
+static int ask_hook(sys_fault_hook hook, const char *call, size_t want_bytes, size_t *short_bytes)
 {
     struct sys_fault f = {.call = call, .want_bytes = want_bytes};
     f.number = atomic_fetch_add(&fault_calls, 1);
-    int sys = fault_hook(&f, fault_ctx);
+    int sys = hook(&f, atomic_load(&fault_ctx));
     *short_bytes = f.short_bytes < want_bytes ? f.short_bytes : want_bytes;
     return sys;
 }
@@ -46,8 +46,9 @@ static inline bool fault_write(const char *call, size_t want_bytes, size_t *shor
 {
     *short_bytes = 0;
     *sys = 0;
-    if (__builtin_expect(fault_hook != NULL, 0))
-        *sys = ask_hook(call, want_bytes, short_bytes);
+    sys_fault_hook hook = atomic_load_explicit(&fault_hook, memory_order_acquire);
+    if (__builtin_expect(hook != NULL, 0))
+        *sys = ask_hook(hook, call, want_bytes, short_bytes);
     return *sys != 0;
 }
 
