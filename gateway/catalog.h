@@ -23,6 +23,7 @@ struct catalog_stream { /* immutable; only made by the catalog */
     const bool *full_text; /* of each field: do the settings name it for match_all?  NULL: none */
     unsigned flatten_level; /* of nested objects at ingestion; 0: the node's */
     bool store_original;    /* records are also kept as they came */
+    unsigned max_query_hours; /* a longer range is cut to its end; 0: any */
 };
 
 enum err_code catalog_open(struct meta *m, struct catalog **out, struct err *e);

@@ -8,6 +8,7 @@
 #include "base/json.h"
 
 #define SETTINGS_ARENA_MAX (16u << 20)
+#define HOURS_MAX 1000000u
 #define LEVEL_MAX 1000u /* as ZO_INGEST_FLATTEN_LEVEL has it */
 
 static struct catalog_entry *entry_of(const struct catalog_stream *s)
@@ -70,7 +71,7 @@ static void read_settings(struct catalog_entry *en, bool *marks)
 {
     struct arena a;
     struct json *settings;
-    int64_t level;
+    int64_t level, hours;
 
     arena_init(&a, SETTINGS_ARENA_MAX);
     if (en->stream.settings.len > 2 &&
@@ -79,6 +80,8 @@ static void read_settings(struct catalog_entry *en, bool *marks)
         en->stream.store_original = json_bool(json_get(settings, "store_original_data"), false);
         if (json_i64(json_get(settings, "flatten_level"), &level) && level > 0)
             en->stream.flatten_level = level < LEVEL_MAX ? (unsigned)level : LEVEL_MAX;
+        if (json_i64(json_get(settings, "max_query_range"), &hours) && hours > 0)
+            en->stream.max_query_hours = hours < HOURS_MAX ? (unsigned)hours : HOURS_MAX;
     }
     arena_done(&a);
 }

@@ -259,6 +259,9 @@ static void fill_stats(const struct search *s, struct query_stats *stats)
     stats->has_histogram_interval = s->plan.gate.has_histogram;
     stats->histogram_interval_s = s->plan.gate.histogram_interval_us / US_PER_SEC;
     str_copy_to(str_from(s->plan.partial), stats->partial, sizeof stats->partial);
+    stats->range_hours = s->plan.range_hours;
+    stats->start_us = s->plan.start_us;
+    stats->end_us = s->r->end_us;
 }
 
 static enum err_code search(struct search *s, struct engine_client **engine,

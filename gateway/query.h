@@ -59,6 +59,8 @@ struct query_stats {
     bool has_histogram_interval;
     int64_t histogram_interval_s;
     char partial[ERR_MSG_MAX];  /* which damaged files were left out; "": none */
+    unsigned range_hours;       /* max_query_range of a stream, where it cut the range; else 0 */
+    int64_t start_us, end_us;   /* the range then */
 };
 struct query_sink {
     /* Called once before any batch, then per batch; false ends the query (the client went away). */

@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "fs/control.h"
 #include "gateway/engine/client.h"
 #include "gateway/names.h"
@@ -75,6 +76,19 @@ static bool is_timeless(const struct gate_table *t)
     return t->stream->type == STREAM_ENRICHMENT;
 }
 
+/* max_query_range of the streams: the strictest counts, and the end of the range is kept. */
+static void restrict_range(const struct query_request *r, struct query_plan *p)
+{
+    for (size_t i = 0; i < p->gate.table_count; i++) {
+        unsigned hours = p->gate.tables[i].stream->max_query_hours;
+        int64_t first = r->end_us - (int64_t)hours * US_PER_HOUR;
+        if (hours == 0 || is_timeless(&p->gate.tables[i]) || p->start_us >= first)
+            continue;
+        p->start_us = first;
+        p->range_hours = hours;
+    }
+}
+
 static enum err_code take_snapshot(struct query_service *q, const struct query_request *r,
                                    uint64_t deadline_ms, struct query_plan *p, struct err *e)
 {
@@ -90,7 +104,7 @@ static enum err_code take_snapshot(struct query_service *q, const struct query_r
     if (!s)
         return err_set(e, ERR_NOMEM, "no memory for a query");
     enum err_code rc = control_snapshot(query_service_config(q)->control, numbers,
-                                        p->gate.table_count, timeless ? 0 : r->start_us,
+                                        p->gate.table_count, timeless ? 0 : p->start_us,
                                         timeless ? 0 : r->end_us, deadline_ms, p->a, s, e);
     if (rc)
         return err_wrap(e, "snapshot");
@@ -105,13 +119,15 @@ enum err_code query_plan_make(struct query_service *q, const struct query_reques
 {
     struct str sql = r->sql;
     struct json *tree;
-    *out = (struct query_plan){.a = a};
+    *out = (struct query_plan){.a = a, .start_us = r->start_us};
     out->explain = gate_cut_explain(&sql);
     enum err_code rc =
         query_parse(query_service_config(q)->engine_socket, engine, sql, deadline_ms, a, &tree, e);
     if (!rc)
         rc = gate_tree(q, r, tree, out, e);
-    if (!rc && r->start_us < r->end_us)
+    if (!rc)
+        restrict_range(r, out);
+    if (!rc && out->start_us < r->end_us)
         rc = take_snapshot(q, r, deadline_ms, out, e);
     if (!rc)
         query_damage_recall(q, out, r);
@@ -134,7 +150,7 @@ static bool file_is_of(const struct query_plan *p, const struct snapshot_file *f
 {
     if (f->stream != t->stream->number || !f->bytes || p->left_out[f - p->snapshot->files])
         return false;
-    return is_timeless(t) || (f->max_ts_us >= r->start_us && f->min_ts_us < r->end_us);
+    return is_timeless(t) || (f->max_ts_us >= p->start_us && f->min_ts_us < r->end_us);
 }
 
 bool query_plan_reads(const struct query_plan *p, const struct query_request *r,
@@ -244,7 +260,7 @@ static enum err_code write_table(struct json_writer *w, const struct query_confi
     jw_kcstr(w, "name", t->name);
     write_columns(w, &p->gate, t);
     enum err_code rc = write_files(w, cfg, p, r, t, e);
-    jw_ki64(w, "start_us", is_timeless(t) ? 0 : r->start_us);
+    jw_ki64(w, "start_us", is_timeless(t) ? 0 : p->start_us);
     jw_ki64(w, "end_us", is_timeless(t) ? 0 : r->end_us);
     jw_end(w);
     return rc;

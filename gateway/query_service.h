@@ -16,6 +16,8 @@ struct query_plan {
     struct snapshot *snapshot;     /* NULL: it reads no stream */
     bool *left_out;                /* of each of its files: damaged, and not read */
     char partial[ERR_MSG_MAX];     /* why rows are missing; "": none are */
+    int64_t start_us;              /* of the range: the request's, or later */
+    unsigned range_hours;          /* the restriction that made it later; 0: none */
 };
 struct engine_client;
 struct snapshot_file;

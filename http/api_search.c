@@ -93,6 +93,28 @@ static bool on_again(void *ctx)
     return true;
 }
 
+/* Why it is partial. */
+static void write_reasons(struct json_writer *w, const struct query_stats *stats,
+                          const char *failure)
+{
+    char text[128];
+    jw_key(w, STR("function_error"));
+    jw_array(w);
+    if (stats->range_hours) {
+        snprintf(text, sizeof text,
+                 "Query duration is modified due to query range restriction of %u hours",
+                 stats->range_hours);
+        jw_cstr(w, text);
+    }
+    if (failure)
+        jw_cstr(w, failure);
+    jw_end(w);
+    if (stats->range_hours) {
+        jw_ki64(w, "new_start_time", stats->start_us);
+        jw_ki64(w, "new_end_time", stats->end_us);
+    }
+}
+
 /* Everything after the hits, with the brace that ends the object. */
 static void write_rest(struct search *s, struct buf *out, const struct query_stats *stats,
                        const char *failure)
@@ -110,16 +132,12 @@ static void write_rest(struct search *s, struct buf *out, const struct query_sta
     jw_ku64(w, "scan_records", stats->scan_records);
     jw_ku64(w, "scan_files", stats->scan_files);
     jw_kcstr(w, "trace_id", s->trace_id);
-    jw_kbool(w, "is_partial", failure != NULL);
+    jw_kbool(w, "is_partial", failure || stats->range_hours);
     jw_ki64(w, "result_cache_ratio", 0);
     if (stats->has_histogram_interval)
         jw_ki64(w, "histogram_interval", stats->histogram_interval_s);
-    if (failure) {
-        jw_key(w, STR("function_error"));
-        jw_array(w);
-        jw_cstr(w, failure);
-        jw_end(w);
-    }
+    if (failure || stats->range_hours)
+        write_reasons(w, stats, failure);
     jw_end(w);
 }
 

@@ -9,7 +9,7 @@ import unittest
 from golden import GOLDEN, replay
 from weirlib import ROOT, SKIP, TestNode, main
 
-TOPICS = ["ingest_json", "ingest_multi", "ingest_schema_evolution", "streams", "system"]
+TOPICS = ["ingest_json", "ingest_multi", "ingest_schema_evolution", "store_original_and_ids", "streams", "system"]
 
 with open(os.path.join(ROOT, "tests/integration/golden_differences.json"), encoding="utf-8") as rows:
     DIFFERENCES = json.load(rows)

@@ -62,6 +62,19 @@ class Streams(NodeCase):
             self.assertEqual(len({h["_o2_id"] for h in hits[1:]}), 2)
             self.assertNotIn("_original", self.node.hits("SELECT * FROM kept ORDER BY _timestamp")[1])
 
+    def test_a_query_over_too_long_a_range_is_cut_to_its_end(self):
+        t = now_us()
+        self.node.post_json("cutoff", [{"_timestamp": t - 60_000_000, "a": 1}, {"_timestamp": t - 3 * 3_600_000_000, "a": 2}])
+        self.assertEqual(self.call("PUT", "streams/cutoff/settings?type=logs", {"max_query_range": 1})[0], 200)
+
+        def ask(hours):
+            return self.call("POST", "_search?type=logs", {"query": {"sql": "SELECT a FROM cutoff", "start_time": t - hours * 3_600_000_000, "end_time": t}})[1]
+
+        reply = ask(4)
+        self.assertEqual((reply["hits"], reply["is_partial"], reply["new_start_time"], reply["new_end_time"]), ([{"a": 1}], True, t - 3_600_000_000, t))
+        self.assertEqual(reply["function_error"], ["Query duration is modified due to query range restriction of 1 hours"])
+        self.assertEqual((ask(1)["is_partial"], "new_start_time" in ask(1)), (False, False))
+
     def test_a_stream_is_made_by_hand_and_takes_records(self):
         body = {"fields": [{"name": "a", "type": "Utf8"}, {"name": "b", "type": "Int64"}], "settings": {"data_retention": 10}}
         self.assertEqual(self.call("POST", "streams/made?type=logs", body), (200, {"code": 200, "message": "stream created"}))
