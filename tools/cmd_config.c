@@ -1,33 +1,34 @@
 /* tools/cmd_config.c - `weir config`: every setting with the value in force and where it comes
  * from. */
-#include <getopt.h>
 #include <stdbool.h>
 #include <stdio.h>
 
 #include "gateway/settings.h"
+#include "tools/cli.h"
 #include "tools/command.h"
 
 #define OUTPUT_MAX (4u << 20)
 
 extern char **environ;
 
-static const char usage[] =
-    "usage: weir config [--help-texts] [--json | --markdown]\n\n"
-    "Prints every setting: name, value in force, and whether it comes from the\n"
-    "environment or is the default.  Secrets are masked.\n\n"
-    "  --help-texts  with what each one is for\n"
-    "  --json        as one JSON object\n"
-    "  --markdown    the table of defaults, as in the README\n\n"
-    "example: ZO_HTTP_PORT=5090 weir config | grep PORT\n";
+struct config_options {
+    bool help_texts, json, markdown;
+};
 
-enum form { FORM_TEXT, FORM_JSON, FORM_MARKDOWN };
-
-static const struct option options[] = {
-    {"json", no_argument, NULL, 'j'},
-    {"markdown", no_argument, NULL, 'm'},
-    {"help-texts", no_argument, NULL, 't'},
-    {"help", no_argument, NULL, 'h'},
-    {NULL, 0, NULL, 0},
+static const struct cli_option options[] = {
+    {.name = "help-texts",
+     .kind = CLI_FLAG,
+     .at = offsetof(struct config_options, help_texts),
+     .help = "with what each one is for"},
+    {.name = "json",
+     .kind = CLI_FLAG,
+     .at = offsetof(struct config_options, json),
+     .help = "as one JSON object"},
+    {.name = "markdown",
+     .kind = CLI_FLAG,
+     .at = offsetof(struct config_options, markdown),
+     .help = "the table of defaults, as in the README"},
+    CLI_END,
 };
 
 static void print_unknown(const struct settings *s)
@@ -39,7 +40,7 @@ static void print_unknown(const struct settings *s)
         fprintf(stderr, "weir config: %s is no setting and has no effect\n", names[i]);
 }
 
-static int print(enum form form, bool with_help)
+static int print(const struct config_options *o)
 {
     struct settings *s;
     struct buf out;
@@ -51,17 +52,12 @@ static int print(enum form form, bool with_help)
         return EXIT_CONFIG;
     }
     buf_init(&out, OUTPUT_MAX);
-    switch (form) {
-    case FORM_TEXT:
-        settings_print_text(s, &out, with_help);
-        break;
-    case FORM_JSON:
+    if (o->json)
         settings_print_json(s, &out);
-        break;
-    case FORM_MARKDOWN:
+    else if (o->markdown)
         settings_print_markdown(s, &out);
-        break;
-    }
+    else
+        settings_print_text(s, &out, o->help_texts);
     if (!buf_ok(&out) || fwrite(out.data, 1, out.len, stdout) != out.len || fflush(stdout) != 0)
         code = 1;
     print_unknown(s);
@@ -70,36 +66,27 @@ static int print(enum form form, bool with_help)
     return code;
 }
 
-int cmd_config(int argc, char **argv)
+static int run(int argc, char **argv)
 {
-    static char name[] = "weir config"; /* what getopt begins its messages with */
-    enum form form = FORM_TEXT;
-    bool with_help = false;
+    struct config_options o = {0};
+    int code;
 
-    argv[0] = name;
-    for (int c; (c = getopt_long(argc, argv, "h", options, NULL)) != -1;) {
-        switch (c) {
-        case 'j':
-            form = FORM_JSON;
-            break;
-        case 'm':
-            form = FORM_MARKDOWN;
-            break;
-        case 't':
-            with_help = true;
-            break;
-        case 'h':
-            fputs(usage, stdout);
-            return 0;
-        default:
-            fputs(usage, stderr);
-            return EXIT_USAGE;
-        }
-    }
-    if (optind < argc) {
-        fprintf(stderr, "weir config: there is nothing named '%s' to print\n", argv[optind]);
-        fputs(usage, stderr);
-        return EXIT_USAGE;
-    }
-    return print(form, with_help);
+    if (!cli_parse(&command_config, &argc, &argv, &o, &code))
+        return code;
+    if (o.json && o.markdown)
+        return cli_usage_error(&command_config, "--json and --markdown exclude each other");
+    return print(&o);
 }
+
+const struct cli_command command_config = {
+    .name = "config",
+    .arguments = "",
+    .summary = "print every setting with the value in force",
+    .about = "Prints every setting: name, value in force, and whether it comes from the "
+             "environment or is the default. Secrets are masked.",
+    .examples = "ZO_HTTP_PORT=5090 weir config | grep PORT",
+    .exit_codes = "0 printed\n1 could not be written\n2 the command line is wrong\n"
+                  "78 a setting is wrong",
+    .options = options,
+    .run = run,
+};

@@ -1,16 +1,17 @@
 /* tools/cmd_query.c - `weir query SQL`: asks a node and prints the rows. */
 #include <ctype.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/sys.h"
 #include "gateway/gate.h"
+#include "tools/cli.h"
 #include "tools/command.h"
+#include "tools/console.h"
 #include "tools/http_client.h"
 #include "tools/table.h"
 
@@ -20,221 +21,118 @@
 #define URL_MAX (64u << 10)
 #define CELL_MAX_TERMINAL 60
 #define PROGRESS_AFTER_MS 1000
+#define LAST_DEFAULT_US (24 * US_PER_HOUR)
 
-static const char usage[] =
-    "usage: weir query [OPTION ...] SQL\n\n"
-    "Asks a node in SQL and prints the rows: a table on a terminal, JSON lines into\n"
-    "a pipe.\n\n"
-    "  --last DURATION  time range up to now: 90s, 15m, 6h, 7d  (default 24h)\n"
-    "  --from T --to T  time range [from, to): 2026-11-23T09:00:00Z, or\n"
-    "                   microseconds since 1970\n"
-    "  --org ORG        organisation  (default \"default\")\n"
-    "  --type TYPE      logs, metrics, traces or enrichment_tables  (default logs)\n"
-    "  --size N         rows at most, when the SQL has no LIMIT  (default 1000)\n"
-    "  --format FORM    table, json or csv\n"
-    "  --url URL        the node  (default $WEIR_URL, else http://127.0.0.1:5080)\n"
-    "  --user EMAIL     (default $ZO_ROOT_USER_EMAIL)\n"
-    "  --timeout S      seconds to wait  (default 600)\n\n"
-    "The password is $ZO_ROOT_USER_PASSWORD.\n\n"
-    "examples:\n"
-    "  weir query 'SELECT level, count(*) AS n FROM k8slogs GROUP BY level'\n"
-    "  weir query --last 1h --format csv 'SELECT * FROM k8slogs' > last-hour.csv\n\n"
-    "exit codes: 0 answered, 1 refused or failed, 2 the command line is wrong\n";
-
-enum form { FORM_AUTO, FORM_TABLE, FORM_JSON, FORM_CSV };
+enum form { FORM_AUTO, FORM_TABLE, FORM_JSON, FORM_CSV }; /* as in the choices of --format */
 
 struct query_options {
-    const char *sql, *org, *type, *url, *user, *password;
-    int64_t start_us, end_us, size;
-    long timeout_s;
-    enum form form;
-    bool range_given;
+    const char *sql, *file, *org, *type, *url, *user, *password;
+    int type_choice;
+    int64_t last_us, start_us, end_us, size, timeout_s;
+    int form, color;
+    bool range_given, no_header;
 };
 
-enum {
-    OPT_LAST = 256,
-    OPT_FROM,
-    OPT_TO,
-    OPT_ORG,
-    OPT_TYPE,
-    OPT_SIZE,
-    OPT_FORMAT,
-    OPT_URL,
-    OPT_USER,
-    OPT_TIMEOUT
+static const struct cli_option options[] = {
+    {.name = "last",
+     .kind = CLI_DURATION,
+     .at = offsetof(struct query_options, last_us),
+     .value = "DURATION",
+     .help = "time range up to now: 90s, 15m, 6h, 7d (default 24h)"},
+    {.name = "from",
+     .kind = CLI_TIME,
+     .at = offsetof(struct query_options, start_us),
+     .value = "TIME",
+     .help = "begin of the range: 2026-11-23T09:00:00Z, or microseconds since 1970"},
+    {.name = "to",
+     .kind = CLI_TIME,
+     .at = offsetof(struct query_options, end_us),
+     .value = "TIME",
+     .help = "its end, itself not in the range (default now)"},
+    {.name = "org",
+     .kind = CLI_TEXT,
+     .at = offsetof(struct query_options, org),
+     .value = "ORG",
+     .help = "organisation (default \"default\")"},
+    {.name = "type",
+     .kind = CLI_CHOICE,
+     .at = offsetof(struct query_options, type_choice),
+     .value = "TYPE",
+     .choices = "logs metrics traces enrichment_tables",
+     .help = "logs, metrics, traces or enrichment_tables (default logs)"},
+    {.name = "size",
+     .letter = 'n',
+     .kind = CLI_COUNT,
+     .at = offsetof(struct query_options, size),
+     .value = "N",
+     .help = "rows at most, when the SQL has no LIMIT (default 1000)"},
+    {.name = "file",
+     .letter = 'f',
+     .kind = CLI_TEXT,
+     .at = offsetof(struct query_options, file),
+     .value = "FILE",
+     .help = "read the SQL from a file; - is standard input"},
+    {.name = "format",
+     .kind = CLI_CHOICE,
+     .at = offsetof(struct query_options, form),
+     .value = "FORM",
+     .choices = "table json csv",
+     .help = "table, json or csv (default: table on a terminal, json into a pipe)"},
+    {.name = "no-header",
+     .kind = CLI_FLAG,
+     .at = offsetof(struct query_options, no_header),
+     .help = "leave out the names of the columns"},
+    {.name = "url",
+     .kind = CLI_TEXT,
+     .at = offsetof(struct query_options, url),
+     .value = "URL",
+     .help = "the node (default $WEIR_URL, else http://127.0.0.1:5080)"},
+    {.name = "user",
+     .kind = CLI_TEXT,
+     .at = offsetof(struct query_options, user),
+     .value = "EMAIL",
+     .help = "(default $ZO_ROOT_USER_EMAIL)"},
+    {.name = "timeout",
+     .kind = CLI_COUNT,
+     .at = offsetof(struct query_options, timeout_s),
+     .value = "SECONDS",
+     .help = "how long to wait (default 600)"},
+    CLI_COLOR_ROW(struct query_options),
+    CLI_END,
 };
 
-static const struct option options[] = {
-    {"last", required_argument, NULL, OPT_LAST},
-    {"from", required_argument, NULL, OPT_FROM},
-    {"to", required_argument, NULL, OPT_TO},
-    {"org", required_argument, NULL, OPT_ORG},
-    {"type", required_argument, NULL, OPT_TYPE},
-    {"size", required_argument, NULL, OPT_SIZE},
-    {"format", required_argument, NULL, OPT_FORMAT},
-    {"url", required_argument, NULL, OPT_URL},
-    {"user", required_argument, NULL, OPT_USER},
-    {"timeout", required_argument, NULL, OPT_TIMEOUT},
-    {"help", no_argument, NULL, 'h'},
-    {NULL, 0, NULL, 0},
-};
-
-/* What the options expect that do not take any text. */
-static const char *expected(int option)
+/* The SQL of a file, or of standard input, stays in memory to the end of the process. */
+static enum err_code read_sql(const char *path, struct buf *out, struct err *e)
 {
-    switch (option) {
-    case OPT_LAST:
-        return "a duration such as 90s, 15m, 6h, 7d";
-    case OPT_FROM:
-    case OPT_TO:
-        return "a time such as 2026-11-23T09:00:00Z, or microseconds since 1970";
-    case OPT_FORMAT:
-        return "table, json or csv";
-    default:
-        return "a number above 0";
-    }
+    enum err_code rc = ERR_OK;
+
+    if (strcmp(path, "-") != 0)
+        rc = sys_read_file(path, out, e);
+    else
+        rc = sys_read_file("/dev/stdin", out, e);
+    if (!rc && memchr(out->data ? out->data : "", '\0', out->len))
+        rc = err_set(e, ERR_INVALID, "%s: holds a NUL byte", path);
+    return rc;
 }
 
-static bool parse_duration(const char *text, int64_t *us)
+static void settle(struct query_options *o)
 {
-    size_t len = strlen(text);
-    int64_t n, factor;
-
-    if (len < 2 || !str_to_i64((struct str){text, len - 1}, &n) || n < 0)
-        return false;
-    switch (text[len - 1]) {
-    case 's':
-        factor = US_PER_SEC;
-        break;
-    case 'm':
-        factor = 60 * US_PER_SEC;
-        break;
-    case 'h':
-        factor = US_PER_HOUR;
-        break;
-    case 'd':
-        factor = 24 * US_PER_HOUR;
-        break;
-    default:
-        return false;
-    }
-    return !__builtin_mul_overflow(n, factor, us);
-}
-
-static bool parse_time(const char *text, int64_t *us)
-{
-    return str_to_i64(str_from(text), us) || time_parse_rfc3339(str_from(text), us);
-}
-
-static bool parse_form(const char *text, enum form *out)
-{
-    static const char *const names[] = {
-        [FORM_TABLE] = "table", [FORM_JSON] = "json", [FORM_CSV] = "csv"};
-
-    for (int i = FORM_TABLE; i <= FORM_CSV; i++) {
-        if (strcmp(text, names[i]) == 0) {
-            *out = (enum form)i;
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool take_option(int c, const char *value, struct query_options *o, int64_t *last_us)
-{
-    int64_t seconds;
-
-    o->range_given |= c == OPT_LAST || c == OPT_FROM || c == OPT_TO;
-    switch (c) {
-    case OPT_LAST:
-        return parse_duration(value, last_us);
-    case OPT_FROM:
-        return parse_time(value, &o->start_us);
-    case OPT_TO:
-        return parse_time(value, &o->end_us);
-    case OPT_ORG:
-        o->org = value;
-        return true;
-    case OPT_TYPE:
-        o->type = value;
-        return true;
-    case OPT_SIZE:
-        return str_to_i64(str_from(value), &o->size) && o->size > 0;
-    case OPT_FORMAT:
-        return parse_form(value, &o->form);
-    case OPT_URL:
-        o->url = value;
-        return true;
-    case OPT_USER:
-        o->user = value;
-        return true;
-    case OPT_TIMEOUT:
-        if (!str_to_i64(str_from(value), &seconds) || seconds < 1)
-            return false;
-        o->timeout_s = (long)seconds;
-        return true;
-    default:
-        return false;
-    }
-}
-
-static int usage_error(void)
-{
-    fputs("weir query --help tells more\n", stderr);
-    return EXIT_USAGE + 1;
-}
-
-/* 0 to go on; else the exit code, plus one so that success can end the command too. */
-static int parse_options(int argc, char **argv, struct query_options *o, int64_t *last_us)
-{
-    static char name[] = "weir query"; /* what getopt begins its messages with */
-    int which = 0;
-
-    argv[0] = name;
-    for (int c; (c = getopt_long(argc, argv, "h", options, &which)) != -1;) {
-        if (c == 'h') {
-            fputs(usage, stdout);
-            return 1;
-        }
-        if (c == '?')
-            return usage_error();
-        if (!take_option(c, optarg, o, last_us)) {
-            fprintf(stderr, "weir query: --%s '%s': expected %s\n", options[which].name, optarg,
-                    expected(c));
-            return usage_error();
-        }
-    }
-    return 0;
-}
-
-static int parse_command_line(int argc, char **argv, struct query_options *o)
-{
-    int64_t last_us = 24 * US_PER_HOUR;
+    static const char *const types[] = {"logs", "logs", "metrics", "traces", "enrichment_tables"};
     const char *env_url = getenv("WEIR_URL");
-    int ended;
 
-    *o = (struct query_options){.org = "default",
-                                .type = "logs",
-                                .size = 1000,
-                                .timeout_s = 600,
-                                .url = env_url ? env_url : "http://127.0.0.1:5080",
-                                .user = getenv("ZO_ROOT_USER_EMAIL"),
-                                .password = getenv("ZO_ROOT_USER_PASSWORD")};
-    ended = parse_options(argc, argv, o, &last_us);
-    if (ended)
-        return ended;
-    if (optind + 1 != argc) {
-        fputs("weir query: expected one SQL text, in quotes\n", stderr);
-        return usage_error();
-    }
-    o->sql = argv[optind];
+    o->type = types[o->type_choice];
+    o->password = getenv("ZO_ROOT_USER_PASSWORD");
+    o->range_given = o->last_us || o->start_us || o->end_us;
+    if (!o->user)
+        o->user = getenv("ZO_ROOT_USER_EMAIL");
+    if (!o->url)
+        o->url = env_url ? env_url : "http://127.0.0.1:5080";
     if (!o->end_us)
         o->end_us = clock_wall_us() + US_PER_SEC;
     if (!o->start_us)
-        o->start_us = o->end_us - last_us;
+        o->start_us = o->end_us - (o->last_us ? o->last_us : LAST_DEFAULT_US);
     if (o->form == FORM_AUTO)
         o->form = isatty(STDOUT_FILENO) ? FORM_TABLE : FORM_JSON;
-    return 0;
 }
 
 static void write_request(struct buf *out, const struct query_options *o)
@@ -317,13 +215,6 @@ static int print_error(const struct query_options *o, struct str reply, long sta
     return 1;
 }
 
-static size_t terminal_width(void)
-{
-    struct winsize size;
-
-    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
-}
-
 static void print_footer(const struct query_options *o, size_t rows, int64_t took_ms)
 {
     fprintf(stderr, "%zu row%s in %lld ms\n", rows, rows == 1 ? "" : "s", (long long)took_ms);
@@ -334,8 +225,9 @@ static void print_footer(const struct query_options *o, size_t rows, int64_t too
 static int print_hits(const struct query_options *o, struct str reply)
 {
     struct table_options form = {.cell_max = isatty(STDOUT_FILENO) ? CELL_MAX_TERMINAL : 0,
-                                 .width = terminal_width(),
-                                 .color = isatty(STDOUT_FILENO) && !getenv("NO_COLOR")};
+                                 .width = console_width(),
+                                 .color = console_has_color(o->color, STDOUT_FILENO),
+                                 .no_header = o->no_header};
     struct arena a;
     struct json *doc, *hits;
     struct buf out;
@@ -354,7 +246,10 @@ static int print_hits(const struct query_options *o, struct str reply)
         fwrite(out.data, 1, out.len, stdout);
         print_footer(o, hits->count, took);
     } else {
-        (o->form == FORM_CSV ? table_print_csv : table_print_json)(&out, hits);
+        if (o->form == FORM_CSV)
+            table_print_csv(&out, hits, &form);
+        else
+            table_print_json(&out, hits);
         fwrite(out.data, 1, out.len, stdout);
     }
     if (fflush(stdout) != 0 || !buf_ok(&out))
@@ -408,7 +303,7 @@ static int ask(const struct query_options *o)
                              .password = o->password,
                              .content_type = "application/json",
                              .body = buf_str(&request),
-                             .timeout_s = o->timeout_s,
+                             .timeout_s = (long)o->timeout_s,
                              .progress = show_progress,
                              .progress_ctx = &progress};
     enum err_code rc = http_request(&r, &status, &reply, &e);
@@ -426,10 +321,44 @@ static int ask(const struct query_options *o)
     return code;
 }
 
-int cmd_query(int argc, char **argv)
+static int run(int argc, char **argv)
 {
-    struct query_options o;
-    int ended = parse_command_line(argc, argv, &o);
+    struct query_options o = {.org = "default", .size = 1000, .timeout_s = 600};
+    struct buf sql;
+    struct err e;
+    int code;
 
-    return ended ? ended - 1 : ask(&o);
+    if (!cli_parse(&command_query, &argc, &argv, &o, &code))
+        return code;
+    if ((argc == 1) == (o.file != NULL))
+        return cli_usage_error(&command_query, "expected one SQL text, in quotes, or --file");
+    buf_init(&sql, REQUEST_MAX / 2);
+    settle(&o);
+    o.sql = argv[0];
+    if (o.file && read_sql(o.file, &sql, &e)) {
+        fprintf(stderr, "weir query: %s\n", e.msg);
+        code = 1;
+    } else {
+        if (o.file)
+            o.sql = sql.data ? sql.data : "";
+        code = ask(&o);
+    }
+    buf_done(&sql);
+    return code;
 }
+
+const struct cli_command command_query = {
+    .name = "query",
+    .arguments = "SQL",
+    .summary = "ask a node in SQL: table, JSON or CSV",
+    .about = "Asks a node in SQL and prints the rows: a table on a terminal, JSON lines into a "
+             "pipe.\n\nThe password is $ZO_ROOT_USER_PASSWORD.",
+    .examples = "weir query 'SELECT level, count(*) AS n FROM k8slogs GROUP BY level'\n"
+                "weir query --last 1h --format csv 'SELECT * FROM k8slogs' > last-hour.csv\n"
+                "weir query --file report.sql --last 7d",
+    .exit_codes = "0 answered\n1 refused or failed\n2 the command line is wrong",
+    .options = options,
+    .completes = CLI_OTHER,
+    .arguments_max = 1,
+    .run = run,
+};

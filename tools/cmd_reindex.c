@@ -17,6 +17,7 @@
 #include "fs/reindex.h"
 #include "gateway/engine/client.h"
 #include "gateway/engine/engine.h"
+#include "tools/cli.h"
 #include "tools/command.h"
 #include "tools/node.h"
 #include "tools/supervisor.h"
@@ -24,14 +25,6 @@
 #define ENGINE_START_MS 30000
 #define ANSWER_MS 60000
 #define ENGINE_MEMORY_BYTES ((uint64_t)512 << 20)
-
-static const char usage[] =
-    "usage: weir reindex\n\n"
-    "Removes the index of the data directory (ZO_DATA_DIR) and makes it anew from the journal and\n"
-    "the sealed files.  For when the index was lost or damaged; the node must not be running.\n\n"
-    "example: ZO_DATA_DIR=/var/lib/weir weir reindex\n\n"
-    "exit codes: 0 done, 1 failed or some files could not be read, 2 the command line is wrong,\n"
-    "            78 the settings are wrong, or the directory is in use\n";
 
 struct asker {
     char socket[PATH_MAX], sealed[PATH_MAX];
@@ -122,7 +115,7 @@ static enum err_code reindex(const struct node *n, struct reindex_result *result
     return rc;
 }
 
-static int run(struct node *n)
+static int reindex_node(struct node *n)
 {
     struct reindex_result result = {0};
     struct err e = {0};
@@ -145,25 +138,33 @@ static int run(struct node *n)
     return report(&result);
 }
 
-int cmd_reindex(int argc, char **argv)
+static int run(int argc, char **argv)
 {
     struct node n;
     struct err e;
+    int code;
 
-    if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
-        fputs(usage, stdout);
-        return 0;
-    }
-    if (argc != 1) {
-        fputs(usage, stderr);
-        return EXIT_USAGE;
-    }
+    if (!cli_parse(&command_reindex, &argc, &argv, NULL, &code))
+        return code;
     if (node_init(&n, "reindex", &e)) {
         fprintf(stderr, "weir reindex: %s\n", e.msg);
-        node_done(&n);
-        return EXIT_CONFIG;
+        code = EXIT_CONFIG;
+    } else {
+        code = reindex_node(&n);
     }
-    int code = run(&n);
     node_done(&n);
     return code;
 }
+
+const struct cli_command command_reindex = {
+    .name = "reindex",
+    .arguments = "",
+    .summary = "make <data>/index anew, of a stopped node",
+    .about = "Removes the index of the data directory (ZO_DATA_DIR) and makes it anew from the "
+             "journal and the sealed files. For when the index was lost or damaged; the node must "
+             "not be running.",
+    .examples = "ZO_DATA_DIR=/var/lib/weir weir reindex",
+    .exit_codes = "0 done\n1 failed, or some files could not be read\n2 the command line is wrong\n"
+                  "78 the settings are wrong, or the directory is in use",
+    .run = run,
+};

@@ -8,21 +8,14 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "gateway/auth.h"
+#include "tools/cli.h"
 #include "tools/command.h"
 #include "tools/node.h"
 #include "tools/supervisor.h"
 
-#define JOURNAL_MIN_BYTES (128 << 20) /* a segment to write and one prepared; less stores nothing  \
-                                       */
-
-static const char usage[] =
-    "usage: weir serve\n\n"
-    "Runs a node in the foreground, by its ZO_* and WEIR_* settings (weir config\n"
-    "lists them).  SIGTERM or Ctrl-C drains and stops it.\n\n"
-    "example: ZO_ROOT_USER_EMAIL=root@example.com ZO_ROOT_USER_PASSWORD=… \\\n"
-    "         ZO_DATA_DIR=/var/lib/weir weir serve\n\n"
-    "exit codes: 0 stopped, 1 failed, 2 the command line is wrong,\n"
-    "            78 a setting or this machine makes a start impossible\n";
+#define JOURNAL_MIN_BYTES                                                                          \
+    (128 << 20) /* a segment to write and one prepared; less stores nothing                        \
+                 */
 
 /* What this version cannot do is refused; what is merely unwise is said. */
 static enum err_code check_settings(const struct node *n, struct err *e)
@@ -55,17 +48,14 @@ static enum err_code check_settings(const struct node *n, struct err *e)
     return ERR_OK;
 }
 
-int cmd_serve(int argc, char **argv)
+static int run(int argc, char **argv)
 {
     struct node n;
     struct err e;
     int code;
 
-    if (argc > 1) {
-        bool asked = strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0;
-        fputs(usage, asked ? stdout : stderr);
-        return asked ? 0 : EXIT_USAGE;
-    }
+    if (!cli_parse(&command_serve, &argc, &argv, NULL, &code))
+        return code;
     umask(066); /* the data directory is passed through on the way to the mount, nothing is read */
     if (node_init(&n, "weir", &e) || check_settings(&n, &e)) {
         log_write(LOG_ERROR, "cannot start", "reason", e.msg, (char *)0);
@@ -78,3 +68,16 @@ int cmd_serve(int argc, char **argv)
     node_done(&n);
     return code;
 }
+
+const struct cli_command command_serve = {
+    .name = "serve",
+    .arguments = "",
+    .summary = "run a node, by its ZO_* and WEIR_* settings",
+    .about = "Runs a node in the foreground, by its ZO_* and WEIR_* settings (weir config lists "
+             "them). SIGTERM or Ctrl-C drains and stops it.",
+    .examples = "ZO_ROOT_USER_EMAIL=root@example.com ZO_ROOT_USER_PASSWORD=… \\\n"
+                "    ZO_DATA_DIR=/var/lib/weir weir serve",
+    .exit_codes = "0 stopped\n1 failed\n2 the command line is wrong\n"
+                  "78 a setting or this machine makes a start impossible",
+    .run = run,
+};

@@ -5,10 +5,11 @@
 #define EXIT_USAGE 2   /* the command line is wrong */
 #define EXIT_CONFIG 78 /* a setting or the machine makes a start impossible: do not try again */
 
-int cmd_serve(int argc, char **argv);
-int cmd_config(int argc, char **argv);
-int cmd_query(int argc, char **argv);
-int cmd_reindex(int argc, char **argv);
+struct cli_command;
+extern const struct cli_command *const weir_commands[]; /* ends with NULL */
+extern const struct cli_command command_serve, command_query, command_tail, command_ls,
+    command_config, command_reindex, command_completion, command_man;
+
 /* Children of the supervisor. */
 int cmd_fs(int argc, char **argv);
 int cmd_gateway(int argc, char **argv);

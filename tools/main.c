@@ -1,59 +1,75 @@
-/* tools/main.c - the `weir` binary: a table of commands. */
+/* tools/main.c - the `weir` binary: a list of commands. */
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "tools/cli.h"
 #include "tools/command.h"
 
-struct command {
+const struct cli_command *const weir_commands[] = {
+    &command_serve,   &command_query,      &command_tail, &command_ls, &command_config,
+    &command_reindex, &command_completion, &command_man,  NULL,
+};
+
+/* Processes below the supervisor: not for people, and without options of their own to explain. */
+static const struct {
     const char *name;
     int (*run)(int argc, char **argv);
-    const char *help;
-    bool hidden; /* a child of the supervisor */
-};
+} children[] = {{"fs", cmd_fs}, {"gateway", cmd_gateway}, {"engine", cmd_engine}};
 
-static const struct command commands[] = {
-    {.name = "serve", .run = cmd_serve, .help = "run a node, by its ZO_* and WEIR_* settings"},
-    {.name = "query", .run = cmd_query, .help = "ask a node in SQL: table, JSON or CSV"},
-    {.name = "config", .run = cmd_config, .help = "print every setting with the value in force"},
-    {.name = "reindex", .run = cmd_reindex, .help = "make <data>/index anew, of a stopped node"},
-    {.name = "fs", .run = cmd_fs, .hidden = true},
-    {.name = "gateway", .run = cmd_gateway, .hidden = true},
-    {.name = "engine", .run = cmd_engine, .hidden = true},
-};
-
-static void print_help(FILE *to)
+static const struct cli_command *find_command(const char *name)
 {
-    fputs("Weir - an observability store whose storage is a filesystem\n\n"
-          "usage: weir COMMAND [OPTION ...]\n\n",
-          to);
-    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
-        if (!commands[i].hidden)
-            fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].help);
+    for (const struct cli_command *const *c = weir_commands; *c; c++) {
+        if (strcmp(name, (*c)->name) == 0)
+            return *c;
     }
-    fputs("\nweir COMMAND --help tells more. weir --version prints the version.\n", to);
+    return NULL;
+}
+
+static int no_command(const char *name)
+{
+    fprintf(stderr, "weir: there is no command '%s'; weir --help lists them\n", name);
+    return EXIT_USAGE;
+}
+
+/* `weir help` and `weir help COMMAND`. */
+static int help(const char *name)
+{
+    const struct cli_command *c = name ? find_command(name) : NULL;
+
+    if (name && !c)
+        return no_command(name);
+    if (c)
+        cli_print_help(c, stdout);
+    else
+        cli_print_overview(weir_commands, stdout);
+    return 0;
+}
+
+static bool is_any(const char *word, const char *a, const char *b, const char *c)
+{
+    return strcmp(word, a) == 0 || strcmp(word, b) == 0 || strcmp(word, c) == 0;
 }
 
 int main(int argc, char **argv)
 {
+    const struct cli_command *c;
+
     if (argc < 2) {
-        print_help(stderr);
+        cli_print_overview(weir_commands, stderr);
         return EXIT_USAGE;
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
-        strcmp(argv[1], "help") == 0) {
-        print_help(stdout);
-        return 0;
-    }
-    if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "version") == 0) {
+    if (is_any(argv[1], "--help", "-h", "help"))
+        return help(argc > 2 ? argv[2] : NULL);
+    if (is_any(argv[1], "--version", "-V", "version")) {
         puts("weir " WEIR_VERSION);
         return 0;
     }
-    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
-        if (strcmp(argv[1], commands[i].name) == 0)
-            return commands[i].run(argc - 1, argv + 1);
+    for (size_t i = 0; i < ARRAY_LEN(children); i++) {
+        if (strcmp(argv[1], children[i].name) == 0)
+            return children[i].run(argc - 1, argv + 1);
     }
-    fprintf(stderr, "weir: there is no command '%s'; weir --help lists them\n", argv[1]);
-    return EXIT_USAGE;
+    c = find_command(argv[1]);
+    return c ? c->run(argc - 1, argv + 1) : no_command(argv[1]);
 }

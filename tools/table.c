@@ -142,16 +142,22 @@ static void print_cell(struct buf *out, struct str text, size_t width, bool righ
         pad(out, blanks);
 }
 
-static void print_rows(struct buf *out, struct columns *c, const struct json *rows,
-                       const struct table_options *o, struct buf *text, struct buf *scratch)
+static void print_header(struct buf *out, struct columns *c, bool color, struct buf *scratch)
 {
-    if (o->color)
+    if (color)
         buf_add_cstr(out, "\033[1m");
     for (size_t i = 0; i < c->count; i++) {
         pad(out, i ? GAP : 0);
         print_cell(out, c->names[i], c->widths[i], c->numeric[i], i + 1 == c->count, scratch);
     }
-    buf_add_cstr(out, o->color ? "\033[0m\n" : "\n");
+    buf_add_cstr(out, color ? "\033[0m\n" : "\n");
+}
+
+static void print_rows(struct buf *out, struct columns *c, const struct json *rows,
+                       const struct table_options *o, struct buf *text, struct buf *scratch)
+{
+    if (!o->no_header)
+        print_header(out, c, o->color, scratch);
     for (const struct json *row = rows->first; row; row = row->next) {
         for (size_t i = 0; i < c->count; i++) {
             char key[512];
@@ -201,7 +207,7 @@ static void add_csv(struct buf *out, struct str s)
     buf_add_char(out, '"');
 }
 
-void table_print_csv(struct buf *out, const struct json *rows)
+void table_print_csv(struct buf *out, const struct json *rows, const struct table_options *o)
 {
     static struct columns c;
     struct buf text;
@@ -209,11 +215,11 @@ void table_print_csv(struct buf *out, const struct json *rows)
     c.count = 0;
     buf_init(&text, CELL_TEXT_MAX);
     collect_columns(&c, rows);
-    for (size_t i = 0; i < c.count; i++) {
+    for (size_t i = 0; i < c.count && !o->no_header; i++) {
         buf_add_cstr(out, i ? "," : "");
         add_csv(out, c.names[i]);
     }
-    if (c.count)
+    if (c.count && !o->no_header)
         buf_add_char(out, '\n');
     for (const struct json *row = rows->first; row; row = row->next) {
         for (size_t i = 0; i < c.count; i++) {

@@ -12,9 +12,11 @@ struct table_options {
     size_t cell_max; /* characters of one cell in the aligned form; 0 = no limit */
     size_t width;    /* characters of a line that wide columns of text are cut to; 0 = no limit */
     bool color;      /* bold header */
+    bool no_header;  /* leave out the names of the columns */
 };
 void table_print(struct buf *out, const struct json *rows, const struct table_options *o);
-void table_print_csv(struct buf *out, const struct json *rows);  /* RFC 4180 with \n line ends */
+/* RFC 4180 with \n line ends; of the options only no_header counts */
+void table_print_csv(struct buf *out, const struct json *rows, const struct table_options *o);
 void table_print_json(struct buf *out, const struct json *rows); /* one object a line */
 
 #endif
