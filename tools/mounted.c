@@ -257,7 +257,7 @@ static enum err_code enter_span(const char *stream_path, const char *under, cons
         return ERR_OK;
     if (span->level != SPAN_HOUR)
         return walk_span(stream_path, under, span, w, e);
-    snprintf(h.under, sizeof h.under, "%s", under);
+    snprintf(h.under, sizeof h.under, "%.15s", under);
     if (snprintf(h.path, sizeof h.path, "%s/%s", stream_path, under) < PATH_MAX)
         w->go_on = w->fn(&h, w->ctx);
     return ERR_OK;
