@@ -65,3 +65,14 @@ enum err_code node_lock(const struct node *n, int *lock_fd, struct err *e)
     *lock_fd = take_fd(&fd);
     return ERR_OK;
 }
+
+pid_t node_lock_owner(const struct node *n)
+{
+    AUTO_FD int fd = sys_open(n->lock_path, O_RDONLY, 0);
+    int64_t owner;
+
+    if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) == 0)
+        return 0; /* a lock of ours goes with the descriptor */
+    owner = read_owner(fd);
+    return is_alive(owner) ? (pid_t)owner : 0;
+}

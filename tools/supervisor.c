@@ -133,21 +133,24 @@ static void drop_mount(struct supervisor *s)
                   (char *)0);
 }
 
+const char *mount_advice(const struct err *e)
+{
+    if (access("/dev/fuse", F_OK) != 0)
+        return "load the kernel's fuse module; a container needs --device /dev/fuse";
+    if (access("/dev/fuse", R_OK | W_OK) != 0)
+        return "sudo chmod 666 /dev/fuse opens it to all users, as udev does";
+    if (geteuid() == 0 && e->sys == EPERM)
+        return "a mount needs CAP_SYS_ADMIN; a container needs --cap-add SYS_ADMIN";
+    return NULL;
+}
+
 /* Says what to do when this machine makes a mount impossible. */
 static enum err_code advise_on_mount(struct err *e)
 {
     struct err why = *e;
-    const char *advice;
+    const char *advice = mount_advice(e);
 
-    if (access("/dev/fuse", F_OK) != 0)
-        advice = "load the kernel's fuse module; a container needs --device /dev/fuse";
-    else if (access("/dev/fuse", R_OK | W_OK) != 0)
-        advice = "sudo chmod 666 /dev/fuse opens it to all users, as udev does";
-    else if (geteuid() == 0 && why.sys == EPERM)
-        advice = "a mount needs CAP_SYS_ADMIN; a container needs --cap-add SYS_ADMIN";
-    else
-        return e->code;
-    return err_set(e, ERR_INVALID, "%s (%s)", why.msg, advice);
+    return advice ? err_set(e, ERR_INVALID, "%s (%s)", why.msg, advice) : e->code;
 }
 
 /* A folder that a person names may hold something that the mount would hide. */

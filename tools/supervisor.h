@@ -18,5 +18,10 @@ int supervise(const struct node *n);
 /* Takes the lock of a data directory; waits up to 10 s when the pid in it is gone.  A living owner
  * is named in the error (ERR_EXISTS). */
 enum err_code node_lock(const struct node *n, int *lock_fd, struct err *e);
+/* The living process that holds it; 0: none, or the folder cannot be read. */
+pid_t node_lock_owner(const struct node *n);
+
+/* What to do when a mount failed with `e`; NULL: nothing that is known. */
+const char *mount_advice(const struct err *e);
 
 #endif

@@ -164,6 +164,12 @@ static enum err_code prepare_database(struct database *d, struct err *e)
     return rc;
 }
 
+const char *engine_library_version(bool *is_pinned)
+{
+    *is_pinned = strcmp(duckdb_library_version(), WEIR_DUCKDB_VERSION) == 0;
+    return duckdb_library_version();
+}
+
 enum err_code database_open(struct database *d, const struct engine_config *cfg, struct err *e)
 {
     *d = (struct database){.config = cfg};

@@ -17,5 +17,7 @@ struct engine_config {
 };
 /* Runs until SIGTERM; returns the process' exit code. Refuses a libduckdb other than the pin. */
 int engine_run(const struct engine_config *cfg);
+/* Of the libduckdb that was loaded, and whether it is the one that queries are bound to. */
+const char *engine_library_version(bool *is_pinned);
 
 #endif
