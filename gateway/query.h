@@ -47,6 +47,8 @@ enum err_code query_request_parse(struct query_service *q, struct str body, stru
                                   struct str type, struct arena *a, struct query_request *out,
                                   struct err *e);
 
+/* SQL that came as base64, of either alphabet; INVALID says where it is none. */
+enum err_code query_decode_base64(struct str in, struct arena *a, struct str *out, struct err *e);
 /* The `search_type` of a query string; empty is fine. */
 enum err_code query_search_type_check(struct str name, struct err *e);
 

@@ -24,7 +24,7 @@ static int base64_digit(char c)
 }
 
 /* With or without padding; the old page pads with '.'. */
-static enum err_code decode_base64(struct str in, struct arena *a, struct str *out, struct err *e)
+enum err_code query_decode_base64(struct str in, struct arena *a, struct str *out, struct err *e)
 {
     while (in.len && strchr("=.", in.ptr[in.len - 1]))
         in.len--;
@@ -50,7 +50,8 @@ static enum err_code take_sql(const struct json *doc, const struct json *query, 
 {
     struct str encoding = json_str(json_get(doc, "encoding"), STR(""));
     *out = json_str(json_get(query, "sql"), STR(""));
-    enum err_code rc = str_eq(encoding, STR("base64")) ? decode_base64(*out, a, out, e) : ERR_OK;
+    enum err_code rc =
+        str_eq(encoding, STR("base64")) ? query_decode_base64(*out, a, out, e) : ERR_OK;
     if (rc)
         return rc;
     *out = str_trim(*out);

@@ -1,0 +1,67 @@
+"""The values of a field, and the records around one: what a page asks while somebody looks around."""
+import base64
+import json
+import unittest
+import urllib.parse
+
+from weirlib import NodeCase, main, now_us
+
+
+class Explore(NodeCase):
+    settings = {}
+
+    def setUp(self):
+        self.now = now_us()
+        name = self.id().rsplit(".", 1)[1].replace("test_", "")[:40]
+        self.stream = name
+        self.node.post_json(name, [{"_timestamp": self.now - i * 1_000_000, "i": i, "level": ["info", "warn", "it's"][i % 3], "ratio": i / 2,
+                                    **({"hostname": f"h{i % 2}"} if i < 10 else {})} for i in range(12)])
+
+    def ask(self, path, body=None, **arguments):
+        query = urllib.parse.urlencode(arguments)
+        headers = {"Content-Type": "application/json"} if body is not None else {}
+        status, _, text = self.node.raw("POST" if body is not None else "GET", f"/api/default/{path}?{query}",
+                                        json.dumps(body).encode() if body is not None else b"", headers)
+        return status, json.loads(text)
+
+    def values(self, fields, **arguments):
+        status, reply = self.ask(f"{self.stream}/_values", fields=fields, start_time=self.now - 10**9, end_time=self.now + 1, **arguments)
+        self.assertEqual(status, 200, reply)
+        return {hit["field"]: [(v["zo_sql_key"], v["zo_sql_num"]) for v in hit["values"]] for hit in reply["hits"]}
+
+    def test_values_are_counted_whether_sealed_or_not(self):
+        for flushed in (False, True):
+            if flushed:
+                self.node.flush()
+            self.assertEqual(self.values("level"), {"level": [("info", 4), ("it's", 4), ("warn", 4)]})
+            self.assertEqual(self.values("hostname,nosuch,level", size=2), {"hostname": [("h0", 5), ("h1", 5)], "level": [("info", 4), ("it's", 4)]})
+            self.assertEqual(self.values("hostname")["hostname"][-1], ("", 2))
+            self.assertEqual(self.values("ratio", size=3), {"ratio": [("0", 1), ("0.5", 1), ("1", 1)]})
+            self.assertEqual(self.values("level", keyword="IT'S"), {"level": [("it's", 4)]})
+            self.assertEqual(self.values("i", filter="level=it's,nosuch", size=2), {"i": [("2", 1), ("5", 1)]})
+            self.assertEqual(self.values("level", no_count="true"), {"level": [("info", 0), ("it's", 0), ("warn", 0)]})
+            sql = base64.b64encode(f'SELECT * FROM "{self.stream}" WHERE i < 2 -- two'.encode()).decode()
+            self.assertEqual(self.values("level", sql=sql), {"level": [("info", 1), ("warn", 1)]})
+
+    def test_names_and_texts_of_callers_stay_names_and_texts(self):
+        self.assertEqual(self.values('level" FROM x --'), {})
+        self.assertEqual(self.values("level", keyword="') OR true --"), {"level": []})
+        self.assertEqual(self.ask(f"{self.stream}/_values", fields="level", start_time=1)[0], 400)
+        self.assertEqual(self.ask(f"{self.stream}/_values", start_time=1, end_time=2)[0], 400)
+        self.assertEqual(self.ask(f"{self.stream}/_values", fields="level", start_time=1, end_time=2, size=-1)[0], 400)
+
+    def test_the_records_around_one_come_newest_first(self):
+        key = self.now - 5_000_000
+        around = lambda **a: [h["i"] for h in self.ask(f"{self.stream}/_around", key=key, **a)[1]["hits"]]
+        self.assertEqual(around(size=4), [4, 5, 6, 7])
+        self.assertEqual(around(), [1, 2, 3, 4, 5, 6, 7, 8, 9, 10])
+        self.assertEqual(around(size=0), list(range(12)))
+        status, reply = self.ask(f"{self.stream}/_around", body={"_timestamp": key, "hostname": "h1"}, size=4)
+        self.assertEqual((status, [h["i"] for h in reply["hits"]], reply["total"]), (200, [3, 5, 7, 9], 4))
+        self.assertEqual(self.ask(f"{self.stream}/_around", size=4)[0], 400)
+        status, reply = self.ask("nosuch/_around", key=key)
+        self.assertEqual((status, reply["code"]), (400, 20002))
+
+
+if __name__ == "__main__":
+    main()
