@@ -145,8 +145,9 @@ static void check_files(struct files *files)
             const struct extent *x = extent_at(&f->extents, k);
             *(f->is_replaced ? &kept : &live) += frame_size(x->rows, x->len, 0);
         }
-        const struct jfile *holder = files_by_number(files, f->number); /* f, or a later one */
-        require(holder && holder->number == f->number);
+        const struct jfile *holder =
+            files_by_number(files, f->number); /* f, a later one, or gone */
+        require(!holder || holder->number == f->number);
         require(files_stream_find(files, f->stream->number) == f->stream);
         require(!f->is_open || files_open_find(files, f->stream->number, f->hour) == f);
         require(!f->is_open || !f->is_replaced);
