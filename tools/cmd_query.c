@@ -31,6 +31,7 @@ struct query_options {
     int64_t last_us, start_us, end_us, size, timeout_s;
     int form, color;
     bool range_given, no_header;
+    char url_text[300]; /* the default one */
 };
 
 static const struct cli_option options[] = {
@@ -86,7 +87,7 @@ static const struct cli_option options[] = {
      .kind = CLI_TEXT,
      .at = offsetof(struct query_options, url),
      .value = "URL",
-     .help = "the node (default $WEIR_URL, else http://127.0.0.1:5080)"},
+     .help = "the node (default $WEIR_URL, else this machine's at $ZO_HTTP_PORT or 5080)"},
     {.name = "user",
      .kind = CLI_TEXT,
      .at = offsetof(struct query_options, user),
@@ -115,18 +116,31 @@ static enum err_code read_sql(const char *path, struct buf *out, struct err *e)
     return rc;
 }
 
+/* The settings that a node on this machine has been started with name its port too. */
+static const char *default_url(char *dst, size_t size)
+{
+    const char *url = getenv("WEIR_URL"), *port = getenv("ZO_HTTP_PORT");
+    const char *address = getenv("ZO_HTTP_ADDR");
+
+    if (url)
+        return url;
+    if (!address || !address[0] || strcmp(address, "0.0.0.0") == 0)
+        address = "127.0.0.1";
+    snprintf(dst, size, strchr(address, ':') ? "http://[%s]:%s" : "http://%s:%s", address,
+             port && port[0] ? port : "5080");
+    return dst;
+}
+
 static void settle(struct query_options *o)
 {
     static const char *const types[] = {"logs", "logs", "metrics", "traces", "enrichment_tables"};
-    const char *env_url = getenv("WEIR_URL");
-
     o->type = types[o->type_choice];
     o->password = getenv("ZO_ROOT_USER_PASSWORD");
     o->range_given = o->last_us || o->start_us || o->end_us;
     if (!o->user)
         o->user = getenv("ZO_ROOT_USER_EMAIL");
     if (!o->url)
-        o->url = env_url ? env_url : "http://127.0.0.1:5080";
+        o->url = default_url(o->url_text, sizeof o->url_text);
     if (!o->end_us)
         o->end_us = clock_wall_us() + US_PER_SEC;
     if (!o->start_us)
@@ -222,6 +236,14 @@ static void print_footer(const struct query_options *o, size_t rows, int64_t too
         fputs("asked were the last 24 hours; --last 30d or --from reaches further back\n", stderr);
 }
 
+/* The answer is not all of it: whoever reads only stdout must not be the only one not to know. */
+static void print_reasons(const struct json *reasons)
+{
+    for (const struct json *r = reasons ? reasons->first : NULL; r; r = r->next)
+        fprintf(stderr, "weir query: the answer is incomplete: " STR_FMT "\n",
+                STR_ARG(json_str(r, STR(""))));
+}
+
 static int print_hits(const struct query_options *o, struct str reply)
 {
     struct table_options form = {.cell_max = isatty(STDOUT_FILENO) ? CELL_MAX_TERMINAL : 0,
@@ -254,6 +276,8 @@ static int print_hits(const struct query_options *o, struct str reply)
     }
     if (fflush(stdout) != 0 || !buf_ok(&out))
         code = 1;
+    if (code == 0 && json_bool(json_get(doc, "is_partial"), false))
+        print_reasons(json_get(doc, "function_error"));
     buf_done(&out);
     arena_done(&a);
     return code;

@@ -128,6 +128,8 @@ static void drop_mount(struct supervisor *s)
     if (s->fuse_fd >= 0)
         close(s->fuse_fd);
     s->fuse_fd = -1;
+    if (s->lock_fd < 0)
+        return; /* it is the mount of the node that has the data directory */
     if (fs_unmount(s->node->mount_dir, &e))
         log_write(LOG_WARN, "unmount failed", "mount", s->node->mount_dir, "reason", e.msg,
                   (char *)0);

@@ -20,8 +20,7 @@
 #define RARE_COLUMN "rare-fields"
 #define RARE_FIELD_ID INT32_MAX
 #define RARE_SHARE 4u
-#define RARE_COLUMNS_KEPT 16u     /* rare fields that have columns nevertheless */
-#define RARE_CELLS_MIN (1u << 20) /* rows times columns: a smaller part is cheap as it is */
+#define RARE_COLUMNS_KEPT 16u /* rare fields that have columns nevertheless */
 
 /* The value of `field` in a RARE_COLUMN's object: the token as it stands there, a text with its
  * quotes.  False when the object lacks it. */

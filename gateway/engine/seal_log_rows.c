@@ -285,8 +285,6 @@ static bool mark_rare(struct seal_rows *s)
 {
     struct log_state *l = s->state;
     size_t rare = 0;
-    if (s->facts.rows * s->field_count < RARE_CELLS_MIN)
-        return false;
     for (size_t i = 0; i < s->field_count; i++)
         if (is_rare(s, &l->facts[l->places[i].requested]))
             s->fields[i].is_rare = ++rare > RARE_COLUMNS_KEPT;

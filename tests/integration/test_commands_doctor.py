@@ -54,7 +54,7 @@ class Doctor(unittest.TestCase):
         with socket.socket() as other:
             other.bind(("0.0.0.0", 0))
             other.listen()
-            cases = (("port", {"ZO_HTTP_PORT": str(other.getsockname()[1])}), ("data", {"ZO_DATA_DIR": "/proc/nowhere/x"}),
+            cases = (("port", {"ZO_HTTP_PORT": str(other.getsockname()[1])}), ("data", {"ZO_DATA_DIR": "/dev/null/x"}),
                      ("root user", {"ZO_ROOT_USER_EMAIL": ""}), ("settings", {"ZO_HTTP_PORT": "x"}),
                      ("disk", {"WEIR_DISK_RESERVE": "900T"}))
             for name, settings in cases:

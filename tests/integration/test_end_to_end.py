@@ -4,10 +4,18 @@ import os
 import subprocess
 import time
 
-from weirlib import NodeCase, gzip, main, now_us, wait_for
+from weirlib import NodeCase, children, gzip, main, now_us, wait_for
 
 
 class EndToEnd(NodeCase):
+    def test_a_second_node_on_the_same_data_is_refused_and_leaves_the_first_alone(self):
+        before, inode = children(self.node), os.stat(self.node.mount).st_ino
+        second = subprocess.run([self.node.binary, "serve"], env=self.node.env, capture_output=True, text=True, timeout=60)
+        self.assertEqual(second.returncode, 78, second.stderr)
+        self.assertIn("is in use by process", second.stderr)
+        self.assertEqual((children(self.node), os.stat(self.node.mount).st_ino), (before, inode))
+        self.assertTrue(os.path.isdir(f"{self.node.mount}/.weir"))
+
     def test_a_record_is_a_line_and_a_row(self):
         status, reply = self.node.post_json("first", [{"level": "info", "n": 1, "log": "hello"}])
         self.assertEqual(status, 200)
