@@ -5,11 +5,13 @@
  * has overwritten until a sync of that file.  At the cut they stop to do anything; then the writes
  * that were not synced are undone: all of them, or any sectors of them, as a disk may.
  */
+#include "base/clock.h"
 #include "tests/support/journal_fixture.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -22,6 +24,7 @@ enum {
     BATCHES = 12,
     LINE_BYTES = 700,
     LINES = 11,
+    FREED_WITHIN_MS = 20000,
     CYCLES = 40, /* of a batch with its publication */
     PARTS_MAX = 2 * CYCLES
 };
@@ -384,6 +387,16 @@ static void publish_batch(struct fixture *f, struct index *x, unsigned n)
         index_cover(f, x, position);
 }
 
+/* A thread of the journal's own frees; while there is power it gets to it. */
+static void wait_for_freeing(struct journal *j, struct journal_stats *stats)
+{
+    uint64_t deadline_ms = clock_mono_ms() + FREED_WITHIN_MS;
+    do {
+        sched_yield();
+        journal_stats(j, stats);
+    } while (stats->freed_segments == 0 && !power_is_off() && clock_mono_ms() < deadline_ms);
+}
+
 static void run_cycles(struct fixture *f, struct index *x)
 {
     struct err e;
@@ -401,7 +414,7 @@ static void run_cycles(struct fixture *f, struct index *x)
                 publish_batch(f, x, n);
         }
     }
-    journal_stats(f->j, &x->stats);
+    wait_for_freeing(f->j, &x->stats);
     journal_close(f->j);
     f->j = NULL;
 }
