@@ -30,6 +30,9 @@ struct journal_config {
     bool node_died;      /* true: power cut or supervisor died: whole lines of torn batches are
                             kept; false: only the fs process died: torn batches are dropped */
     bool read_only;      /* replay in memory, change nothing (weir mount --read-only) */
+    bool check_all;      /* every frame is read and checked, where a start trusts the tables */
+    /* Called during journal_open for each damaged place: "torn" or "corrupt".  May be NULL. */
+    void (*on_damage)(uint32_t segment, uint32_t from, uint32_t to, const char *kind, void *ctx);
     /* Called (from any thread, no journal lock held) when a file's shown size grew or a file began.
      */
     void (*on_grow)(const struct ulid *id, void *ctx);

@@ -179,6 +179,8 @@ static enum err_code set_aside(struct recovery *r, const struct candidate *c, ui
                                uint32_t to, const char *kind)
 {
     struct err why = {0};
+    if (r->j->cfg.on_damage)
+        r->j->cfg.on_damage(c->seq, from, to, kind, r->j->cfg.ctx);
     if (r->j->cfg.read_only)
         return ERR_OK;
     enum err_code rc = mend_set_aside(r->j, c->segment, from, to, kind, &why);
@@ -401,7 +403,7 @@ static enum err_code replay_segment(struct recovery *r, size_t i, struct err *e)
     struct candidate *c = &r->list[i];
     bool is_newest = i + 1 == r->used, applied = false;
     apply_header(r, c);
-    enum err_code rc = try_table(r, c, &applied, e);
+    enum err_code rc = r->j->cfg.check_all ? ERR_OK : try_table(r, c, &applied, e);
     if (rc || applied)
         return rc;
     r->is_resumable = is_newest && c->header_code == ERR_OK && !c->has_table;

@@ -11,11 +11,13 @@
 
 struct schema {
     char *meta_dir;
+    enum kv_access access; /* immutable */
     pthread_mutex_t lock;
     struct meta *meta; /* (lock) set once */
 };
 
-enum err_code schema_new(const char *meta_dir, struct schema **out, struct err *e)
+enum err_code schema_new(const char *meta_dir, enum kv_access access, struct schema **out,
+                         struct err *e)
 {
     struct schema *s = calloc(1, sizeof *s);
     char *dir = strdup(meta_dir);
@@ -26,6 +28,7 @@ enum err_code schema_new(const char *meta_dir, struct schema **out, struct err *
         return err_set(e, ERR_NOMEM, "no memory for the schema reader");
     }
     s->meta_dir = dir;
+    s->access = access;
     pthread_mutex_init(&s->lock, NULL);
     *out = s;
     return ERR_OK;
@@ -45,7 +48,7 @@ static enum err_code get_meta(struct schema *s, struct meta **out, struct err *e
 {
     LOCK_SCOPE(&s->lock);
     if (!s->meta) {
-        enum err_code rc = meta_open(s->meta_dir, true, &s->meta, e);
+        enum err_code rc = meta_open(s->meta_dir, s->access, &s->meta, e);
         if (rc) {
             s->meta = NULL;
             return err_set(e, ERR_GONE, "%s cannot be read yet: %s", s->meta_dir, e ? e->msg : "");

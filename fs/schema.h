@@ -10,7 +10,8 @@
 #include "index/meta.h"
 
 struct schema;
-enum err_code schema_new(const char *meta_dir, struct schema **out, struct err *e);
+enum err_code schema_new(const char *meta_dir, enum kv_access access, struct schema **out,
+                         struct err *e);
 void schema_free(struct schema *s); /* NULL is fine */
 
 /* Every stream, without its fields; GONE: there is no `meta` yet. */

@@ -75,7 +75,7 @@ static enum err_code copy_index(struct sealed *s, const char *path, struct err *
         return err_set(e, ERR_NOMEM, "no memory for a path");
     if (access(path, F_OK) != 0)
         return ERR_OK;
-    rc = parts_open(path, true, &original, e);
+    rc = parts_open(path, KV_LONE_READER, &original, e);
     if (rc)
         return rc;
     rc = kv_copy(parts_kv(original), s->scratch_dir, e);
@@ -94,7 +94,7 @@ static enum err_code open_index(struct sealed *s, struct err *e)
     if (s->cfg.read_only)
         rc = copy_index(s, path, e);
     if (!rc)
-        rc = parts_open(s->scratch_dir ? s->scratch_dir : path, false, &s->index, e);
+        rc = parts_open(s->scratch_dir ? s->scratch_dir : path, KV_OWNER, &s->index, e);
     free(path);
     if (rc)
         return rc;

@@ -538,7 +538,7 @@ static enum err_code visit_parts(const struct walk *w, const char *dir, int32_t 
             .id = d->id, .hour = hour, .is_pending = (d->has & HAS_PENDING) != 0};
         if (d->has & HAS_PARQUET)
             rc = w->fn(&found, w->ctx, e);
-        else
+        else if (!w->f->read_only)
             remove_orphans(dir, d);
     }
     return rc;

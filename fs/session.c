@@ -362,7 +362,7 @@ static enum err_code open_stores(struct process *p, struct err *e)
     if (!rc)
         rc = sealed_start(s->sealed, s->journal, s->registry, s->status, e);
     if (!rc)
-        rc = schema_new(p->meta_dir, &s->schema, e);
+        rc = schema_new(p->meta_dir, s->cfg->read_only ? KV_LONE_READER : KV_READER, &s->schema, e);
     if (!rc && !s->cfg->read_only)
         rc = drop_deleted(s, e);
     if (!rc)

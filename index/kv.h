@@ -27,9 +27,15 @@
 
 enum kv_sync { KV_SYNC_FULL, KV_SYNC_META_LATER };
 
+enum kv_access {
+    KV_OWNER,       /* the one writer */
+    KV_READER,      /* another process may write meanwhile */
+    KV_LONE_READER, /* nobody else has it open: not even the lock file is touched */
+};
+
 struct kv_options {
-    const char *path; /* directory, made with 0700 when missing and not read_only */
-    bool read_only;   /* another process owns it */
+    const char *path; /* directory; an owner makes it with 0700 when it is missing */
+    enum kv_access access;
     enum kv_sync sync;
     size_t map_initial_bytes; /* 0 = default 64 MiB; address space, not disk */
     size_t map_max_bytes;     /* 0 = default 64 GiB */

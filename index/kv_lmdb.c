@@ -87,14 +87,16 @@ static enum err_code open_env(const struct kv_options *o, struct kv *kv, struct 
         return lmdb_err(e, rc, o->path);
     if (o->sync == KV_SYNC_META_LATER)
         flags |= MDB_NOMETASYNC;
-    if (o->read_only)
+    if (o->access != KV_OWNER)
         flags |= MDB_RDONLY;
+    if (o->access == KV_LONE_READER)
+        flags |= MDB_NOLOCK;
     mdb_env_set_maxreaders(kv->env, o->max_readers ? o->max_readers : READERS_DEFAULT);
     mdb_env_set_mapsize(kv->env, o->map_initial_bytes ? o->map_initial_bytes : MAP_INITIAL_DEFAULT);
     rc = mdb_env_open(kv->env, o->path, flags, 0600);
     if (rc)
         return lmdb_err(e, rc, o->path);
-    rc = mdb_txn_begin(kv->env, NULL, o->read_only ? MDB_RDONLY : 0, &txn);
+    rc = mdb_txn_begin(kv->env, NULL, o->access != KV_OWNER ? MDB_RDONLY : 0, &txn);
     if (rc)
         return lmdb_err(e, rc, o->path);
     rc = mdb_dbi_open(txn, NULL, 0, &kv->dbi);
@@ -123,10 +125,10 @@ enum err_code kv_open(const struct kv_options *o, struct kv **out, struct err *e
 
     if (!kv)
         return err_set(e, ERR_NOMEM, "open %s", o->path);
-    kv->read_only = o->read_only;
+    kv->read_only = o->access != KV_OWNER;
     kv->map_max_bytes = o->map_max_bytes ? o->map_max_bytes : MAP_MAX_DEFAULT;
     init_growth_lock(kv);
-    if (!o->read_only)
+    if (o->access == KV_OWNER)
         rc = sys_mkdirs(o->path, 0700, e);
     if (!rc)
         rc = open_env(o, kv, e);

@@ -132,9 +132,9 @@ bool meta_key_stream_parse(struct str key, struct str *org, enum stream_type *ty
     return true;
 }
 
-enum err_code meta_open(const char *path, bool read_only, struct meta **out, struct err *e)
+enum err_code meta_open(const char *path, enum kv_access access, struct meta **out, struct err *e)
 {
-    struct kv_options o = {.path = path, .read_only = read_only, .sync = KV_SYNC_FULL};
+    struct kv_options o = {.path = path, .access = access, .sync = KV_SYNC_FULL};
     struct meta *m = calloc(1, sizeof *m);
     enum err_code rc;
 

@@ -65,7 +65,7 @@ struct meta_stream {
 };
 
 struct meta;
-enum err_code meta_open(const char *path, bool read_only, struct meta **out, struct err *e);
+enum err_code meta_open(const char *path, enum kv_access access, struct meta **out, struct err *e);
 void meta_close(struct meta *m);
 struct kv *meta_kv(struct meta *m);
 

@@ -35,9 +35,9 @@ const char *part_state_name(enum part_state s)
     return s <= PART_REMOTE ? states[s] : "unknown";
 }
 
-enum err_code parts_open(const char *path, bool read_only, struct parts **out, struct err *e)
+enum err_code parts_open(const char *path, enum kv_access access, struct parts **out, struct err *e)
 {
-    struct kv_options o = {.path = path, .read_only = read_only, .sync = KV_SYNC_META_LATER};
+    struct kv_options o = {.path = path, .access = access, .sync = KV_SYNC_META_LATER};
     struct parts *p = calloc(1, sizeof *p);
     enum err_code rc;
 

@@ -60,7 +60,8 @@ struct part_name part_name_at(const struct part *p, size_t i);
 bool part_name_find(const struct part *p, struct str name, struct part_name *out);
 
 struct parts;
-enum err_code parts_open(const char *path, bool read_only, struct parts **out, struct err *e);
+enum err_code parts_open(const char *path, enum kv_access access, struct parts **out,
+                         struct err *e);
 void parts_close(struct parts *p);
 struct kv *parts_kv(struct parts *p);
 

@@ -8,7 +8,7 @@
 struct cli_command;
 extern const struct cli_command *const weir_commands[]; /* ends with NULL */
 extern const struct cli_command command_serve, command_query, command_tail, command_ls,
-    command_config, command_reindex, command_completion, command_man, command_doctor;
+    command_config, command_reindex, command_completion, command_man, command_doctor, command_fsck;
 
 /* Children of the supervisor. */
 int cmd_fs(int argc, char **argv);

@@ -75,7 +75,7 @@ static enum err_code load_instance(struct gateway *g, struct err *e)
 static enum err_code open_truth(struct gateway *g, struct err *e)
 {
     const struct settings *s = g->node->settings;
-    enum err_code rc = meta_open(g->node->meta_dir, false, &g->meta, e);
+    enum err_code rc = meta_open(g->node->meta_dir, KV_OWNER, &g->meta, e);
 
     if (!rc)
         rc = load_instance(g, e);

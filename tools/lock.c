@@ -66,6 +66,22 @@ enum err_code node_lock(const struct node *n, int *lock_fd, struct err *e)
     return ERR_OK;
 }
 
+enum err_code node_lock_unchanged(const struct node *n, int *lock_fd, struct err *e)
+{
+    AUTO_FD int fd = sys_open(n->lock_path, O_RDONLY, 0);
+
+    *lock_fd = -1;
+    if (fd < 0 && errno == ENOENT)
+        return ERR_OK;
+    if (fd < 0)
+        return err_sys(e, errno, "open %s", n->lock_path);
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0)
+        return err_set(e, ERR_EXISTS, "%s is in use by process %" PRId64 ": stop the node first",
+                       n->data_dir, read_owner(fd));
+    *lock_fd = take_fd(&fd);
+    return ERR_OK;
+}
+
 pid_t node_lock_owner(const struct node *n)
 {
     AUTO_FD int fd = sys_open(n->lock_path, O_RDONLY, 0);

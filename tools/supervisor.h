@@ -18,6 +18,9 @@ int supervise(const struct node *n);
 /* Takes the lock of a data directory; waits up to 10 s when the pid in it is gone.  A living owner
  * is named in the error (ERR_EXISTS). */
 enum err_code node_lock(const struct node *n, int *lock_fd, struct err *e);
+/* The same for who changes nothing, not even the lock file: a directory without one is free
+ * (*lock_fd is -1 then), and nobody is waited for. */
+enum err_code node_lock_unchanged(const struct node *n, int *lock_fd, struct err *e);
 /* The living process that holds it; 0: none, or the folder cannot be read. */
 pid_t node_lock_owner(const struct node *n);
 

@@ -130,7 +130,7 @@ int main(int argc, char **argv)
         return 2;
     }
     snprintf(path, sizeof path, "%s/index", argv[1]);
-    if (parts_open(path, false, &index, &e) || sealed_files_init(&files, argv[1], false, &e) ||
+    if (parts_open(path, KV_OWNER, &index, &e) || sealed_files_init(&files, argv[1], false, &e) ||
         parts_each(index, take_first, &f, &e))
         fail(argv[1], &e);
     if (!f.found)

@@ -125,7 +125,7 @@ static enum err_code make_meta(const struct driver *d, struct err *e)
     snprintf(path, sizeof path, "%s/meta", d->data_dir);
     if (d->read_only || access(path, F_OK) == 0)
         return ERR_OK;
-    rc = meta_open(path, false, &meta, e);
+    rc = meta_open(path, KV_OWNER, &meta, e);
     if (rc)
         return rc;
     arena_init(&arena, 1u << 20);

@@ -36,7 +36,7 @@ static int open_fixture(void **state)
     if (!mkdtemp(f->folder))
         return -1;
     snprintf(f->path, sizeof f->path, "%s/meta", f->folder);
-    assert_int_equal(meta_open(f->path, false, &f->meta, &f->e), ERR_OK);
+    assert_int_equal(meta_open(f->path, KV_OWNER, &f->meta, &f->e), ERR_OK);
     assert_int_equal(auth_open(f->meta, EMAIL, PASSWORD, &f->auth, &f->e), ERR_OK);
     *state = f;
     return 0;
@@ -166,7 +166,7 @@ static void the_first_start_needs_email_and_password(void **state)
     char path[128];
     struct meta *fresh;
     snprintf(path, sizeof path, "%s/fresh", f->folder);
-    assert_int_equal(meta_open(path, false, &fresh, &f->e), ERR_OK);
+    assert_int_equal(meta_open(path, KV_OWNER, &fresh, &f->e), ERR_OK);
     for (size_t i = 0; i < ARRAY_LEN(pairs); i++) {
         struct auth *a = NULL;
         assert_int_equal(auth_open(fresh, pairs[i][0], pairs[i][1], &a, &f->e), ERR_INVALID);

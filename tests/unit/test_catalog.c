@@ -30,7 +30,7 @@ static int set_up(void **state)
     f->dir = scratch_make();
     arena_init(&f->arena, 64 << 20);
     *state = f;
-    return meta_open(f->dir.path, false, &f->meta, &f->e) ||
+    return meta_open(f->dir.path, KV_OWNER, &f->meta, &f->e) ||
                    catalog_open(f->meta, &f->catalog, &f->e)
                ? -1
                : 0;

@@ -29,7 +29,7 @@ static void node_open(struct node *n)
     clock_set_test_wall_us(NOW);
     commit_dir_make(&n->dir, 1);
     snprintf(path, sizeof path, "%s/meta", n->dir.path);
-    if (meta_open(path, false, &n->meta, &e))
+    if (meta_open(path, KV_OWNER, &n->meta, &e))
         fail_msg("%s", e.msg);
     assert_int_equal(catalog_open(n->meta, &n->catalog, &e), ERR_OK);
     struct commit_config commits = {

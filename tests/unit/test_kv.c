@@ -16,9 +16,9 @@
 #include "index/kv.h"
 #include "tests/support/scratch.h"
 
-static struct kv *open_store(const char *path, size_t map_bytes, bool read_only)
+static struct kv *open_store(const char *path, size_t map_bytes, enum kv_access access)
 {
-    struct kv_options o = {.path = path, .read_only = read_only, .map_initial_bytes = map_bytes};
+    struct kv_options o = {.path = path, .access = access, .map_initial_bytes = map_bytes};
     struct kv *kv = NULL;
     struct err e;
 
@@ -68,7 +68,7 @@ static enum err_code get(struct kv *kv, const char *key, char *dst, size_t n, ui
 static void what_is_put_is_got_and_survives_a_reopen(void **state)
 {
     AUTO_SCRATCH struct scratch dir = scratch_make();
-    struct kv *kv = open_store(dir.path, 0, false);
+    struct kv *kv = open_store(dir.path, 0, KV_OWNER);
     char value[32];
     uint64_t revision;
 
@@ -76,7 +76,7 @@ static void what_is_put_is_got_and_survives_a_reopen(void **state)
     assert_int_equal(put(kv, "a", STR("one"), KV_ANY_REVISION), ERR_OK);
     assert_int_equal(put(kv, "a", STR("two"), KV_ANY_REVISION), ERR_OK);
     kv_close(kv);
-    kv = open_store(dir.path, 0, true);
+    kv = open_store(dir.path, 0, KV_READER);
     assert_int_equal(get(kv, "a", value, sizeof value, &revision), ERR_OK);
     assert_string_equal(value, "two");
     assert_int_equal(revision, 2);
@@ -88,7 +88,7 @@ static void what_is_put_is_got_and_survives_a_reopen(void **state)
 static void a_put_with_an_old_revision_is_refused(void **state)
 {
     AUTO_SCRATCH struct scratch dir = scratch_make();
-    struct kv *kv = open_store(dir.path, 0, false);
+    struct kv *kv = open_store(dir.path, 0, KV_OWNER);
     char value[32];
     uint64_t revision;
 
@@ -113,7 +113,7 @@ static enum err_code put_then_fail(struct kv_txn *t, void *ctx, struct err *e)
 static void a_failed_update_leaves_nothing(void **state)
 {
     AUTO_SCRATCH struct scratch dir = scratch_make();
-    struct kv *kv = open_store(dir.path, 0, false);
+    struct kv *kv = open_store(dir.path, 0, KV_OWNER);
     char value[32];
     struct err e;
 
@@ -135,7 +135,7 @@ static void listing_keeps_to_prefix_and_start(void **state)
 {
     static const char *const keys[] = {"a/1", "b/1", "b/2", "b/3", "b/4", "c/1"};
     AUTO_SCRATCH struct scratch dir = scratch_make();
-    struct kv *kv = open_store(dir.path, 0, false);
+    struct kv *kv = open_store(dir.path, 0, KV_OWNER);
     struct kv_txn *t;
     struct err e;
     int n = 0;
@@ -156,7 +156,7 @@ static void listing_keeps_to_prefix_and_start(void **state)
 static void the_map_grows_under_a_writer_and_a_reader_of_another_process_follows(void **state)
 {
     AUTO_SCRATCH struct scratch dir = scratch_make();
-    struct kv *kv = open_store(dir.path, 1 << 20, false);
+    struct kv *kv = open_store(dir.path, 1 << 20, KV_OWNER);
     static char big[200000];
     char key[16];
     int ready[2], status;
@@ -169,7 +169,7 @@ static void the_map_grows_under_a_writer_and_a_reader_of_another_process_follows
     assert_int_equal(pipe(ready), 0);
     reader = fork();
     if (reader == 0) {
-        struct kv *mine = open_store(dir.path, 1 << 20, true);
+        struct kv *mine = open_store(dir.path, 1 << 20, KV_READER);
         char value[8], byte;
         bool ok = get(mine, "first", value, sizeof value, NULL) == ERR_OK;
         ok = ok && read(ready[0], &byte, 1) == 1; /* the writer has outgrown our map */
@@ -177,7 +177,7 @@ static void the_map_grows_under_a_writer_and_a_reader_of_another_process_follows
         kv_close(mine);
         _exit(ok ? 0 : 1);
     }
-    kv = open_store(dir.path, 1 << 20, false);
+    kv = open_store(dir.path, 1 << 20, KV_OWNER);
     for (int i = 0; i < 50; i++) {
         snprintf(key, sizeof key, "big%d", i);
         assert_int_equal(put(kv, key, (struct str){big, sizeof big}, KV_ANY_REVISION), ERR_OK);
@@ -194,7 +194,7 @@ static void the_map_grows_under_a_writer_and_a_reader_of_another_process_follows
 static void a_killed_reader_does_not_make_the_store_grow(void **state)
 {
     AUTO_SCRATCH struct scratch dir = scratch_make();
-    struct kv *kv = open_store(dir.path, 4 << 20, false);
+    struct kv *kv = open_store(dir.path, 4 << 20, KV_OWNER);
     static char value[20000];
     struct kv_stats before, after;
     int ready[2], go[2], status;
@@ -214,13 +214,13 @@ static void a_killed_reader_does_not_make_the_store_grow(void **state)
     if (reader == 0) {
         struct kv_txn *t;
         bool ok = read(go[0], &byte, 1) == 1;
-        struct kv *mine = open_store(dir.path, 4 << 20, true);
+        struct kv *mine = open_store(dir.path, 4 << 20, KV_READER);
         ok = ok && kv_begin(mine, false, &t, &e) == ERR_OK && write(ready[1], "x", 1) == 1;
         for (;;)
             pause();
         _exit(ok);
     }
-    kv = open_store(dir.path, 4 << 20, false);
+    kv = open_store(dir.path, 4 << 20, KV_OWNER);
     assert_int_equal(write(go[1], "x", 1), 1);
     assert_int_equal(read(ready[0], &byte, 1), 1);
     kill(reader, SIGKILL);
@@ -244,7 +244,7 @@ static void a_killed_reader_does_not_make_the_store_grow(void **state)
 static void a_writer_killed_in_a_transaction_leaves_the_last_commit(void **state)
 {
     AUTO_SCRATCH struct scratch dir = scratch_make();
-    struct kv *kv = open_store(dir.path, 0, false);
+    struct kv *kv = open_store(dir.path, 0, KV_OWNER);
     char value[32], byte;
     int ready[2], status;
     struct err e;
@@ -257,7 +257,7 @@ static void a_writer_killed_in_a_transaction_leaves_the_last_commit(void **state
     writer = fork();
     if (writer == 0) {
         struct put p = {"a", STR("lost"), KV_ANY_REVISION};
-        struct kv *mine = open_store(dir.path, 0, false);
+        struct kv *mine = open_store(dir.path, 0, KV_OWNER);
         struct kv_txn *t;
         if (kv_begin(mine, true, &t, &e) || do_put(t, &p, &e) || write(ready[1], "x", 1) != 1)
             _exit(1);
@@ -266,12 +266,12 @@ static void a_writer_killed_in_a_transaction_leaves_the_last_commit(void **state
     }
     close(ready[1]);
     assert_int_equal(read(ready[0], &byte, 1), 1); /* it holds the write lock */
-    kv = open_store(dir.path, 0, true);
+    kv = open_store(dir.path, 0, KV_READER);
     assert_int_equal(get(kv, "a", value, sizeof value, NULL), ERR_OK); /* readers do not wait */
     kv_close(kv);
     kill(writer, SIGKILL);
     waitpid(writer, &status, 0);
-    kv = open_store(dir.path, 0, false);
+    kv = open_store(dir.path, 0, KV_OWNER);
     assert_int_equal(get(kv, "a", value, sizeof value, NULL), ERR_OK);
     assert_string_equal(value, "kept");
     assert_int_equal(put(kv, "a", STR("new"), 1), ERR_OK);
@@ -282,7 +282,7 @@ static void a_writer_killed_in_a_transaction_leaves_the_last_commit(void **state
 static void a_flipped_byte_is_never_returned(void **state)
 {
     AUTO_SCRATCH struct scratch dir = scratch_make();
-    struct kv *kv = open_store(dir.path, 0, false);
+    struct kv *kv = open_store(dir.path, 0, KV_OWNER);
     char path[128], value[64], *file, *at;
     struct stat st;
     int fd;
@@ -300,7 +300,7 @@ static void a_flipped_byte_is_never_returned(void **state)
     assert_int_equal(pwrite(fd, "N", 1, at - file), 1);
     close(fd);
     free(file);
-    kv = open_store(dir.path, 0, false);
+    kv = open_store(dir.path, 0, KV_OWNER);
     assert_int_equal(get(kv, "a", value, sizeof value, NULL), ERR_CORRUPT);
     kv_close(kv);
 }
@@ -308,7 +308,7 @@ static void a_flipped_byte_is_never_returned(void **state)
 static void keys_have_limits(void **state)
 {
     AUTO_SCRATCH struct scratch dir = scratch_make();
-    struct kv *kv = open_store(dir.path, 0, false);
+    struct kv *kv = open_store(dir.path, 0, KV_OWNER);
     char key[KV_KEY_MAX + 2];
 
     (void)state;
@@ -361,7 +361,7 @@ static void a_store_at_its_maximum_refuses_and_takes_deletions(void **state)
 static void the_largest_value_comes_back(void **state)
 {
     AUTO_SCRATCH struct scratch dir = scratch_make();
-    struct kv *kv = open_store(dir.path, 1 << 20, false);
+    struct kv *kv = open_store(dir.path, 1 << 20, KV_OWNER);
     char *big = calloc(1, KV_VALUE_MAX + 1), *copy = malloc(KV_VALUE_MAX + 1);
 
     (void)state;
@@ -407,7 +407,7 @@ static void *count_up(void *arg)
 static void of_threads_that_race_for_a_revision_one_wins(void **state)
 {
     AUTO_SCRATCH struct scratch dir = scratch_make();
-    struct race race = {.kv = open_store(dir.path, 0, false)};
+    struct race race = {.kv = open_store(dir.path, 0, KV_OWNER)};
     pthread_t threads[RACERS];
     char text[32];
 
@@ -443,7 +443,7 @@ static void *fill(void *arg)
 static void writers_and_readers_outlive_growth_of_the_map(void **state)
 {
     AUTO_SCRATCH struct scratch dir = scratch_make();
-    struct race race = {.kv = open_store(dir.path, 1 << 18, false)};
+    struct race race = {.kv = open_store(dir.path, 1 << 18, KV_OWNER)};
     pthread_t threads[RACERS];
     struct kv_stats stats;
     struct err e;
@@ -468,7 +468,7 @@ static void note_revision(uint64_t revision, void *ctx)
 static void a_watcher_is_shown_what_changed_since_it_looked(void **state)
 {
     AUTO_SCRATCH struct scratch dir = scratch_make();
-    struct kv *kv = open_store(dir.path, 0, false);
+    struct kv *kv = open_store(dir.path, 0, KV_OWNER);
     uint64_t told = 0, before;
     struct kv_txn *t;
     struct err e;
@@ -495,7 +495,7 @@ static void a_watcher_is_shown_what_changed_since_it_looked(void **state)
 static void a_deletion_holds_to_the_revision(void **state)
 {
     AUTO_SCRATCH struct scratch dir = scratch_make();
-    struct kv *kv = open_store(dir.path, 0, false);
+    struct kv *kv = open_store(dir.path, 0, KV_OWNER);
     struct kv_txn *t;
     struct err e;
 

@@ -25,7 +25,7 @@ static int set_up(void **state)
     f->dir = scratch_make();
     arena_init(&f->arena, 64 << 20);
     *state = f;
-    return meta_open(f->dir.path, false, &f->meta, &f->e) == ERR_OK ? 0 : -1;
+    return meta_open(f->dir.path, KV_OWNER, &f->meta, &f->e) == ERR_OK ? 0 : -1;
 }
 
 static int tear_down(void **state)
@@ -262,7 +262,7 @@ static void what_was_made_is_there_after_a_reopen_and_for_a_reader(void **state)
     assert_int_equal(meta_stream_merge_fields(f->meta, s->number, &field, 1, &f->arena, &s, &f->e),
                      ERR_OK);
     meta_close(f->meta);
-    assert_int_equal(meta_open(f->dir.path, true, &f->meta, &f->e), ERR_OK);
+    assert_int_equal(meta_open(f->dir.path, KV_READER, &f->meta, &f->e), ERR_OK);
     assert_int_equal(meta_stream_by_number(f->meta, s->number, &f->arena, &again, &f->e), ERR_OK);
     assert_true(str_eq(again->org, STR("o")) && str_eq(again->name, STR("s")));
     assert_int_equal(again->created_us, s->created_us);
@@ -272,7 +272,7 @@ static void what_was_made_is_there_after_a_reopen_and_for_a_reader(void **state)
         meta_stream_make(f->meta, STR("o"), STREAM_LOGS, STR("t"), &f->arena, &s, &f->e),
         ERR_READONLY);
     meta_close(f->meta);
-    assert_int_equal(meta_open(f->dir.path, false, &f->meta, &f->e), ERR_OK);
+    assert_int_equal(meta_open(f->dir.path, KV_OWNER, &f->meta, &f->e), ERR_OK);
     assert_int_equal(
         meta_stream_make(f->meta, STR("o"), STREAM_LOGS, STR("t"), &f->arena, &s, &untouched),
         ERR_OK);
@@ -289,7 +289,7 @@ static void a_reader_cannot_open_what_was_never_made(void **state)
 
     (void)state;
     snprintf(path, sizeof path, "%s/none", dir.path);
-    assert_int_equal(meta_open(path, true, &m, &e), ERR_NOTFOUND);
+    assert_int_equal(meta_open(path, KV_READER, &m, &e), ERR_NOTFOUND);
     assert_non_null(strstr(e.msg, path));
 }
 

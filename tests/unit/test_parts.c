@@ -26,7 +26,7 @@ static int set_up(void **state)
     f->dir = scratch_make();
     arena_init(&f->arena, 16 << 20);
     *state = f;
-    return parts_open(f->dir.path, false, &f->parts, &f->e) == ERR_OK ? 0 : -1;
+    return parts_open(f->dir.path, KV_OWNER, &f->parts, &f->e) == ERR_OK ? 0 : -1;
 }
 
 static int tear_down(void **state)
@@ -454,7 +454,7 @@ static void a_reader_follows_the_writer(void **state)
 
     assert_int_equal(parts_put(f->parts, &p, 1, 1, 0, &f->e), ERR_OK);
     parts_close(f->parts);
-    assert_int_equal(parts_open(f->dir.path, true, &f->parts, &f->e), ERR_OK);
+    assert_int_equal(parts_open(f->dir.path, KV_READER, &f->parts, &f->e), ERR_OK);
     assert_int_equal(parts_find(f->parts, &p.id, &f->arena, &found, &f->e), ERR_OK);
     assert_int_equal(parts_put(f->parts, &p, 1, 1, 0, &f->e), ERR_READONLY);
 }

@@ -26,7 +26,7 @@ static void open_tree(struct fixture *f)
                               .node_name = "node-1",
                               .started_us = 1};
 
-    assert_int_equal(schema_new(s->data, &f->schema, &s->e), ERR_OK);
+    assert_int_equal(schema_new(s->data, KV_READER, &f->schema, &s->e), ERR_OK);
     cfg.schema = f->schema;
     assert_int_equal(tree_new(&cfg, &f->tree, &s->e), ERR_OK);
 }
