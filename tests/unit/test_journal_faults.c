@@ -295,6 +295,7 @@ static void rotten_moved_lines_are_left_out(void **state)
         assert_true(publish_stream(f, w, 1, true));
     }
     WAIT_FOR(stats_of(f).moved_bytes > 10 * ROW_BYTES);
+    assert_int_equal(send_rows(f, w, 1, 1), ERR_OK); /* or what was moved last is a torn end */
     journal_close(f->j);
     unsigned moved = each_frame(f, FRAME_MOVED, count_only);
     assert_true(moved > 3);
