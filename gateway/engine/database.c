@@ -119,6 +119,9 @@ static enum err_code configure(duckdb_config config, const struct engine_config 
         {"allocator_background_threads", "true"},
         {"preserve_insertion_order", "true"},
         {"errors_as_json", "true"},
+        /* The kernel keeps the pages of sealed files; and this one remembers every file it has
+           ever read. */
+        {"enable_external_file_cache", "false"},
         /* An internal error ends its query, not all that follow: nothing here outlives a query. */
         {"disable_database_invalidation", "true"},
         /* As the reference's engine does: 5/2 is 2, and nulls come last ascending, first

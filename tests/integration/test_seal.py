@@ -10,7 +10,7 @@ import threading
 import time
 import unittest
 
-from weirlib import NodeCase, TestNode, main, now_us, read_parquet, text_of, wait_for
+from weirlib import SANITIZED, NodeCase, TestNode, children, main, now_us, read_parquet, text_of, wait_for
 
 MB = 1 << 20
 HOUR_US = 3_600_000_000
@@ -423,6 +423,23 @@ class CutOff(NodeCase):
             wait_for(lambda: os.listdir(staging) == [], 10, "an empty staging folder")
             status, reply = self.node.search(f"SELECT count(*) AS n FROM cut WHERE victim = '{victim}'", path="/api/default/_search?type=metrics")
             self.assertEqual((status, reply["hits"]), (200, [{"n": len(samples)}]))
+
+
+class ManySeals(NodeCase):
+    @unittest.skipIf(SANITIZED, "a sanitizer keeps what was freed")
+    def test_the_engine_remembers_nothing_of_the_parts_it_has_sealed(self):
+        def resident_mb():
+            engine = children(self.node)["engine"]
+            with open(f"/proc/{engine}/status") as status:
+                return next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) / 1024
+
+        after = []
+        for _ in range(3):
+            for i in range(200):
+                self.node.post_json(f"many_{i}", [{"n": n, "text": os.urandom(500).hex()} for n in range(200)])
+            self.node.flush()
+            after.append(resident_mb())
+        self.assertLess(after[2] - after[0], 8, after)
 
 
 class Damage(unittest.TestCase):
