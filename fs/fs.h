@@ -34,6 +34,7 @@ struct fs_config {
     const char *data_dir;      /* journal/, run/, lost+found/, meta/, index/, staging/, sealed/ */
     const char *mount_dir;
     int dev_fuse_fd;
+    int anchor_fd;             /* fs/anchor.h; -1: nobody can follow this process */
     int ready_fd;              /* one byte is written once requests are answered; -1 = none */
     uid_t node_uid;            /* who may see .weir/commit and .weir/at */
     uid_t owner_uid;

@@ -95,13 +95,13 @@ static void grow_locked(struct nodes *n)
 }
 
 static uint64_t add_locked(struct nodes *n, struct node **link, const struct tree_ref *ref,
-                           uint64_t ino)
+                           uint64_t ino, uint64_t refs)
 {
     struct node *node;
 
     if (n->count >= NODES_MAX || !(node = malloc(sizeof *node)))
         return 0;
-    *node = (struct node){.ino = ino, .refs = 1, .ref = *ref};
+    *node = (struct node){.ino = ino, .refs = refs, .ref = *ref};
     *link = node;
     n->count++;
     status_count(n->status, GAUGE_NODES, 1);
@@ -116,13 +116,23 @@ uint64_t nodes_take(struct nodes *n, const struct tree_ref *ref)
         uint64_t ino = tree_ino(ref, attempt);
         struct node **link = find_link_locked(n, ino);
         if (!*link)
-            return add_locked(n, link, ref, ino);
+            return add_locked(n, link, ref, ino, 1);
         if (tree_same(&(*link)->ref, ref)) {
             (*link)->refs++;
             return ino;
         }
     }
     return 0;
+}
+
+void nodes_adopt(struct nodes *n, uint64_t ino, const struct tree_ref *ref)
+{
+    struct node **link;
+
+    LOCK_SCOPE(&n->lock);
+    link = find_link_locked(n, ino);
+    if (!*link)
+        add_locked(n, link, ref, ino, 0); /* no room: it is looked for again */
 }
 
 bool nodes_find(struct nodes *n, uint64_t ino, struct tree_ref *out)

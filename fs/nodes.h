@@ -18,6 +18,9 @@ void nodes_free(struct nodes *n); /* NULL is fine */
 
 /* One more reference; 0 when there is no room. */
 uint64_t nodes_take(struct nodes *n, const struct tree_ref *ref);
+/* The kernel holds this inode from an earlier process, which knows how many references it has: all
+ * are given back by the first FORGET that gives back no fewer than were taken here. */
+void nodes_adopt(struct nodes *n, uint64_t ino, const struct tree_ref *ref);
 /* False: the kernel does not hold it (or it is of an earlier process). */
 bool nodes_find(struct nodes *n, uint64_t ino, struct tree_ref *out);
 /* A directory is opened whose listing has this version (tree_listing_version): was it the same when

@@ -2,6 +2,8 @@
  *
  *   not there ── first take: opened, given to the kernel or kept ──► open ── last give ──► not
  * there
+ * A file that an earlier process read for the kernel is restored without a descriptor; the next
+ * take opens it.
  *
  * Opening may read the whole file to check it, so it is done without the lock; of two threads that
  * open the same file the second throws its own away.
@@ -21,7 +23,7 @@
 struct opened {
     struct ulid id;
     unsigned users;
-    int fd;              /* -1: the kernel has it */
+    int fd;              /* -1: the kernel has it, or it was restored */
     uint32_t backing_id; /* 0: fd is read by us */
 };
 
@@ -146,6 +148,43 @@ static enum err_code insert(struct open_parts *o, struct opened **mine, uint32_t
     return ERR_OK;
 }
 
+/* `f` is in use.  One that was restored gets its descriptor; else the use is given up. */
+static enum err_code reopen(struct open_parts *o, struct opened *f, const struct part *p,
+                            struct err *e)
+{
+    AUTO_FD int fd = -1;
+    enum err_code rc;
+
+    pthread_mutex_lock(&o->lock);
+    bool is_open = f->backing_id != 0 || f->fd >= 0;
+    pthread_mutex_unlock(&o->lock);
+    if (is_open)
+        return ERR_OK;
+    rc = sealed_open_file(o->sealed, p, &fd, e);
+    if (rc) {
+        open_parts_give(o, &p->id);
+        return rc;
+    }
+    pthread_mutex_lock(&o->lock);
+    if (f->fd < 0)
+        f->fd = take_fd(&fd);
+    pthread_mutex_unlock(&o->lock);
+    return ERR_OK;
+}
+
+void open_parts_restore(struct open_parts *o, const struct ulid *id, uint32_t backing_id,
+                        unsigned users)
+{
+    struct opened *f = calloc(1, sizeof *f);
+
+    if (!f)
+        return;
+    *f = (struct opened){.id = *id, .users = users, .fd = -1, .backing_id = backing_id};
+    LOCK_SCOPE(&o->lock);
+    if (!map_put(&o->files, key_of(id), f))
+        free(f);
+}
+
 enum err_code open_parts_take(struct open_parts *o, const struct part *p, uint32_t *backing_id,
                               struct err *e)
 {
@@ -154,7 +193,7 @@ enum err_code open_parts_take(struct open_parts *o, const struct part *p, uint32
 
     if (f) {
         *backing_id = f->backing_id;
-        return ERR_OK;
+        return reopen(o, f, p, e);
     }
     rc = open_file(o, p, &f, e);
     if (rc)
@@ -203,12 +242,17 @@ static enum err_code read_file(int fd, uint64_t off, char *dst, size_t n, size_t
 enum err_code open_parts_read(struct open_parts *o, const struct ulid *id, uint64_t off, void *dst,
                               size_t n, size_t *got, struct err *e)
 {
-    struct opened *f = use(o, id);
     enum err_code rc = ERR_NOTFOUND;
+    struct opened *f;
+    int fd;
 
     *got = 0;
-    if (f && f->fd >= 0)
-        rc = read_file(f->fd, off, dst, n, got, e);
+    pthread_mutex_lock(&o->lock);
+    f = use_locked(o, id);
+    fd = f ? f->fd : -1;
+    pthread_mutex_unlock(&o->lock);
+    if (fd >= 0)
+        rc = read_file(fd, off, dst, n, got, e);
     if (f)
         open_parts_give(o, id);
     return rc == ERR_NOTFOUND ? err_set(e, rc, "a file that is not open here") : rc;

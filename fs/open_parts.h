@@ -22,6 +22,10 @@ void open_parts_free(struct open_parts *o); /* closes what is open; NULL is fine
 /* One more open; *backing_id is 0 when it is read by open_parts_read. */
 enum err_code open_parts_take(struct open_parts *o, const struct part *p, uint32_t *backing_id,
                               struct err *e);
+/* As an earlier process of the mount left it: the next opens follow that way.  No memory: the file
+ * is opened as if nobody had it. */
+void open_parts_restore(struct open_parts *o, const struct ulid *id, uint32_t backing_id,
+                        unsigned users);
 void open_parts_give(struct open_parts *o, const struct ulid *id);
 /* NOTFOUND: nobody has it open.  *got is short at the end of the file only. */
 enum err_code open_parts_read(struct open_parts *o, const struct ulid *id, uint64_t off, void *dst,

@@ -145,9 +145,19 @@ const struct fuse_lowlevel_ops session_ops = {
 
 /* ---- helpers ---- */
 
+bool session_find(struct session *s, fuse_ino_t ino, struct tree_ref *out)
+{
+    if (nodes_find(s->nodes, ino, out))
+        return true;
+    if (!adopt_find(s->adopt, ino, out))
+        return false;
+    nodes_adopt(s->nodes, ino, out);
+    return true;
+}
+
 bool session_ref(fuse_req_t req, fuse_ino_t ino, struct tree_ref *out)
 {
-    if (nodes_find(session_of(req)->nodes, ino, out))
+    if (session_find(session_of(req), ino, out))
         return true;
     fuse_reply_err(req, ESTALE);
     return false;

@@ -6,6 +6,8 @@
  * between opens sealed as lines     the page cache, kept between opens; rendered by an engine
  *   status, schema      a text made at open, direct I/O
  * An open handle pins its file in the journal: it reads the same bytes after the hand-over.
+ * The anchor counts what is open, so that the next process of the mount knows; an OPEN or RELEASE
+ * that comes again from the kernel, because this is that next process, is not counted again.
  */
 #include "fs/session.h"
 
@@ -71,14 +73,26 @@ static void close_file(struct session *s, const struct tree_ref *ref, uint64_t f
         handles_close(s->handles, fh);
 }
 
-static enum err_code open_file(struct session *s, const struct tree_ref *ref,
-                               struct fuse_file_info *fi, uint32_t *backing_id)
+struct open_job {
+    fuse_req_t req;
+    uint64_t ino, unique;
+    struct tree_ref ref;
+    struct fuse_file_info fi;
+};
+
+/* How the kernel is to read it, unless it passes through. */
+static void set_reading(const struct tree_ref *ref, struct fuse_file_info *fi)
 {
     bool is_sealed = ref->kind == TREE_PART || ref->kind == TREE_TEXT;
 
     fi->direct_io = !is_sealed;
     fi->keep_cache = is_sealed;
     fi->noflush = 1;
+}
+
+static enum err_code open_file(struct session *s, const struct tree_ref *ref,
+                               struct fuse_file_info *fi, uint32_t *backing_id)
+{
     if (ref->kind == TREE_PART)
         return open_part(s, ref, backing_id);
     if (ref->kind == TREE_DATA || ref->kind == TREE_SNAPSHOT)
@@ -96,44 +110,58 @@ static int reply_open(fuse_req_t req, struct fuse_file_info *fi, uint32_t backin
     return fuse_reply_buf(req, raw, sizeof raw);
 }
 
-static void open_and_reply(fuse_req_t req, const struct tree_ref *ref, struct fuse_file_info *fi)
+/* Open it, and leave word of that for the next process. */
+static enum err_code open_and_count(struct session *s, const struct open_job *job,
+                                    struct fuse_file_info *fi, uint32_t *backing_id)
 {
-    struct session *s = session_of(req);
-    uint32_t backing_id = 0;
-    enum err_code rc = open_file(s, ref, fi, &backing_id);
+    char record[ANCHOR_RECORD_LEN];
+    enum err_code rc = open_file(s, &job->ref, fi, backing_id);
 
     if (rc)
-        fuse_reply_err(req, err_errno(rc));
-    else if (reply_open(req, fi, backing_id) != 0)
-        close_file(s, ref, fi->fh); /* the asker was killed: no release will come */
+        return rc;
+    adopt_record(&job->ref, record);
+    if (anchor_take(s->anchor, job->ino, job->unique, *backing_id, record))
+        return ERR_OK;
+    close_file(s, &job->ref, fi->fh);
+    return ERR_AGAIN;
 }
 
-struct open_job {
-    fuse_req_t req;
-    struct tree_ref ref;
-    struct fuse_file_info fi;
-};
+static void open_and_reply(struct open_job *job)
+{
+    struct session *s = session_of(job->req);
+    struct fuse_file_info *fi = &job->fi;
+    uint32_t backing_id = 0;
+    enum err_code rc = ERR_OK;
+
+    set_reading(&job->ref, fi);
+    if (!anchor_counted(s->anchor, job->ino, job->unique, &backing_id))
+        rc = open_and_count(s, job, fi, &backing_id);
+    if (rc) {
+        fuse_reply_err(job->req, err_errno(rc));
+    } else if (reply_open(job->req, fi, backing_id) != 0) { /* the asker was killed: no release */
+        anchor_give(s->anchor, job->ino, 0);
+        close_file(s, &job->ref, fi->fh);
+    }
+}
 
 void run_open(void *arg)
 {
-    struct open_job *job = arg;
-
-    open_and_reply(job->req, &job->ref, &job->fi);
-    free(job);
+    open_and_reply(arg);
+    free(arg);
 }
 
 /* The first open of a sealed file after a start reads all of it: not on a worker's time. */
-static bool defer_open(fuse_req_t req, const struct tree_ref *ref, const struct fuse_file_info *fi)
+static bool defer_open(const struct open_job *now)
 {
-    struct session *s = session_of(req);
+    struct session *s = session_of(now->req);
     struct open_job *job;
 
-    if (ref->kind != TREE_PART || sealed_is_checked(s->sealed, &ref->id))
+    if (now->ref.kind != TREE_PART || sealed_is_checked(s->sealed, &now->ref.id))
         return false;
     job = malloc(sizeof *job);
     if (!job)
         return false;
-    *job = (struct open_job){req, *ref, *fi};
+    *job = *now;
     if (open_queue_add(s->opens, job))
         return true;
     free(job);
@@ -143,18 +171,18 @@ static bool defer_open(fuse_req_t req, const struct tree_ref *ref, const struct 
 void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct session *s = session_of(req);
-    struct tree_ref ref;
+    struct open_job job = {.req = req, .ino = ino, .unique = session_request(), .fi = *fi};
 
     status_count(s->status, COUNT_OPENS, 1);
-    if (!session_ref(req, ino, &ref))
+    if (!session_ref(req, ino, &job.ref))
         return;
-    if (ref.kind != TREE_COMMIT && wants_to_write(fi)) {
+    if (job.ref.kind != TREE_COMMIT && wants_to_write(fi)) {
         status_count(s->status, COUNT_REFUSED_CHANGES, 1);
         fuse_reply_err(req, EROFS);
         return;
     }
-    if (!defer_open(req, &ref, fi))
-        open_and_reply(req, &ref, fi);
+    if (!defer_open(&job))
+        open_and_reply(&job);
 }
 
 void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
@@ -169,7 +197,7 @@ void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     struct session *s = session_of(req);
     struct tree_ref ref;
 
-    if (nodes_find(s->nodes, ino, &ref))
+    if (session_find(s, ino, &ref) && anchor_give(s->anchor, ino, session_request()))
         close_file(s, &ref, fi->fh);
     fuse_reply_err(req, 0);
 }

@@ -1,7 +1,8 @@
 /* fs/session.c - the fs process: opens the journal, serves the mount, ends in order.
  *
  *   start:  index -> journal (replayed; its publish records go into the index) -> sealed parts ->
- *           tree, queues -> streams and files into the registry -> fs.sock -> FUSE workers -> ready
+ *           tree, queues -> streams and files into the registry -> what an earlier process of the
+ *           mount had open -> fs.sock -> FUSE workers -> resend -> ready
  *   stop:   fs.sock -> notifier -> FUSE workers -> text -> fsync queue -> sealed parts -> journal
  *           (answers what waits) -> the rest
  *
@@ -376,6 +377,8 @@ static enum err_code open_parts(struct process *p, struct err *e)
     enum err_code rc = open_paths(p, e);
 
     if (!rc)
+        rc = session_open_anchor(s, e);
+    if (!rc)
         rc = open_stores(p, e);
     if (!rc)
         rc = open_tree(s, e);
@@ -413,17 +416,25 @@ static ssize_t read_device(int fd, void *bytes, size_t len, void *session)
     struct session *s = session;
     ssize_t n = read(fd, bytes, len);
 
-    if (n > 0)
+    if (n > 0) {
         passthrough_see_request(&s->passthrough, bytes, (size_t)n);
+        follow_see_request(&s->follow, bytes, (size_t)n);
+    }
     return n;
 }
 
 static ssize_t write_device(int fd, struct iovec *iov, int count, void *session)
 {
     struct session *s = session;
+    ssize_t n;
 
     passthrough_see_reply(&s->passthrough, iov, count);
-    return writev(fd, iov, count);
+    if (!follow_see_reply(&s->follow, iov))
+        return (ssize_t)get_u32(iov[0].iov_base); /* its length, as if it had gone out */
+    n = writev(fd, iov, count);
+    if (n > 0)
+        follow_replied(&s->follow, iov);
+    return n;
 }
 
 static const struct fuse_custom_io device_io = {.read = read_device, .writev = write_device};
@@ -445,7 +456,7 @@ static enum err_code open_fuse(struct session *s, struct err *e)
         return err_set(e, ERR_IO, "descriptor %d is no FUSE device", s->cfg->dev_fuse_fd);
     if (fuse_session_custom_io(s->fuse, &device_io, fuse_session_fd(s->fuse)) != 0)
         return err_set(e, ERR_IO, "cannot look at what goes over the FUSE device");
-    return ERR_OK;
+    return follow_is_first(&s->follow) ? ERR_OK : session_replay_init(s, e);
 }
 
 /* ---- workers ---- */
@@ -464,6 +475,16 @@ static void log_reading(struct session *s)
         log_printf(LOG_INFO, "sealed files are read by kernel passthrough");
 }
 
+static void log_following(struct session *s)
+{
+    const char *why = s->cfg->anchor_fd >= 0 ? follow_why_not(&s->follow) : "not asked for";
+
+    if (why)
+        log_printf(LOG_INFO, "should this process die, the mount is made anew: resend is %s", why);
+    else
+        log_printf(LOG_INFO, "should this process die, the next one goes on with the mount");
+}
+
 /* Said once, after the reply to INIT was sent: from here on requests are answered. */
 static void announce(struct session *s)
 {
@@ -471,6 +492,7 @@ static void announce(struct session *s)
         return;
     fs_raise_read_ahead(s->cfg->mount_dir, READ_AHEAD_KB);
     log_reading(s);
+    log_following(s);
     if (s->cfg->ready_fd >= 0) {
         if (sys_write(s->cfg->ready_fd, "R", 1) != 1)
             log_write(LOG_WARN, "nobody waits for the mount to be ready", (char *)0);
@@ -479,6 +501,13 @@ static void announce(struct session *s)
 }
 
 static _Thread_local struct fuse_buf request;
+
+#define REQUEST_UNIQUE_AT 8
+
+uint64_t session_request(void)
+{
+    return get_u64((const char *)request.mem + REQUEST_UNIQUE_AT) & ~FOLLOW_RESENT;
+}
 
 /* The next request is read into memory of its own (the library allocates it). */
 void *session_take_request(void)
@@ -561,6 +590,21 @@ static void stop_workers(struct process *p)
     p->worker_count = 0;
 }
 
+/* Workers are there: what the process before had not answered may come. */
+static enum err_code go_on(struct session *s, struct err *e)
+{
+    enum err_code rc;
+
+    if (follow_is_first(&s->follow))
+        return ERR_OK;
+    rc = follow_resend(fuse_session_fd(s->fuse), e);
+    if (rc)
+        return rc;
+    log_printf(LOG_INFO, "goes on with the mount of the process before");
+    announce(s);
+    return ERR_OK;
+}
+
 /* ---- run ---- */
 
 static enum err_code serve(struct process *p, const sigset_t *waited, struct err *e)
@@ -571,11 +615,15 @@ static enum err_code serve(struct process *p, const sigset_t *waited, struct err
 
     p->worker_count = 0;
     if (!rc)
+        rc = session_restore(&p->session, e);
+    if (!rc)
         rc = open_fuse(&p->session, e);
     if (!rc)
         rc = open_control(p, e);
     if (!rc)
         rc = start_workers(p, count, e);
+    if (!rc)
+        rc = go_on(&p->session, e);
     if (rc)
         return rc;
     while (sigwait(waited, &number) != 0)
@@ -602,6 +650,8 @@ static void close_all(struct process *p)
         fuse_session_destroy(s->fuse);
     snapshots_free(p->snapshots);
     handles_free(s->handles);
+    adopt_free(s->adopt);
+    anchor_close(s->anchor);
     nodes_free(s->nodes);
     tree_free(s->tree);
     schema_free(s->schema);

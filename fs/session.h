@@ -9,6 +9,8 @@
 #include <stdatomic.h>
 
 #include "base/cleanup.h"
+#include "fs/adopt.h"
+#include "fs/follow.h"
 #include "fs/fs.h"
 #include "fs/handles.h"
 #include "fs/nodes.h"
@@ -44,6 +46,9 @@ struct session {
     struct status *status;
     struct tree *tree;
     struct nodes *nodes;
+    struct anchor *anchor;
+    struct follow follow;
+    struct adopt *adopt;
     struct handles *handles;
     struct sync_queue *syncs;
     struct passthrough passthrough;
@@ -55,6 +60,13 @@ struct session {
     atomic_bool initialised; /* INIT was handled */
     atomic_bool announced;   /* ready was said */
 };
+
+/* session_follow.c: maps the anchor; before anything that counts what is open. */
+enum err_code session_open_anchor(struct session *s, struct err *e);
+/* What was open stays so; after the registry knows what there is. */
+enum err_code session_restore(struct session *s, struct err *e);
+/* libfuse and passthrough learn of the INIT that the kernel has its answer to. */
+enum err_code session_replay_init(struct session *s, struct err *e);
 
 /* Handlers, one file a group; ops.c has the table. */
 extern const struct fuse_lowlevel_ops session_ops;
@@ -89,10 +101,14 @@ static inline struct session *session_of(fuse_req_t req)
 {
     return fuse_req_userdata(req);
 }
-/* What the inode stands for; replies ESTALE and returns false when it is not known. */
+/* What the inode stands for; false: nobody knows. */
+bool session_find(struct session *s, fuse_ino_t ino, struct tree_ref *out);
+/* The same; replies ESTALE when it is not known. */
 bool session_ref(fuse_req_t req, fuse_ino_t ino, struct tree_ref *out);
 /* Takes a reference and fills the entry; false: nothing taken. */
 bool session_entry(struct session *s, const struct tree_ref *ref, struct fuse_entry_param *out);
+/* The kernel's number of the request being handled, the same when it is sent again. */
+uint64_t session_request(void);
 /* A buffer of this thread, kept until session_thread_done; NULL: no memory. */
 char *session_thread_buffer(size_t size);
 void session_thread_done(void);

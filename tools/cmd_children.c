@@ -17,20 +17,21 @@
 #define CONFIG_TEXT_MAX (1u << 20)
 
 struct child_options {
-    int ready_fd, fuse_fd;
+    int ready_fd, fuse_fd, anchor_fd;
     bool node_died;
 };
 
 static const struct option options[] = {
     {"ready-fd", required_argument, NULL, 'r'},
     {"fuse-fd", required_argument, NULL, 'f'},
+    {"anchor-fd", required_argument, NULL, 'a'},
     {"node-died", no_argument, NULL, 'd'},
     {NULL, 0, NULL, 0},
 };
 
 static bool parse_options(int argc, char **argv, struct child_options *o)
 {
-    *o = (struct child_options){.ready_fd = -1, .fuse_fd = -1};
+    *o = (struct child_options){.ready_fd = -1, .fuse_fd = -1, .anchor_fd = -1};
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (c) {
         case 'r':
@@ -38,6 +39,9 @@ static bool parse_options(int argc, char **argv, struct child_options *o)
             break;
         case 'f':
             o->fuse_fd = atoi(optarg);
+            break;
+        case 'a':
+            o->anchor_fd = atoi(optarg);
             break;
         case 'd':
             o->node_died = true;
@@ -82,6 +86,7 @@ int cmd_fs(int argc, char **argv)
         .data_dir = n.data_dir,
         .mount_dir = n.mount_dir,
         .dev_fuse_fd = o.fuse_fd,
+        .anchor_fd = o.anchor_fd,
         .ready_fd = o.ready_fd,
         .node_uid = getuid(),
         .owner_uid = n.owner_uid,

@@ -4,10 +4,16 @@
  *        engine ---+--> gateway --> ready (said once all three have been ready)
  *
  * A child that dies is started again, at once the first time and then with a growing pause; so is
- * one that cannot be started for the moment (no descriptors, no memory).  When
- * fs dies the mount is made anew: the kernel aborts what was in flight (ENOTCONN), and the gateway
- * sends its batches again under the same ids.  A child that exits with EXIT_CONFIG ends the node,
- * and so do START_TRIES_MAX failures before it has been ready once.
+ * one that cannot be started for the moment (no descriptors, no memory).  When fs dies:
+ *
+ *   the kernel resends, fs had been ready ──► the mount stays, another fs goes on with it
+ *   FOLLOWERS_MAX such deaths in a row, each by itself or before it was ready,
+ *   an older kernel, or not ready yet     ──► the mount is made anew: the kernel aborts what was in
+ *                                             flight (ENOTCONN)
+ *
+ * An fs that was killed from outside is followed at once, for programs wait for it.
+ * Either way the gateway's batches come again under the same ids.  A child that exits with
+ * EXIT_CONFIG ends the node, and so do START_TRIES_MAX failures before it has been ready once.
  * On SIGTERM: gateway first (it drains), then engine, then the mount, then fs.
  */
 #include "tools/supervisor.h"
@@ -28,13 +34,15 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "fs/anchor.h"
 #include "fs/fs.h"
 #include "tools/command.h"
 
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 5000
-#define STEADY_MS 10000     /* a child that lived so long starts again without a pause */
-#define START_TRIES_MAX 5   /* processes that may give up before the node has been ready once */
+#define STEADY_MS 10000   /* a child that lived so long starts again without a pause */
+#define FOLLOWERS_MAX 3   /* what kills one fs after the other may be a request that comes again */
+#define START_TRIES_MAX 5 /* processes that may give up before the node has been ready once */
 #define STOP_EXTRA_MS 20000 /* past the drain time a stopping child is killed */
 
 enum child_id { CHILD_FS, CHILD_ENGINE, CHILD_GATEWAY, CHILD_COUNT };
@@ -55,10 +63,13 @@ struct supervisor {
     const struct node *node;
     struct child children[CHILD_COUNT];
     int signal_fd, lock_fd, fuse_fd;
-    bool node_died; /* for the first fs only: nobody says how the last run ended */
+    int anchor_fd;      /* of the mount of fuse_fd: what outlives its fs process */
+    unsigned followers; /* fs processes in a row that this mount may have killed */
+    bool node_died;     /* for the first fs only: nobody says how the last run ended */
     bool said_ready;
     unsigned failed_starts; /* before said_ready */
     bool stopping;
+    bool draining; /* the others finish what they began: fs is still needed */
     int exit_code;
     uint64_t began_ms;
 };
@@ -66,8 +77,8 @@ struct supervisor {
 /* In the child, between fork and exec. */
 static void become_child(const struct supervisor *s, enum child_id id, int ready_fd, pid_t parent)
 {
-    char ready_text[16], fuse_text[16];
-    const char *argv[8] = {"weir", child_names[id], "--ready-fd", ready_text};
+    char ready_text[16], fuse_text[16], anchor_text[16];
+    const char *argv[10] = {"weir", child_names[id], "--ready-fd", ready_text};
     int argc = 4;
     sigset_t none;
 
@@ -87,6 +98,10 @@ static void become_child(const struct supervisor *s, enum child_id id, int ready
         snprintf(fuse_text, sizeof fuse_text, "%d", s->fuse_fd);
         argv[argc++] = "--fuse-fd";
         argv[argc++] = fuse_text;
+        fcntl(s->anchor_fd, F_SETFD, 0);
+        snprintf(anchor_text, sizeof anchor_text, "%d", s->anchor_fd);
+        argv[argc++] = "--anchor-fd";
+        argv[argc++] = anchor_text;
         if (s->node_died)
             argv[argc++] = "--node-died";
     }
@@ -125,9 +140,10 @@ static void drop_mount(struct supervisor *s)
 {
     struct err e;
 
-    if (s->fuse_fd >= 0)
-        close(s->fuse_fd);
-    s->fuse_fd = -1;
+    cleanup_fd(&s->fuse_fd);
+    cleanup_fd(&s->anchor_fd);
+    s->fuse_fd = s->anchor_fd = -1;
+    s->followers = 0;
     if (s->lock_fd < 0)
         return; /* it is the mount of the node that has the data directory */
     if (fs_unmount(s->node->mount_dir, &e))
@@ -181,10 +197,16 @@ static enum err_code make_mount(struct supervisor *s, struct err *e)
                                  .owner_uid = s->node->owner_uid,
                                  .owner_gid = s->node->owner_gid};
     struct fs_mount_report report = {0};
-    enum err_code rc = fs_mount(&o, &s->fuse_fd, &report, e);
+    enum err_code rc = anchor_create(&s->anchor_fd, e);
 
     if (rc)
+        return rc;
+    rc = fs_mount(&o, &s->fuse_fd, &report, e);
+    if (rc) {
+        cleanup_fd(&s->anchor_fd);
+        s->anchor_fd = -1;
         return advise_on_mount(e);
+    }
     log_write(LOG_INFO, "mounted", "mount", o.mount_dir, "privileged",
               report.privileged ? "yes" : "no", "allow_other", report.allow_other ? "yes" : "no",
               (char *)0);
@@ -205,6 +227,21 @@ static void plan_restart(struct child *c)
         c->backoff_ms = BACKOFF_MAX_MS;
 }
 
+/* Nobody answers on the mount now.  Does the next fs go on with it? */
+static void fs_ended(struct supervisor *s, int status)
+{
+    struct child *c = &s->children[CHILD_FS];
+    bool was_killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+    bool was_steady = clock_mono_ms() - c->started_ms >= STEADY_MS;
+
+    s->followers = c->was_ready && (was_killed || was_steady) ? 0 : s->followers + 1;
+    if (s->followers == 0)
+        c->backoff_ms = 0;
+    if (s->followers >= FOLLOWERS_MAX || !anchor_was_answered(s->anchor_fd))
+        drop_mount(s); /* else who waits for it waits for ever */
+    s->node_died = !c->was_ready && s->node_died;
+}
+
 static void child_ended(struct supervisor *s, enum child_id id, int status)
 {
     struct child *c = &s->children[id];
@@ -218,7 +255,9 @@ static void child_ended(struct supervisor *s, enum child_id id, int status)
     if (c->ready_fd >= 0)
         close(c->ready_fd);
     c->ready_fd = -1;
-    if (s->stopping)
+    if (id == CHILD_FS)
+        fs_ended(s, status);
+    if (s->stopping && !(id == CHILD_FS && s->draining))
         return;
     if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_CONFIG) {
         s->exit_code = EXIT_CONFIG;
@@ -234,10 +273,7 @@ static void child_ended(struct supervisor *s, enum child_id id, int status)
     }
     log_write(LOG_ERROR, "a process ended and is started again", "process", child_names[id], "how",
               how, (char *)0);
-    if (id == CHILD_FS) {
-        s->node_died = !c->was_ready && s->node_died;
-        drop_mount(s);
-    }
+    c->was_ready = false;
     plan_restart(c);
 }
 
@@ -359,6 +395,19 @@ static void wait_events(struct supervisor *s, int timeout_ms)
         read_signals(s);
 }
 
+/* What is drained may wait for an fs that died.  One that cannot be started is not waited for. */
+static void keep_fs(struct supervisor *s)
+{
+    const struct child *fs = &s->children[CHILD_FS];
+    struct err e;
+
+    if (!s->draining || fs->pid || fs->start_at_ms > clock_mono_ms())
+        return;
+    s->draining = s->exit_code == 0 && start_one(s, CHILD_FS, &e) == ERR_OK;
+    if (!s->draining)
+        drop_mount(s);
+}
+
 static void stop_child(struct supervisor *s, enum child_id id, uint64_t wait_ms)
 {
     struct child *c = &s->children[id];
@@ -367,15 +416,19 @@ static void stop_child(struct supervisor *s, enum child_id id, uint64_t wait_ms)
     if (!c->pid)
         return;
     kill(c->pid, SIGTERM);
-    while (c->pid && clock_mono_ms() < deadline)
+    while (c->pid && clock_mono_ms() < deadline) {
+        keep_fs(s);
         wait_events(s, 50);
+    }
     if (!c->pid)
         return;
     log_write(LOG_WARN, "a process did not stop in time and is killed", "process", child_names[id],
               (char *)0);
     kill(c->pid, SIGKILL);
-    while (c->pid)
+    while (c->pid) {
+        keep_fs(s); /* a killed process still waits for what the mount owes it */
         wait_events(s, 50);
+    }
 }
 
 static void stop_all(struct supervisor *s)
@@ -383,8 +436,10 @@ static void stop_all(struct supervisor *s)
     uint64_t drain_ms = (uint64_t)settings_i64(s->node->settings, SET_HTTP_SHUTDOWN_TIMEOUT);
 
     s->stopping = true;
+    s->draining = true;
     stop_child(s, CHILD_GATEWAY, drain_ms + STOP_EXTRA_MS);
     stop_child(s, CHILD_ENGINE, STOP_EXTRA_MS);
+    s->draining = false;
     stop_child(s, CHILD_FS, STOP_EXTRA_MS);
     drop_mount(s);
 }
@@ -428,6 +483,7 @@ int supervise(const struct node *n)
                            .signal_fd = -1,
                            .lock_fd = -1,
                            .fuse_fd = -1,
+                           .anchor_fd = -1,
                            .node_died = true,
                            .began_ms = clock_mono_ms()};
     struct err e;

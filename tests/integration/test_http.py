@@ -387,10 +387,10 @@ class System(HttpCase):
 
     def test_metrics_count_requests(self):
         self.node.post_json("counted", [{"a": 1}])
-        wait_for(lambda: self.metric('zo_http_incoming_requests') > 0, what="a count")
+        counted = re.compile(r'zo_http_incoming_requests\{endpoint="[^"]*_json",status="200",'
+                             r'organization="default",stream="counted",stream_type="logs"\} 1')
+        wait_for(lambda: counted.search(self.node.raw("GET", "/metrics", auth=None)[2].decode()), what="a count")
         text = self.node.raw("GET", "/metrics", auth=None)[2].decode()
-        self.assertRegex(text, r'zo_http_incoming_requests\{endpoint="[^"]*_json",status="200",'
-                               r'organization="default",stream="counted",stream_type="logs"\} 1')
         self.assertRegex(text, r'zo_http_response_time_bucket\{[^}]*le="')
 
     def test_login(self):

@@ -358,6 +358,8 @@ class SealByItself(unittest.TestCase):
         self.node.flush()
         self.assertEqual(self.node.hits("SELECT count(*) AS n FROM again"), [{"n": 10_000}])
 
+
+class Reindex(NodeCase):  # nothing is sealed by itself meanwhile
     def test_an_index_made_anew_answers_equally(self):
         t = now_us()
         self.node.post_json("anew_rare", list(sparse_records(3000)))

@@ -49,6 +49,7 @@ static void run_child(const struct driver *d, int ready_fd)
         .data_dir = d->data_dir,
         .mount_dir = d->mount_dir,
         .dev_fuse_fd = d->fuse_fd,
+        .anchor_fd = -1,
         .ready_fd = ready_fd,
         .node_uid = geteuid(),
         .owner_uid = geteuid(),

@@ -67,6 +67,7 @@ static inline void mounted_run(const struct mounted *m, int fuse_fd, int ready_f
     struct fs_config cfg = {.data_dir = m->store->data,
                             .mount_dir = m->dir,
                             .dev_fuse_fd = fuse_fd,
+                            .anchor_fd = -1,
                             .ready_fd = ready_fd,
                             .journal_max_bytes = UINT64_C(1) << 30,
                             .segment_bytes = STORE_SEGMENT_BYTES,
