@@ -5,14 +5,18 @@ Each figure prints one line of JSON; ratios compare runs of one invocation. Noth
 """
 import argparse
 import base64
+import collections
+import contextlib
 import json
 import os
 import platform
+import resource
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -447,6 +451,47 @@ def metrics_size():
                 "bytes_per_sample": round(size_of(parts) / (series * points), 3), "one_name_s": round(min(took), 4)}
 
 
+def crowd():
+    """10,000 open handles, 1,000 streams and 64 queries at once, beside ingest: memory of each process, and what fails."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    with Running() as node:
+        load(node, "bulk", 4, 1_000_000, 200)
+        load(node, "paced", 64, 1000, 3, 1000)
+        node.flush()
+        load(node, "paced", 64, 1000, 3, 1000)
+        names = [s for s in os.listdir(f"{node.mount}/default/logs") if node.files(s)]
+        sealed = node.sealed_files(names[0])
+        paths = [p for s in names for p in node.files(s)[:1]] + sealed
+        with contextlib.ExitStack() as handles:
+            began = time.perf_counter()
+            opened = [handles.enter_context(open(paths[i % len(paths)], "rb", buffering=0)) for i in range(10_000)]
+            open_s = time.perf_counter() - began
+            for file in opened[::10]:
+                file.read(65536)
+            took, failed = [], collections.Counter()
+
+            def ask(i):
+                sql = ("SELECT log, count(*) AS n FROM bulk GROUP BY log ORDER BY n DESC LIMIT 10", "SELECT * FROM bulk ORDER BY log LIMIT 100",
+                       "SELECT count(*) AS n FROM bulk AS a JOIN bulk AS b ON a.trace_id = b.trace_id")[i % 3]
+                for _ in range(3):
+                    start = time.perf_counter()
+                    status, reply = node.search(sql)
+                    took.append(time.perf_counter() - start)
+                    if status != 200:
+                        failed[f"{status}: {reply['message'][:80]}"] += 1
+
+            askers = [threading.Thread(target=ask, args=(i,)) for i in range(64)]
+            for asker in askers:
+                asker.start()
+            ingest = load(node, "paced", 16, 200, 10, 1000)
+            for asker in askers:
+                asker.join()
+            memory = hwm_mb(node)
+        return {"handles": len(opened), "streams": len(names), "open_s": round(open_s, 2), "queries": len(took), "query_median_s": round(statistics.median(took), 2),
+                "query_max_s": round(max(took), 2), "failed": dict(failed), "ingest_p99_ms": ingest["p99_ms"], "memory": memory}
+
+
 def journal():
     """The journal without FUSE and HTTP, next to a plain loop of write and fdatasync on the same disk."""
     build = os.path.dirname(os.path.abspath(os.environ["WEIR_BINARY"]))
@@ -457,7 +502,7 @@ def journal():
 
 
 FIGURES = {f.__name__: f for f in (latency, throughput, visibility, start, full, query, journal, seal, seal_memory, seal_streams, sealed_read,
-                                   sealed_query, sealed_size, metrics_size, many_parts)}
+                                   sealed_query, sealed_size, metrics_size, many_parts, crowd)}
 
 
 def main():
