@@ -321,25 +321,55 @@ enum err_code part_read_facts(duckdb_connection con, struct str path, struct buf
     return rc == ERR_OK ? ERR_OK : err_wrap(e, STR_FMT, STR_ARG(path));
 }
 
+/* `columns` of one of DuckDB's functions that look into a Parquet file, and `rest`. */
+static enum err_code query_metadata(duckdb_connection con, const char *columns,
+                                    const char *function, struct str path, const char *rest,
+                                    duckdb_result *result, struct err *e)
+{
+    struct buf sql;
+    buf_init(&sql, SQL_MAX);
+    buf_printf(&sql, "SELECT %s FROM %s(", columns, function);
+    sql_add_path(&sql, path);
+    buf_printf(&sql, ") %s", rest);
+    bool ok = buf_ok(&sql) && duckdb_query(con, sql.data, result) == DuckDBSuccess;
+    buf_done(&sql);
+    return ok ? ERR_OK
+              : reason_from_duckdb(e, duckdb_result_error_type(result),
+                                   duckdb_result_error(result));
+}
+
+/* Most files have one, and to list the groups says all of each column of each. */
+static enum err_code read_only_group(duckdb_connection con, struct str path, uint64_t *rows,
+                                     size_t *count, struct err *e)
+{
+    AUTO_RESULT duckdb_result result = {0};
+    enum err_code rc = query_metadata(con, "num_row_groups, num_rows", "parquet_file_metadata",
+                                      path, "", &result, e);
+    if (rc != ERR_OK)
+        return rc;
+    *count = (size_t)duckdb_value_int64(&result, 0, 0);
+    *rows = (uint64_t)duckdb_value_int64(&result, 1, 0);
+    return ERR_OK;
+}
+
 enum err_code part_read_groups(duckdb_connection con, struct str path, struct arena *a,
                                uint64_t **rows, size_t *count, struct err *e)
 {
     AUTO_RESULT duckdb_result result = {0};
-    struct buf sql;
-    buf_init(&sql, SQL_MAX);
-    buf_add_cstr(&sql, "SELECT any_value(row_group_num_rows)::BIGINT FROM parquet_metadata(");
-    sql_add_path(&sql, path);
-    buf_add_cstr(&sql, ") GROUP BY row_group_id ORDER BY row_group_id");
-    bool ok = buf_ok(&sql) && duckdb_query(con, sql.data, &result) == DuckDBSuccess;
-    buf_done(&sql);
-    if (!ok)
-        return reason_from_duckdb(e, duckdb_result_error_type(&result),
-                                  duckdb_result_error(&result));
-    *count = (size_t)duckdb_row_count(&result);
+    uint64_t all_rows;
+    enum err_code rc = read_only_group(con, path, &all_rows, count, e);
+    if (rc == ERR_OK && *count > 1)
+        rc = query_metadata(con, "row_group_num_rows", "parquet_metadata", path,
+                            "WHERE column_id = 0 ORDER BY row_group_id", &result, e);
+    if (rc != ERR_OK)
+        return rc;
     *rows = arena_alloc(a, (*count + 1) * sizeof **rows);
     if (!*rows)
         return err_set(e, ERR_NOMEM, "no memory for %zu row groups", *count);
-    for (size_t i = 0; i < *count; i++)
+    (*rows)[0] = all_rows;
+    if (*count > 1 && (size_t)duckdb_row_count(&result) != *count)
+        return err_set(e, ERR_CORRUPT, STR_FMT ": its metadata contradicts itself", STR_ARG(path));
+    for (size_t i = 0; *count > 1 && i < *count; i++)
         (*rows)[i] = (uint64_t)duckdb_value_int64(&result, 0, i);
     return ERR_OK;
 }
