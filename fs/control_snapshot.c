@@ -57,22 +57,13 @@ static void write_hash(char dst[17], uint64_t hash)
     snprintf(dst, 17, "%016llx", (unsigned long long)hash);
 }
 
-/* Where the part stands below the mount. */
+/* Where the part stands below the mount as long as the snapshot lives, whatever becomes of its
+ * stream. */
 static void write_path(struct json_writer *w, const struct snapshot_part *p)
 {
-    const struct registry_stream *s = p->stream;
-    char hour[4 * 8] = "", id[ULID_TEXT_LEN + 1], text[2 * NAME_TEXT_MAX + 96];
-    size_t len = 0;
+    char text[sizeof ".weir/at/" + NAME_PART_MAX] = ".weir/at/";
 
-    for (int level = SPAN_YEAR; level <= SPAN_HOUR; level++) {
-        struct span span = span_around((enum span_level)level, p->hour);
-        hour[len++] = '/';
-        len += span_format(&span, hour + len);
-    }
-    ulid_format(&p->id, id);
-    snprintf(text, sizeof text, STR_FMT "/%s/" STR_FMT "%s/%s.parquet", STR_ARG(s->org->name),
-             stream_type_name(s->type),
-             STR_ARG(s->type == STREAM_METRICS ? STR(".parts") : s->name), hour, id);
+    name_format_part(&p->id, text + strlen(text));
     jw_kcstr(w, "path", text);
 }
 

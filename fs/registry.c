@@ -542,6 +542,23 @@ struct registry_stream *registry_find_stream(struct registry *r, const struct re
     return s;
 }
 
+bool registry_find_raw(struct registry *r, struct str org_raw, enum stream_type type,
+                       struct str raw, const struct registry_org **org,
+                       const struct registry_stream **s)
+{
+    char org_text[NAME_TEXT_MAX + 1], text[NAME_TEXT_MAX + 1], key[STREAM_KEY_MAX];
+    struct str org_name = {org_text, name_escape(org_raw, org_text)};
+    struct str name = {text, name_escape(raw, text)};
+
+    *s = NULL;
+    pthread_rwlock_rdlock(&r->lock);
+    *org = map_find(&r->orgs, org_name);
+    if (*org && raw.len > 0)
+        *s = map_find(&r->streams, stream_key(org_name, type, name, key));
+    pthread_rwlock_unlock(&r->lock);
+    return *org && (raw.len == 0 || *s);
+}
+
 bool registry_has_type(struct registry *r, const struct registry_org *org, enum stream_type type)
 {
     bool has = false;

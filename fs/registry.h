@@ -93,6 +93,11 @@ bool registry_look_holds(struct registry *r, const struct hidden_parts *look);
 struct registry_org *registry_find_org(struct registry *r, struct str name);
 struct registry_stream *registry_find_stream(struct registry *r, const struct registry_org *org,
                                              enum stream_type type, struct str name);
+/* By the names as they came, whether it is deleted or not; for a metrics part `raw` is empty, and
+ * *s NULL.  False: there has never been one. */
+bool registry_find_raw(struct registry *r, struct str org_raw, enum stream_type type,
+                       struct str raw, const struct registry_org **org,
+                       const struct registry_stream **s);
 bool registry_has_type(struct registry *r, const struct registry_org *org, enum stream_type type);
 bool registry_has_span(struct registry *r, const struct registry_stream *s, const struct span *in);
 uint64_t registry_stream_number(struct registry *r, const struct registry_stream *s);

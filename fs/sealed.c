@@ -161,6 +161,7 @@ void sealed_close(struct sealed *s)
         return;
     stop_threads(s);
     sealed_free_flights(s);
+    sealed_free_doomed(s);
     free_batch(s);
     parts_close(s->index);
     if (s->scratch_dir)

@@ -62,6 +62,19 @@ struct dropped_stream {
     enum stream_type type;
 };
 enum err_code sealed_drop_stream(struct sealed *s, const struct dropped_stream *d, struct err *e);
+/* Of streams that are deleted while somebody reads: they wait for their parts to go.  Past it
+ * AGAIN; the next start ends it. */
+#define SEALED_DOOMED_MAX 65536
+
+/* Who reads parts that it found in the index, from before it looked until it has closed them: parts
+ * of streams that are deleted meanwhile stay in the index and on the disk, listed by no directory.
+ * The memory is the reader's. */
+struct sealed_reader {
+    struct sealed_reader *older, *newer; /* sealed's */
+    uint64_t number;                     /* sealed's: 0 is no reader */
+};
+void sealed_reader_begin(struct sealed *s, struct sealed_reader *r);
+void sealed_reader_end(struct sealed *s, struct sealed_reader *r);
 
 struct parts *sealed_index(struct sealed *s);
 /* Whether an open finds it checked already, and so does not read all of it. */

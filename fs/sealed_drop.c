@@ -5,9 +5,10 @@
  *   index, their files the disk
  *
  * That it is deleted stands in `meta` before; after a crash in between the next start does all of
- * it again.  What a query has pinned of the journal it reads to its end.  Samples of a deleted
- * metric stay in the files that they share with others, and are shown to nobody: parts know the
- * numbers of their streams.
+ * it again.  What a query has pinned of the journal it reads to its end, and so it does the parts:
+ * while somebody reads who had begun before, the stream is doomed, and the keeper takes its parts
+ * away once the last of them has ended.  Samples of a deleted metric stay in the files that they
+ * share with others, and are shown to nobody: parts know the numbers of their streams.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -147,11 +148,151 @@ static enum err_code drop_parts(struct sealed *s, const struct dropped_stream *d
     return rc;
 }
 
+/* ---- readers ---- */
+
+void sealed_reader_begin(struct sealed *s, struct sealed_reader *r)
+{
+    LOCK_SCOPE(&s->lock);
+    *r = (struct sealed_reader){.older = s->newest_reader, .number = ++s->last_reader};
+    *(r->older ? &r->older->newer : &s->oldest) = r;
+    s->newest_reader = r;
+}
+
+void sealed_reader_end(struct sealed *s, struct sealed_reader *r)
+{
+    if (r->number == 0)
+        return;
+    LOCK_SCOPE(&s->lock);
+    *(r->older ? &r->older->newer : &s->oldest) = r->newer;
+    *(r->newer ? &r->newer->older : &s->newest_reader) = r->older;
+    *r = (struct sealed_reader){0};
+    if (sealed_has_ripe_locked(s))
+        pthread_cond_broadcast(&s->wake);
+}
+
+/* ---- doomed streams ---- */
+
+struct doomed {
+    struct doomed *next;          /* (lock) */
+    uint64_t last_reader;         /* this one and those before may read its parts */
+    struct dropped_stream stream; /* its texts stand behind */
+};
+
+static struct doomed *new_doomed(const struct dropped_stream *d)
+{
+    struct doomed *n = malloc(sizeof *n + d->org.len + d->name.len);
+    char *text;
+
+    if (!n)
+        return NULL;
+    text = (char *)(n + 1);
+    memcpy(text, d->org.ptr, d->org.len);
+    memcpy(text + d->org.len, d->name.ptr, d->name.len);
+    *n = (struct doomed){.stream = *d};
+    n->stream.org = (struct str){text, d->org.len};
+    n->stream.name = (struct str){text + d->org.len, d->name.len};
+    return n;
+}
+
+static bool is_doomed_locked(const struct sealed *s, uint64_t stream)
+{
+    const struct doomed *n = s->doomed;
+
+    while (n && n->stream.number != stream)
+        n = n->next;
+    return n != NULL;
+}
+
+/* *waits: somebody reads, so the keeper will drop its parts. */
+static enum err_code doom(struct sealed *s, const struct dropped_stream *d, bool *waits,
+                          struct err *e)
+{
+    struct doomed *n = new_doomed(d);
+
+    if (!n)
+        return err_set(e, ERR_NOMEM, "no memory for a deleted stream");
+    LOCK_SCOPE(&s->lock);
+    *waits = s->oldest != NULL;
+    if (!*waits || is_doomed_locked(s, d->number)) {
+        free(n);
+        return ERR_OK;
+    }
+    if (s->doomed_count == SEALED_DOOMED_MAX) {
+        free(n);
+        return err_set(e, ERR_AGAIN, "%d deleted streams are being read", SEALED_DOOMED_MAX);
+    }
+    n->last_reader = s->last_reader;
+    *(s->last_doomed ? &s->last_doomed->next : &s->doomed) = n;
+    s->last_doomed = n;
+    s->doomed_count++;
+    return ERR_OK;
+}
+
+/* The list is in order of last_reader. */
+bool sealed_has_ripe_locked(const struct sealed *s)
+{
+    return s->doomed && (!s->oldest || s->oldest->number > s->doomed->last_reader);
+}
+
+static struct doomed *take_ripe(struct sealed *s)
+{
+    struct doomed *n;
+
+    LOCK_SCOPE(&s->lock);
+    if (!sealed_has_ripe_locked(s))
+        return NULL;
+    n = s->doomed;
+    s->doomed = n->next;
+    if (!n->next)
+        s->last_doomed = NULL;
+    s->doomed_count--;
+    return n;
+}
+
+static void put_back(struct sealed *s, struct doomed *n)
+{
+    LOCK_SCOPE(&s->lock);
+    n->next = s->doomed;
+    s->doomed = n;
+    if (!n->next)
+        s->last_doomed = n;
+    s->doomed_count++;
+}
+
+/* Until one fails: the others would fail the same way. */
+void sealed_drop_ripe(struct sealed *s)
+{
+    struct doomed *n;
+    struct err e = {0};
+
+    while ((n = take_ripe(s))) {
+        if (drop_parts(s, &n->stream, &e)) {
+            err_wrap(&e, "delete stream number %llu", (unsigned long long)n->stream.number);
+            sealed_report(s, &e);
+            put_back(s, n);
+            return;
+        }
+        free(n);
+    }
+}
+
+void sealed_free_doomed(struct sealed *s)
+{
+    while (s->doomed) {
+        struct doomed *n = s->doomed;
+        s->doomed = n->next;
+        free(n);
+    }
+}
+
+/* ---- the whole ---- */
+
 enum err_code sealed_drop_stream(struct sealed *s, const struct dropped_stream *d, struct err *e)
 {
     enum err_code rc = s->cfg.read_only
                            ? err_set(e, ERR_READONLY, "the data directory is read-only")
                            : journal_drop_stream(s->cfg.journal, d->number, e);
+    bool waits = false;
 
     if (rc)
         return rc;
@@ -160,6 +301,8 @@ enum err_code sealed_drop_stream(struct sealed *s, const struct dropped_stream *
     if (!rc)
         wait_for_flights(s);
     if (!rc && d->type != STREAM_METRICS)
+        rc = doom(s, d, &waits, e);
+    if (!rc && d->type != STREAM_METRICS && !waits)
         rc = drop_parts(s, d, e);
     return rc ? err_wrap(e, "delete stream number %llu", (unsigned long long)d->number) : ERR_OK;
 }

@@ -35,7 +35,11 @@ struct sealed {
     uint64_t newest;        /* (lock) the newest record's position in the journal */
     uint64_t covered;       /* (lock) what the journal was told of last */
     struct ulid *checked;   /* (lock) [hash of id % CHECKED_SLOTS]: found sound since the start */
-    bool stopping;          /* (lock) */
+    struct sealed_reader *oldest, *newest_reader; /* (lock) in order of their numbers */
+    uint64_t last_reader;                         /* (lock) number of the last that began */
+    struct doomed *doomed, *last_doomed;          /* (lock) sealed_drop.c */
+    size_t doomed_count;                          /* (lock) */
+    bool stopping;                                /* (lock) */
     bool has_keeper, has_scrubber;
     pthread_t keeper, scrubber;
 
@@ -72,6 +76,11 @@ void sealed_report(struct sealed *s, const struct err *e);
 /* sealed_publish.c: flights that are stuck, once more. */
 void sealed_retry_stuck(struct sealed *s);
 void sealed_free_flights(struct sealed *s);
+
+/* sealed_drop.c: parts of deleted streams that nobody reads any more. */
+bool sealed_has_ripe_locked(const struct sealed *s);
+void sealed_drop_ripe(struct sealed *s);
+void sealed_free_doomed(struct sealed *s); /* the next start drops them */
 
 /* sealed_keeper.c */
 enum err_code sealed_keeper_start(struct sealed *s, struct err *e);

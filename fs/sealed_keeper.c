@@ -1,5 +1,5 @@
 /* fs/sealed_keeper.c - makes the index durable now and then, so that the journal may free what the
- * index covers. */
+ * index covers; before that it ends what others had to leave. */
 #include <errno.h>
 #include <time.h>
 
@@ -34,7 +34,7 @@ static bool wait_a_while(struct sealed *s)
     struct timespec until;
 
     LOCK_SCOPE(&s->lock);
-    while (!s->stopping && !s->flights && s->covered == s->newest)
+    while (!s->stopping && !s->flights && s->covered == s->newest && !sealed_has_ripe_locked(s))
         pthread_cond_wait(&s->wake, &s->lock);
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_sec += KEEPER_MS / 1000;
@@ -49,6 +49,7 @@ static void *keep(void *arg)
 
     while (wait_a_while(s)) {
         sealed_retry_stuck(s);
+        sealed_drop_ripe(s);
         cover(s);
     }
     return NULL;
@@ -71,5 +72,6 @@ void sealed_keeper_stop(struct sealed *s)
     pthread_join(s->keeper, NULL);
     s->has_keeper = false;
     sealed_retry_stuck(s);
+    sealed_drop_ripe(s);
     cover(s);
 }

@@ -644,11 +644,11 @@ static void close_all(struct process *p)
     sync_queue_stop(s->syncs);
     open_queue_stop(s->opens);
     open_parts_free(s->open_parts);
+    snapshots_free(p->snapshots);
     sealed_close(s->sealed);
     journal_close(s->journal); /* the last deferred replies go out through the session */
     if (s->fuse)
         fuse_session_destroy(s->fuse);
-    snapshots_free(p->snapshots);
     handles_free(s->handles);
     adopt_free(s->adopt);
     anchor_close(s->anchor);

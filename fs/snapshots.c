@@ -12,8 +12,9 @@
 
 struct live {
     uint64_t id, epoch;
+    struct sealed_reader reader; /* of its parts */
     size_t count;
-    struct notifier_name files[]; /* under which names the kernel may hold them */
+    struct notifier_name *files; /* under which names the kernel may hold them */
 };
 
 struct snapshots {
@@ -43,6 +44,15 @@ enum err_code snapshots_new(const struct snapshots_config *cfg, struct snapshots
     return ERR_OK;
 }
 
+/* Unpins nothing. */
+static void free_live(struct snapshots *s, struct live *live)
+{
+    if (s->cfg.sealed)
+        sealed_reader_end(s->cfg.sealed, &live->reader);
+    free(live->files);
+    free(live);
+}
+
 void snapshots_free(struct snapshots *s)
 {
     size_t pos = 0;
@@ -52,7 +62,7 @@ void snapshots_free(struct snapshots *s)
     if (!s)
         return;
     while (map_next(&s->live, &pos, &key, &value))
-        free(value);
+        free_live(s, value);
     map_done(&s->live);
     pthread_mutex_destroy(&s->lock);
     free(s);
@@ -243,17 +253,27 @@ void snapshot_content_done(struct snapshot_content *c)
 
 /* ---- what lives ---- */
 
-static struct live *new_live(uint64_t epoch, const struct snapshot_content *c)
+static struct live *new_live(struct snapshots *s, uint64_t epoch)
 {
-    struct live *live = malloc(sizeof *live + c->file_count * sizeof live->files[0]);
+    struct live *live = calloc(1, sizeof *live);
 
     if (!live)
         return NULL;
     live->epoch = epoch;
+    if (s->cfg.sealed)
+        sealed_reader_begin(s->cfg.sealed, &live->reader);
+    return live;
+}
+
+static enum err_code name_files(struct live *live, const struct snapshot_content *c, struct err *e)
+{
+    live->files = malloc((c->file_count + 1) * sizeof *live->files);
+    if (!live->files)
+        return err_set(e, ERR_NOMEM, "no memory for a snapshot");
     live->count = c->file_count;
     for (size_t i = 0; i < c->file_count; i++)
         live->files[i] = (struct notifier_name){.id = c->files[i].id, .bytes = c->files[i].size};
-    return live;
+    return ERR_OK;
 }
 
 static enum err_code remember(struct snapshots *s, struct live *live, uint64_t *id, struct err *e)
@@ -264,30 +284,32 @@ static enum err_code remember(struct snapshots *s, struct live *live, uint64_t *
     *id = live->id = ++s->last_id;
     ok = map_put(&s->live, key_of(id), live);
     pthread_mutex_unlock(&s->lock);
-    if (!ok) {
-        free(live);
+    if (!ok)
         return err_set(e, ERR_AGAIN, "%d snapshots live already", SNAPSHOTS_MAX);
-    }
     status_count(s->cfg.status, COUNT_SNAPSHOTS_TAKEN, 1);
     status_count(s->cfg.status, GAUGE_SNAPSHOTS, 1);
     return ERR_OK;
 }
 
+/* The reader begins before anything is looked at (sealed.h). */
 enum err_code snapshots_take(struct snapshots *s, uint64_t epoch, const struct snapshot_wish *wish,
                              struct snapshot_content *out, struct err *e)
 {
+    struct live *live = new_live(s, epoch);
     struct snapshot_content c = {0};
-    struct live *live;
     enum err_code rc = ERR_OK;
 
+    if (!live)
+        return err_set(e, ERR_NOMEM, "no memory for a snapshot");
     for (size_t i = 0; !rc && i < wish->stream_count; i++)
         rc = look_at_stream(s, wish, wish->streams[i], &c, e);
-    if (!rc) {
-        live = new_live(epoch, &c);
-        rc = live ? remember(s, live, &c.id, e) : err_set(e, ERR_NOMEM, "no memory for a snapshot");
-    }
+    if (!rc)
+        rc = name_files(live, &c, e);
+    if (!rc)
+        rc = remember(s, live, &c.id, e);
     if (rc) {
         unpin_from(s, &c, 0);
+        free_live(s, live);
         snapshot_content_done(&c);
         return rc;
     }
@@ -302,7 +324,7 @@ static void end(struct snapshots *s, struct live *live)
         journal_unpin(s->cfg.journal, &live->files[i].id, JOURNAL_READER_SNAPSHOT);
     notifier_add(s->cfg.notifier, live->files, live->count);
     status_count(s->cfg.status, GAUGE_SNAPSHOTS, -1);
-    free(live);
+    free_live(s, live);
 }
 
 static struct live *take(struct snapshots *s, uint64_t epoch, uint64_t id)

@@ -2,7 +2,8 @@
  *
  * A snapshot belongs to an epoch of the gateway and lives until it is released or a newer epoch
  * begins.  Bytes of files below their shown size never change, so a snapshot needs no copy; its
- * files are pinned in the journal, so that they can be read after they were replaced.
+ * files are pinned in the journal, so that they can be read after they were replaced; its parts can
+ * be opened (as .weir/at/<id>.parquet) until it ends, also when their stream is deleted.
  * A row is in it once: of each stream the registry is asked first, then the index (registry.h).
  * Owner: the session.  Any thread may call.  At most SNAPSHOTS_MAX live; past that AGAIN.
  */
@@ -27,7 +28,8 @@ struct snapshots_config {
 };
 enum err_code snapshots_new(const struct snapshots_config *cfg, struct snapshots **out,
                             struct err *e);
-void snapshots_free(struct snapshots *s); /* NULL is fine; tells the notifier nothing more */
+/* Before `sealed` is closed; tells the notifier nothing more.  NULL is fine. */
+void snapshots_free(struct snapshots *s);
 
 struct snapshot_wish {
     const uint64_t *streams;

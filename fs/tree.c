@@ -1,11 +1,14 @@
 /* fs/tree.c - what a path names.
  *
- *   root ── <org> ── <type> ── <stream> ── <YYYY> ── <MM> ── <DD> ── <HH> ── <id>.ndjson, .parquet
- *     │                │           ├── text ── <YYYY> ── ... ── <HH> ── <id>.ndjson  (not of
- * metrics) │                │           ├── schema.json │                │           └──
- * current.ndjson  (the inode of the newest <id>.ndjson) │                └── .parts ── <YYYY> ──
- * ... ── <HH> ── <id>.parquet  (of metrics) └── .weir ── version, health.json, ... ├── commit ── 0,
- * 1, ... └── at ── <id>@<bytes>.ndjson  (found by name, never listed)
+ *   /<org>/<type>/<stream>/                     <YYYY>/<MM>/<DD>/<HH>/<id>.ndjson, .parquet
+ *                           schema.json
+ *                           current.ndjson      the inode of the newest <id>.ndjson
+ *                           text/               <YYYY>/<MM>/<DD>/<HH>/<id>.ndjson  (no metrics)
+ *   /<org>/metrics/.parts/                      <YYYY>/<MM>/<DD>/<HH>/<id>.parquet
+ *   /.weir/version, health.json, ...
+ *   /.weir/commit/0, 1, ...
+ *   /.weir/at/<id>@<bytes>.ndjson               found by name, never listed
+ *            <id>.parquet                       likewise: the inode that its hour shows
  *
  * A metric's hours hold <id>.ndjson of what is being written and <part id>.ndjson of what is
  * sealed. Inode numbers are 63 bits of a hash: of the path, or of the id and what the file shows of
@@ -383,11 +386,25 @@ static bool lookup_commit(struct tree *t, const struct tree_ref *commits, struct
     return str_eq(name, str_from(again));
 }
 
+/* A second name of a part, with the same inode: found as long as the part is in the index. */
+static bool lookup_pinned(struct tree *t, const struct tree_ref *snapshots, struct str name,
+                          struct tree_ref *out)
+{
+    struct ulid id;
+
+    if (!name_parse_part(name, &id))
+        return false;
+    *out = tree_file_child(snapshots, TREE_PART, &id);
+    return tree_find_part(t, &id, out);
+}
+
 static bool lookup_snapshot(struct tree *t, const struct tree_ref *snapshots, struct str name,
                             struct tree_ref *out)
 {
     struct journal_file f;
 
+    if (lookup_pinned(t, snapshots, name, out))
+        return true;
     *out = tree_child(snapshots, TREE_SNAPSHOT);
     return name_parse_snapshot(name, &out->id, &out->number) &&
            journal_file_get(t->cfg.journal, &out->id, &f, NULL) == ERR_OK && out->number <= f.size;

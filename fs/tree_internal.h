@@ -39,6 +39,8 @@ bool tree_part_rows(const struct part *p, const struct registry_stream *s, uint6
 /* Runs fn inside the transaction, once.  False: the part is gone, fn was not run. */
 typedef void (*tree_part_fn)(const struct part *p, const struct part_name *rows, void *ctx);
 bool tree_with_part(struct tree *t, const struct tree_ref *ref, tree_part_fn fn, void *ctx);
+/* Whose part it is: fills type, org and stream.  False: there is none of that id. */
+bool tree_find_part(struct tree *t, const struct ulid *id, struct tree_ref *out);
 
 /* Every part of the directory's hours, in order; fn runs inside the transaction. */
 void tree_each_part(struct tree *t, const struct tree_ref *dir, int32_t first, int32_t last,

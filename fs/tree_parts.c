@@ -135,6 +135,32 @@ bool tree_hour_has(struct tree *t, const struct tree_ref *hour, const struct uli
     return m.is_in;
 }
 
+struct owner {
+    struct registry *registry;
+    struct tree_ref *ref;
+    bool is_found;
+};
+
+static bool find_owner(const struct part *p, void *ctx)
+{
+    struct owner *o = ctx;
+
+    o->ref->type = p->type;
+    o->is_found =
+        registry_find_raw(o->registry, p->org, p->type, p->name, &o->ref->org, &o->ref->stream);
+    return false;
+}
+
+bool tree_find_part(struct tree *t, const struct ulid *id, struct tree_ref *out)
+{
+    struct owner o = {.registry = t->cfg.registry, .ref = out};
+    struct err e = {0};
+
+    if (index_of(t))
+        report(t, parts_show(index_of(t), id, find_owner, &o, &e), &e);
+    return o.is_found;
+}
+
 /* ---- times ---- */
 
 /* The last write to it, as far as the part tells: its last record's time, but not of records that
@@ -181,7 +207,9 @@ static bool show_part(const struct part *p, void *ctx)
     struct shown *s = ctx;
     struct part_name rows;
 
-    s->is_there = tree_part_rows(p, s->ref->stream, number_of(s->tree, s->ref), &rows);
+    /* The Parquet of a deleted stream can be opened as long as it is in the index (sealed.h). */
+    s->is_there = tree_part_rows(p, s->ref->stream, number_of(s->tree, s->ref), &rows) ||
+                  s->ref->kind == TREE_PART;
     if (s->is_there)
         s->fn(p, &rows, s->ctx);
     return false;

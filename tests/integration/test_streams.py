@@ -106,8 +106,7 @@ class Streams(NodeCase):
         self.assertEqual(self.call("DELETE", "streams/gone?type=logs")[0], 404)
         self.assertEqual(self.call("GET", "streams/gone/schema?type=logs")[0], 404)
         self.assertEqual(self.call("GET", "streams?type=logs&keyword=gone")[1]["total"], 0)
-        on_disk = {f for _, _, files in os.walk(f"{self.node.data_dir}/sealed") for f in files}
-        self.assertEqual(on_disk & names, set())
+        wait_for(lambda: not names & self.sealed_on_disk(), what="the files are gone")
         self.node.post_json("gone", [{"i": 9, "new": 1}])
         self.assertEqual(self.node.hits("SELECT * FROM gone")[0].get("old"), None)
         self.assertEqual(self.node.hits("SELECT count(*) AS n FROM gone"), [{"n": 1}])
@@ -123,6 +122,45 @@ class Streams(NodeCase):
         self.assertFalse(self.exists("gone"))
         with self.assertRaises(Exception):
             self.node.hits("SELECT * FROM gone")
+
+    def sealed_on_disk(self):
+        return {f for _, _, files in os.walk(f"{self.node.data_dir}/sealed") for f in files}
+
+    def test_a_query_reads_to_its_end_what_is_deleted_meanwhile(self):
+        rows = 0
+        for part in range(21):
+            self.node.post_json("read", [{"part": part, "i": i, "pad": f"x{i % 97}" * 30} for i in range(2000)])
+            rows += 2000
+            if part < 20:
+                self.node.flush()
+        sealed = self.node.sealed_files("read")
+        handles = [open(path, "rb") for path in (sealed[0], *[f for f in self.node.files("read") if "/text/" not in f])]
+        for handle in handles:
+            self.addCleanup(handle.close)
+        bytes_before = [handle.read() for handle in handles]
+        answers = []
+        sql = "SELECT count(*) AS n, max(md5(pad || md5(pad) || r.range)) AS m FROM read a, range(100) r"
+        reader = threading.Thread(target=lambda: answers.append(self.node.search(sql)))
+        reader.start()
+
+        def snapshots():
+            with open(f"{self.node.mount}/.weir/stats.json") as file:
+                return json.load(file)["fuse"]["snapshots"]
+
+        wait_for(snapshots, what="the query has its snapshot")
+        self.delete("read")
+        self.assertEqual(answers, [], "the query was to be slower than the deletion")
+        self.assertEqual(self.node.post_json("read", [{"new": 1}])[0], 200)
+        self.assertEqual(self.node.hits("SELECT count(*) AS n FROM read"), [{"n": 1}])
+        reader.join()
+        status, reply = answers[0]
+        self.assertEqual((status, reply.get("is_partial"), [h["n"] for h in reply.get("hits", [])]), (200, False, [100 * rows]), reply)
+        for handle, before in zip(handles, bytes_before):
+            handle.seek(0)
+            self.assertEqual(handle.read(), before)
+        names = {os.path.basename(path) for path in sealed}
+        wait_for(lambda: not names & self.sealed_on_disk(), what="the files are gone")
+        self.assertEqual(self.node.hits("SELECT count(*) AS n FROM read"), [{"n": 1}])
 
     def test_a_deletion_that_was_cut_off_is_done_at_the_next_start(self):
         self.node.post_json("cut", [{"i": 1}])

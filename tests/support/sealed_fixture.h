@@ -126,9 +126,9 @@ static inline enum err_code store_try_open(struct store *s)
 static inline void store_close(struct store *s)
 {
     notifier_stop(s->notifier);
+    snapshots_free(s->snapshots);
     sealed_close(s->sealed);
     journal_close(s->journal);
-    snapshots_free(s->snapshots);
     status_free(s->status);
     registry_free(s->registry);
     s->notifier = NULL;

@@ -151,7 +151,7 @@ static void a_snapshot_names_the_part_its_path_and_its_columns(void **state)
         fail_msg("%s", f->e.msg);
     s = snapshot(f, 1);
     ulid_format(&st.part.id, id);
-    snprintf(path, sizeof path, "default/logs/a%%2Fb/2025/11/24/16/%s.parquet", id);
+    snprintf(path, sizeof path, ".weir/at/%s.parquet", id);
     assert_int_equal(s.file_count, 1);
     assert_true(s.files[0].is_sealed && str_eq(s.files[0].path, str_from(path)));
     assert_int_equal(s.files[0].rows, 3);
@@ -181,7 +181,7 @@ static void a_snapshot_of_a_metric_tells_what_is_its_own(void **state)
         fail_msg("%s", f->e.msg);
     s = snapshot(f, 12);
     ulid_format(&st.part.id, id);
-    snprintf(path, sizeof path, "default/metrics/.parts/2025/11/24/16/%s.parquet", id);
+    snprintf(path, sizeof path, ".weir/at/%s.parquet", id);
     assert_int_equal(s.file_count, 1);
     assert_true(str_eq(s.files[0].path, str_from(path)));
     assert_true(str_eq(s.files[0].name, STR("mem")) && s.files[0].stream == 12);

@@ -4,6 +4,7 @@
 #include "tests/support/sealed_fixture.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdatomic.h>
 
 #include "base/sys.h"
@@ -11,6 +12,7 @@
 
 #define HOUR 490000
 #define SWEEP_MAX 400
+#define WAIT_MS 10000
 
 static int set_up(void **state)
 {
@@ -76,6 +78,84 @@ static void a_dropped_stream_is_gone_and_stays_gone(void **state)
         store_open(s);
         assert_gone(s, &part);
     }
+}
+
+static bool has_part(struct store *s, const struct ulid *part)
+{
+    bool has = false;
+
+    assert_int_equal(parts_has(sealed_index(s->sealed), part, &has, &s->e), ERR_OK);
+    assert_int_equal(has, sealed_files_has(&s->sealed->files, part, HOUR));
+    return has;
+}
+
+static void wait_until_gone(struct store *s, const struct ulid *part)
+{
+    uint64_t deadline_ms = clock_mono_ms() + WAIT_MS;
+    bool has = true;
+
+    while (has && clock_mono_ms() < deadline_ms) {
+        assert_int_equal(parts_has(sealed_index(s->sealed), part, &has, &s->e), ERR_OK);
+        has = has || sealed_files_has(&s->sealed->files, part, HOUR);
+        sched_yield();
+    }
+    assert_false(has);
+}
+
+static uint64_t begin_query(struct store *s, uint64_t stream, size_t parts)
+{
+    struct snapshot_wish wish = {.streams = &stream, .stream_count = 1};
+    struct snapshot_content c = {0};
+    uint64_t id;
+
+    assert_int_equal(snapshots_take(s->snapshots, 1, &wish, &c, &s->e), ERR_OK);
+    assert_int_equal(c.part_count, parts);
+    id = c.id;
+    snapshot_content_done(&c);
+    return id;
+}
+
+/* The keeper's work, not waiting for it. */
+static void end_query(struct store *s, uint64_t id)
+{
+    snapshots_release(s->snapshots, 1, id);
+    sealed_drop_ripe(s->sealed);
+}
+
+static void the_parts_of_a_dropped_stream_stay_until_those_who_read_have_ended(void **state)
+{
+    struct store *s = *state;
+    struct ulid part = fill(s);
+    uint64_t first = begin_query(s, 1, 1), second = begin_query(s, 1, 1), later;
+
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(sealed_drop_stream(s->sealed, &app, &s->e), ERR_OK);
+    assert_seen(s, 1, 0, 0, 0);
+    assert_seen(s, 2, 5, 1, 1);
+    later = begin_query(s, 1, 0);
+    assert_true(has_part(s, &part));
+    end_query(s, second);
+    assert_true(has_part(s, &part));
+    end_query(s, first);
+    wait_until_gone(s, &part);
+    assert_gone(s, &part);
+    end_query(s, later);
+    assert_int_equal(sealed_drop_stream(s->sealed, &app, &s->e), ERR_OK);
+    assert_gone(s, &part);
+}
+
+static void what_waits_for_a_reader_at_the_end_is_gone_after_the_next_start(void **state)
+{
+    struct store *s = *state;
+    struct ulid part = fill(s);
+
+    begin_query(s, 1, 1);
+    assert_int_equal(sealed_drop_stream(s->sealed, &app, &s->e), ERR_OK);
+    assert_true(has_part(s, &part));
+    store_close(s);
+    store_open(s);
+    assert_int_equal(sealed_drop_stream(s->sealed, &app, &s->e), ERR_OK);
+    assert_gone(s, &part);
 }
 
 struct outcome {
@@ -176,6 +256,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_dropped_stream_is_gone_and_stays_gone, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            the_parts_of_a_dropped_stream_stay_until_those_who_read_have_ended, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(
+            what_waits_for_a_reader_at_the_end_is_gone_after_the_next_start, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_batch_for_a_dropped_stream_is_refused, set_up, tear_down),
         cmocka_unit_test(whatever_call_fails_the_next_start_ends_it),
     };

@@ -3,6 +3,8 @@
  * hand-over. */
 #include "tests/support/sealed_fixture.h"
 
+#include <sched.h>
+
 #include "fs/tree.h"
 
 #define HOUR 490000 /* 2025-11-24 16:00 */
@@ -279,6 +281,53 @@ static void current_is_what_is_being_written(void **state)
     assert_lists(f, "default/logs/app", "text 2025");
 }
 
+static void a_part_is_open_to_who_reads_while_its_stream_is_deleted(void **state)
+{
+    static const struct dropped_stream app = {APP, {"default", 7}, {"app", 3}, STREAM_LOGS};
+    struct fixture *f = *state;
+    struct sealed *sealed = f->store->sealed;
+    uint64_t deadline_ms = clock_mono_ms() + 10000;
+    struct sealed_reader reader;
+    struct tree_ref named, pinned;
+    struct staged st;
+    struct stat stat;
+    struct part p;
+
+    store_append(f->store, STREAM_LOGS, APP, "app", HOUR, 3);
+    st = seal(f, APP, HOUR);
+    named = must_walk(f, name_in(APP_HOUR, &st.part.id, ".parquet"));
+    pinned = must_walk(f, name_in(".weir/at/", &st.part.id, ".parquet"));
+    assert_true(tree_same(&named, &pinned));
+    sealed_reader_begin(sealed, &reader);
+    assert_int_equal(sealed_drop_stream(sealed, &app, NULL), ERR_OK);
+    assert_false(walk(f, name_in(APP_HOUR, &st.part.id, ".parquet"), &pinned));
+    pinned = must_walk(f, name_in(".weir/at/", &st.part.id, ".parquet"));
+    assert_true(tree_stat(f->tree, &pinned, &stat));
+    assert_int_equal(stat.st_size, st.part.stored_bytes);
+    assert_int_equal(tree_part(f->tree, &named, &p, NULL), ERR_OK);
+    sealed_reader_end(sealed, &reader);
+    while (walk(f, name_in(".weir/at/", &st.part.id, ".parquet"), &pinned)) {
+        assert_true(clock_mono_ms() < deadline_ms); /* it is the keeper's to take away */
+        sched_yield();
+    }
+    assert_int_equal(tree_part(f->tree, &named, &p, NULL), ERR_STALE);
+}
+
+static void a_metrics_part_has_one_inode_under_both_names(void **state)
+{
+    struct fixture *f = *state;
+    struct tree_ref named, pinned;
+    struct staged st;
+
+    store_append(f->store, STREAM_METRICS, CPU, "cpu", HOUR, 2);
+    store_append(f->store, STREAM_METRICS, MEM, "mem", HOUR, 5);
+    st = seal_metrics(f, HOUR);
+    named = must_walk(f, name_in("default/metrics/.parts/2025/11/24/16/", &st.part.id, ".parquet"));
+    pinned = must_walk(f, name_in(".weir/at/", &st.part.id, ".parquet"));
+    assert_true(tree_same(&named, &pinned));
+    assert_false(walk(f, ".weir/at/01BX5ZZKBKACTAV9WEVGEMMVRZ.parquet", &pinned));
+}
+
 static void a_part_is_listed_when_its_lines_no_longer_are(void **state)
 {
     struct fixture *f = *state;
@@ -454,6 +503,8 @@ int main(void)
         TEST(text_has_the_size_of_its_lines),
         TEST(a_byte_of_text_is_found_in_its_row_group),
         TEST(current_is_what_is_being_written),
+        TEST(a_part_is_open_to_who_reads_while_its_stream_is_deleted),
+        TEST(a_metrics_part_has_one_inode_under_both_names),
         TEST(a_part_is_listed_when_its_lines_no_longer_are),
         TEST(parts_of_an_older_number_are_not_shown),
         TEST(directories_of_time_are_there_again_after_a_start),
