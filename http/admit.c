@@ -118,7 +118,7 @@ static enum err_code check_body(struct request *r, struct err *e)
     }
     if (!r->chunked && r->declared_bytes == 0)
         return ERR_OK;
-    return body_open(r->server->bodies, &r->body, NULL, (size_t)r->declared_bytes, (size_t)most, e);
+    return body_open(r->server->bodies, &r->body, r->declared_bytes, (size_t)most, e);
 }
 
 enum admission admit_known_caller(struct request *r)

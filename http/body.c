@@ -1,4 +1,4 @@
-/* http/body.c - the budget of body memory and the buffers that outlive a request. */
+/* http/body.c - the budget of body memory, and when a body leaves memory for the spool. */
 #include "http/body.h"
 
 #include <pthread.h>
@@ -7,10 +7,10 @@
 #include "base/cleanup.h"
 #include "base/metrics.h"
 
-#define BODY_STEP_MIN ((size_t)4 << 10)
+#define BODY_START_BYTES ((size_t)4 << 10)
 
 struct body_pool {
-    uint64_t total_bytes;                  /* immutable */
+    struct body_pool_config cfg;           /* immutable */
     struct metric_child *refused, *in_use; /* immutable */
     pthread_mutex_t lock;                  /* guards the rest */
     uint64_t charged_bytes;
@@ -29,12 +29,14 @@ static const struct metric_desc IN_USE = {
     .type = METRIC_GAUGE,
 };
 
-struct body_pool *body_pool_new(uint64_t total_bytes)
+struct body_pool *body_pool_new(const struct body_pool_config *cfg)
 {
     struct body_pool *p = calloc(1, sizeof *p);
     if (!p)
         return NULL;
-    p->total_bytes = total_bytes;
+    p->cfg = *cfg;
+    if (p->cfg.memory_max_bytes > cfg->total_bytes / 2)
+        p->cfg.memory_max_bytes = (size_t)(cfg->total_bytes / 2);
     p->refused = metric_only(metrics_register(&REFUSED));
     p->in_use = metric_only(metrics_register(&IN_USE));
     pthread_mutex_init(&p->lock, NULL);
@@ -51,96 +53,185 @@ void body_pool_free(struct body_pool *p)
     free(p);
 }
 
-enum err_code body_charge(struct body *b, size_t cap_bytes, struct err *e)
+/* ---- the budget ---- */
+
+/* So that the buffer may have this capacity; of the budget at most `share`. */
+static bool charge(struct body *b, size_t cap_bytes, uint64_t share)
 {
     struct body_pool *p = b->pool;
     if (cap_bytes <= b->charged_bytes)
-        return ERR_OK;
-    uint64_t extra = cap_bytes - b->charged_bytes;
-    pthread_mutex_lock(&p->lock);
-    size_t own = b->charged_bytes + (b->beside ? b->beside->charged_bytes : 0);
-    bool alone = p->charged_bytes == own;
-    bool fits = p->charged_bytes + extra <= p->total_bytes || alone;
-    if (fits) {
-        p->charged_bytes += extra;
-        b->charged_bytes = cap_bytes;
-    }
-    uint64_t now = p->charged_bytes;
-    pthread_mutex_unlock(&p->lock);
-    if (!fits) {
-        metric_add(p->refused, 1);
-        return err_set(e, ERR_AGAIN,
-                       "request bodies in memory are at their limit (WEIR_INGEST_MEMORY_MAX)");
-    }
-    metric_set(p->in_use, (double)now);
-    return ERR_OK;
-}
-
-/* The smallest kept buffer that holds `want`, else the largest. */
-static void take_kept(struct body_pool *p, size_t want, struct buf *out)
-{
-    size_t best = 0;
+        return true;
     LOCK_SCOPE(&p->lock);
-    if (p->kept_count == 0)
-        return;
-    for (size_t i = 1; i < p->kept_count; i++) {
-        size_t cap = p->kept[i].cap, best_cap = p->kept[best].cap;
-        bool better = best_cap >= want ? cap >= want && cap < best_cap : cap > best_cap;
-        if (better)
-            best = i;
-    }
-    *out = p->kept[best];
-    p->kept[best] = p->kept[--p->kept_count];
+    uint64_t extra = cap_bytes - b->charged_bytes;
+    if (p->charged_bytes > share || extra > share - p->charged_bytes)
+        return false;
+    p->charged_bytes += extra;
+    b->charged_bytes = cap_bytes;
+    metric_set(p->in_use, (double)p->charged_bytes);
+    return true;
 }
 
-enum err_code body_open(struct body_pool *p, struct body *b, const struct body *beside,
-                        size_t declared, size_t max, struct err *e)
+static enum err_code refuse(struct body *b, struct err *e)
 {
-    *b = (struct body){.pool = p, .beside = beside, .max_bytes = max};
-    size_t want = declared ? declared : BODY_STEP_MIN;
-    enum err_code rc = body_charge(b, want, e);
-    if (rc != ERR_OK)
-        return rc;
-    take_kept(p, want, &b->buf);
-    b->buf.max = max > b->buf.cap ? max : b->buf.cap; /* a kept one may be larger */
-    if (!buf_reserve(&b->buf, want)) {
-        body_done(b);
-        return err_set(e, ERR_NOMEM, "no memory for a body of %zu bytes", want);
-    }
-    return ERR_OK;
+    metric_add(b->pool->refused, 1);
+    return err_set(e, ERR_AGAIN,
+                   "request bodies in memory are at their limit (WEIR_INGEST_MEMORY_MAX)");
 }
 
-enum err_code body_add(struct body *b, const void *p, size_t n, struct err *e)
-{
-    size_t need = b->buf.len + n;
-    if (need < n || need > b->max_bytes)
-        return err_set(e, ERR_TOOBIG, "body is larger than %zu bytes", b->max_bytes);
-    if (need > b->charged_bytes) {
-        size_t cap = b->charged_bytes * 2 > need ? b->charged_bytes * 2 : need;
-        enum err_code rc = body_charge(b, cap < b->max_bytes ? cap : b->max_bytes, e);
-        if (rc != ERR_OK)
-            return rc;
-    }
-    buf_add(&b->buf, p, n);
-    return buf_ok(&b->buf) ? ERR_OK
-                           : err_set(e, ERR_NOMEM, "no memory for a body of %zu bytes", need);
-}
-
-void body_done(struct body *b)
+/* The smallest kept buffer that holds `want`, if there is one and the budget has it. */
+static void take_kept(struct body *b, size_t want)
 {
     struct body_pool *p = b->pool;
-    if (!p)
+    size_t best = SIZE_MAX;
+    LOCK_SCOPE(&p->lock);
+    for (size_t i = 0; i < p->kept_count; i++)
+        if (p->kept[i].cap >= want && (best == SIZE_MAX || p->kept[i].cap < p->kept[best].cap))
+            best = i;
+    if (best == SIZE_MAX || p->charged_bytes + p->kept[best].cap > p->cfg.total_bytes / 2)
         return;
+    b->buf = p->kept[best];
+    p->kept[best] = p->kept[--p->kept_count];
+    p->charged_bytes += b->buf.cap;
+    b->charged_bytes = b->buf.cap;
+}
+
+/* The buffer's memory goes back: to the kept ones, if it is fit to be kept. */
+static void give_buffer(struct body *b)
+{
+    struct body_pool *p = b->pool;
     buf_clear(&b->buf);
     pthread_mutex_lock(&p->lock);
     p->charged_bytes -= b->charged_bytes;
-    uint64_t now = p->charged_bytes;
+    metric_set(p->in_use, (double)p->charged_bytes);
     bool keep = b->buf.cap > 0 && b->buf.cap <= BODY_POOL_CAP && p->kept_count < BODY_POOL_BUFFERS;
     if (keep)
         p->kept[p->kept_count++] = b->buf;
     pthread_mutex_unlock(&p->lock);
-    metric_set(p->in_use, (double)now);
     if (!keep)
         buf_done(&b->buf);
+    b->buf = (struct buf){0};
+    b->charged_bytes = 0;
+}
+
+/* ---- growing ---- */
+
+static size_t buffer_max(const struct body *b)
+{
+    size_t most = b->pool->cfg.memory_max_bytes;
+    return b->is_large && most > BODY_STEP_BYTES ? BODY_STEP_BYTES : most;
+}
+
+static bool allocate(struct body *b, size_t cap, uint64_t share)
+{
+    if (!charge(b, cap, share))
+        return false;
+    b->buf.max = cap;
+    return buf_reserve(&b->buf, cap - b->buf.len);
+}
+
+/* Makes the buffer larger than it is, up to what is useful for `need` bytes.  False: no more may be
+ * had, now or at all. */
+static bool grow(struct body *b, size_t need)
+{
+    size_t most = buffer_max(b), cap = b->buf.cap * 2;
+    uint64_t total = b->pool->cfg.total_bytes;
+    if (b->buf.cap >= most)
+        return false;
+    if (cap < BODY_START_BYTES)
+        cap = BODY_START_BYTES;
+    if (cap < need)
+        cap = need;
+    if (cap > most)
+        cap = most;
+    if (allocate(b, cap, cap > BODY_STEP_BYTES ? total / 4 * 3 : total))
+        return true;
+    b->buf.failed = false;
+    return b->buf.cap == 0 && allocate(b, BODY_START_BYTES, total);
+}
+
+enum err_code body_open(struct body_pool *p, struct body *b, uint64_t expected, size_t max,
+                        struct err *e)
+{
+    *b = (struct body){.pool = p, .max_bytes = max, .is_large = expected > p->cfg.memory_max_bytes};
+    size_t most = buffer_max(b), want = expected < most ? (size_t)expected : most;
+    if (want == 0)
+        want = BODY_START_BYTES;
+    take_kept(b, want);
+    if (b->buf.cap > 0 || allocate(b, want, p->cfg.total_bytes / 2) || grow(b, 1))
+        return ERR_OK;
+    enum err_code rc = refuse(b, e);
+    body_done(b);
+    return rc;
+}
+
+enum err_code body_add(struct body *b, struct str bytes, size_t *taken, struct err *e)
+{
+    size_t len = (size_t)b->file.bytes + b->buf.len, room;
+    if (bytes.len > b->max_bytes - len)
+        return err_set(e, ERR_TOOBIG, "body is larger than %zu bytes", b->max_bytes);
+    if (bytes.len > b->buf.cap - b->buf.len)
+        grow(b, b->buf.len + bytes.len);
+    room = b->buf.cap - b->buf.len;
+    if (room == 0 && b->buf.len == 0 && bytes.len > 0)
+        return refuse(b, e);
+    *taken = bytes.len < room ? bytes.len : room;
+    buf_add(&b->buf, bytes.ptr, *taken);
+    return ERR_OK;
+}
+
+enum err_code body_flush(struct body *b, struct err *e)
+{
+    enum err_code rc = ERR_OK;
+    if (!body_is_spooled(b))
+        rc = spool_file_open(b->pool->cfg.spool, &b->file, e);
+    if (!rc)
+        rc = spool_file_add(&b->file, buf_str(&b->buf), e);
+    if (rc)
+        return rc;
+    b->is_large = true;
+    if (b->buf.cap > BODY_POOL_CAP)
+        give_buffer(b);
+    buf_clear(&b->buf);
+    return ERR_OK;
+}
+
+enum err_code body_room(struct body *b, char **to, size_t *room, struct err *e)
+{
+    if (b->buf.len == b->buf.cap && !grow(b, b->buf.len + 1)) {
+        enum err_code rc = b->buf.len > 0 ? body_flush(b, e) : ERR_OK;
+        if (rc)
+            return rc;
+        if (b->buf.cap == 0 && !grow(b, 1))
+            return refuse(b, e);
+    }
+    *to = b->buf.data + b->buf.len;
+    *room = b->buf.cap - b->buf.len;
+    return ERR_OK;
+}
+
+void body_made(struct body *b, size_t n)
+{
+    b->buf.len += n;
+    b->buf.data[b->buf.len] = '\0';
+}
+
+enum err_code body_view(struct body *b, struct str *out, struct err *e)
+{
+    *out = buf_str(&b->buf);
+    if (!body_is_spooled(b))
+        return ERR_OK;
+    enum err_code rc = b->buf.len > 0 ? body_flush(b, e) : ERR_OK;
+    if (rc)
+        return rc;
+    give_buffer(b);
+    return spool_file_view(&b->file, out, e);
+}
+
+void body_done(struct body *b)
+{
+    if (!b->pool)
+        return;
+    give_buffer(b);
+    spool_file_close(&b->file);
     *b = (struct body){0};
 }

@@ -1,8 +1,16 @@
-/* http/body.h - memory for request bodies: one budget for the process, and buffers kept for reuse.
+/* http/body.h - request bodies: in memory while they are small, in the spool when they are large.
  *
- * A body's memory is charged before it is allocated.  A charge that would pass the total is refused
- * (AGAIN, 503), except when nothing else is charged: one large body alone is always let in.
+ *   body_open ─► body_add … (the connection's thread: never waits)      ─► body_view ─► body_done
+ *        │          └ took less than all: body_flush on a worker, go on      ▲ (a worker)
+ *        └─────► body_room, body_made … (a worker: may write to disk) ───────┘
+ *
+ * A body is in memory up to memory_max_bytes (WEIR_BODY_MEMORY_MAX); past it, or earlier when the
+ * budget of all bodies (WEIR_INGEST_MEMORY_MAX) has no more for it, it goes to the spool in pieces
+ * of BODY_STEP_BYTES.  Memory is charged to the budget before it is allocated: while less than half
+ * of the budget is in use a body gets what it declares, else as its bytes come, so that who only
+ * declares takes nothing from others; the last quarter is for pieces on their way to the spool.
  * At most BODY_POOL_BUFFERS buffers of at most BODY_POOL_CAP bytes are kept between requests.
+ * Errors: TOOBIG past max; AGAIN without memory for even one step; those of http/spool.h; NOMEM.
  * Thread safety: the pool: any thread.  A body: one owner at a time.
  */
 #ifndef WEIR_HTTP_BODY_H
@@ -10,28 +18,43 @@
 
 #include "base/bytes.h"
 #include "base/err.h"
+#include "http/spool.h"
 
 #define BODY_POOL_BUFFERS 16
 #define BODY_POOL_CAP ((size_t)2 << 20)
+#define BODY_STEP_BYTES ((size_t)256 << 10)
 
+struct body_pool_config {
+    uint64_t total_bytes;
+    size_t memory_max_bytes; /* at most half of total_bytes has effect */
+    struct spool *spool;     /* borrowed */
+};
 struct body_pool;
-struct body_pool *body_pool_new(uint64_t total_bytes); /* NULL: out of memory */
-void body_pool_free(struct body_pool *p);              /* after all its bodies are done */
+struct body_pool *body_pool_new(const struct body_pool_config *cfg); /* NULL: out of memory */
+void body_pool_free(struct body_pool *p); /* after all its bodies are done */
 
 struct body {
-    struct body_pool *pool;
-    const struct body *beside; /* of the same request: not somebody else's memory */
-    struct buf buf;
+    struct body_pool *pool; /* NULL: not open */
+    struct buf buf;         /* all of it, or what is not in the file yet */
+    struct spool_file file;
     size_t max_bytes, charged_bytes;
+    bool is_large; /* it is, or is known to become, larger than memory_max_bytes */
 };
-/* Room for a body of `declared` bytes (0: not known), never more than max.  `beside` is another
- * body of the same request that outlives this one, or NULL.  AGAIN, NOMEM. */
-enum err_code body_open(struct body_pool *p, struct body *b, const struct body *beside,
-                        size_t declared, size_t max, struct err *e);
-/* Charges so that the buffer's capacity may become `cap_bytes`.  AGAIN. */
-enum err_code body_charge(struct body *b, size_t cap_bytes, struct err *e);
-/* TOOBIG past max, AGAIN, NOMEM. */
-enum err_code body_add(struct body *b, const void *p, size_t n, struct err *e);
+/* For a body of about `expected` bytes (0: not known), never more than max. */
+enum err_code body_open(struct body_pool *p, struct body *b, uint64_t expected, size_t max,
+                        struct err *e);
+/* Takes the first *taken bytes, which may be none when there is something to flush. */
+enum err_code body_add(struct body *b, struct str bytes, size_t *taken, struct err *e);
+enum err_code body_flush(struct body *b, struct err *e);
+/* Room for one more byte at least, flushed before if need be; then what was written there. */
+enum err_code body_room(struct body *b, char **to, size_t *room, struct err *e);
+void body_made(struct body *b, size_t n);
+/* The whole; nothing can be added then. */
+enum err_code body_view(struct body *b, struct str *out, struct err *e);
+static inline bool body_is_spooled(const struct body *b)
+{
+    return b->file.spool != NULL;
+}
 void body_done(struct body *b); /* gives everything back; a zeroed body is fine */
 
 #endif

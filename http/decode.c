@@ -1,4 +1,4 @@
-/* http/decode.c - unpacking request bodies: the output's growth and its limits.
+/* http/decode.c - unpacking request bodies: the output and its limit.
  *
  * How a coding is unpacked stands in decode_zlib.c, decode_zstd.c and decode_brotli.c.  Anything
  * after the end is an error, because it would be silently lost.
@@ -9,9 +9,6 @@
 
 #include "base/cleanup.h"
 #include "http/decode_internal.h"
-
-#define OUTPUT_STEP_MIN ((size_t)64 << 10)
-#define EXPECTED_RATIO 4 /* first guess of output bytes for a byte of input */
 
 static const struct unpacker *const UNPACKERS[CODING_COUNT] = {
     [CODING_GZIP] = &unpack_gzip,
@@ -61,41 +58,31 @@ enum err_code decode_coding_of(struct str header, enum decode_coding *out, struc
                    (int)(header.len < 64 ? header.len : 64), header.ptr);
 }
 
-/* Makes room for more output; TOOBIG when the limit has been reached.  One byte more than the limit
- * may be produced, which tells "just at the limit" from "over it". */
-static enum err_code make_room(struct buf *out, size_t start, size_t first_guess,
-                               const struct decode_limits *limits, struct err *e)
+static enum err_code too_big(const struct decode_sink *sink, struct err *e)
 {
-    size_t used = out->len - start, most = limits->max_bytes + 1;
-    if (used >= most)
-        return err_set(e, ERR_TOOBIG, "body is larger than %zu bytes after decompression",
-                       limits->max_bytes);
-    if (out->cap > out->len)
-        return ERR_OK;
-    size_t want = used > 0 ? used * 2 : first_guess;
-    if (want < OUTPUT_STEP_MIN)
-        want = OUTPUT_STEP_MIN;
-    if (want > most)
-        want = most;
-    enum err_code rc = limits->grow ? limits->grow(limits->ctx, start + want, e) : ERR_OK;
-    if (rc == ERR_OK && !buf_reserve(out, want - used))
-        rc = err_set(e, ERR_NOMEM, "no memory for a decompressed body of %zu bytes", want);
-    return rc;
+    return err_set(e, ERR_TOOBIG, "body is larger than %zu bytes after decompression",
+                   sink->max_bytes);
 }
 
-/* One step into the room that is there. */
-static enum unpack_verdict step(const struct unpacker *with, void *state, struct unpack *u,
-                                struct buf *out, size_t most)
+/* One step into the sink.  One byte more than the limit may be produced, which tells "just at the
+ * limit" from "over it". */
+static enum err_code step(const struct unpacker *with, void *state, struct unpack *u,
+                          const struct decode_sink *sink, size_t *used,
+                          enum unpack_verdict *verdict, struct err *e)
 {
-    size_t room = out->cap - out->len;
-
-    u->to = out->data + out->len;
-    u->room = room < most ? room : most;
+    size_t most = sink->max_bytes + 1 - *used;
+    if (most == 0)
+        return too_big(sink, e);
+    enum err_code rc = sink->room(sink->ctx, &u->to, &u->room, e);
+    if (rc)
+        return rc;
+    if (u->room > most)
+        u->room = most;
     u->made = 0;
-    enum unpack_verdict verdict = with->step(state, u);
-    out->len += u->made;
-    out->data[out->len] = '\0';
-    return verdict;
+    *verdict = with->step(state, u);
+    sink->made(sink->ctx, u->made);
+    *used += u->made;
+    return ERR_OK;
 }
 
 static enum err_code at_end(const struct unpacker *with, void *state, const struct unpack *u,
@@ -137,25 +124,19 @@ static enum err_code begin(struct decoder *d, enum decode_coding coding, struct 
 }
 
 enum err_code decode_body(struct decoder *d, enum decode_coding coding, struct str in,
-                          const struct decode_limits *limits, struct buf *out, struct err *e)
+                          const struct decode_sink *sink, struct err *e)
 {
     const struct unpacker *with = UNPACKERS[coding];
     struct unpack u = {.in = in};
-    size_t start = out->len;
-    size_t guess = in.len < SIZE_MAX / EXPECTED_RATIO ? in.len * EXPECTED_RATIO : in.len;
+    enum unpack_verdict verdict = UNPACK_MORE;
+    size_t used = 0;
     enum err_code rc = begin(d, coding, in, e);
 
     for (bool more = true; !rc && more;) {
-        rc = make_room(out, start, guess, limits, e);
-        if (rc)
-            break;
-        enum unpack_verdict verdict =
-            step(with, d->states[coding], &u, out, limits->max_bytes + 1 - (out->len - start));
-        rc = verdict == UNPACK_END ? at_end(with, d->states[coding], &u, &more, e)
-                                   : judge(verdict, &u, e);
+        rc = step(with, d->states[coding], &u, sink, &used, &verdict, e);
+        if (!rc)
+            rc = verdict == UNPACK_END ? at_end(with, d->states[coding], &u, &more, e)
+                                       : judge(verdict, &u, e);
     }
-    if (!rc && out->len - start > limits->max_bytes)
-        rc = err_set(e, ERR_TOOBIG, "body is larger than %zu bytes after decompression",
-                     limits->max_bytes);
-    return rc;
+    return !rc && used > sink->max_bytes ? too_big(sink, e) : rc;
 }

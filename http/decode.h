@@ -1,10 +1,10 @@
 /* http/decode.h - Content-Encoding of request bodies: gzip, deflate (zlib or raw), zstd, br,
  * identity.
  *
- * Output grows as it is produced, so a bomb stops at the limit and never costs more than that; the
- * caller is asked before each growth, so that a process-wide budget can say no.
+ * The caller is asked for room as output is produced, so a bomb stops at the limit and never costs
+ * more than that, and the output need not be in memory.
  * Errors: INVALID (broken or cut off), TOOBIG (over the limit), UNSUPPORTED (another encoding),
- * what `grow` returned, NOMEM.
+ * what `room` returned, NOMEM.
  * Thread safety: one owner at a time a decoder; it is kept between requests to save its set-up.
  */
 #ifndef WEIR_HTTP_DECODE_H
@@ -28,14 +28,15 @@ enum decode_coding {
 /* The value of Content-Encoding (empty: identity).  UNSUPPORTED names what is spoken. */
 enum err_code decode_coding_of(struct str header, enum decode_coding *out, struct err *e);
 
-struct decode_limits {
-    size_t max_bytes; /* of the output */
-    /* May the output's capacity become `cap_bytes`?  NULL: always. */
-    enum err_code (*grow)(void *ctx, size_t cap_bytes, struct err *e);
+struct decode_sink {
+    size_t max_bytes; /* of the output; one byte more may be asked room for */
+    enum err_code (*room)(void *ctx, char **to, size_t *room,
+                          struct err *e); /* one byte at least */
+    void (*made)(void *ctx, size_t n);    /* so many bytes stand in the room given last */
     void *ctx;
 };
-/* Appends to `out`, whose own maximum has to be above max_bytes.  Not for CODING_IDENTITY. */
+/* Not for CODING_IDENTITY. */
 enum err_code decode_body(struct decoder *d, enum decode_coding coding, struct str in,
-                          const struct decode_limits *limits, struct buf *out, struct err *e);
+                          const struct decode_sink *sink, struct err *e);
 
 #endif

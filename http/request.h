@@ -7,6 +7,7 @@
  *      ├───────────► VERIFYING (connection suspended; auth_check) ─┐                         W
  *      ▼                                                           ▼
  *     BODY  gather it, within its limit and the process' budget                              I
+ *      │ ▲ a piece is full: SPOOLING (connection suspended; body_flush)                        W
  *      │ over a limit: DISCARD what still comes, then SENT
  *      ▼
  *   RUNNING (connection suspended; decode, handler)                                          W
@@ -32,7 +33,15 @@
 
 #define URI_MAX_BYTES ((size_t)16 << 10)
 
-enum phase { PHASE_HEADERS, PHASE_VERIFYING, PHASE_BODY, PHASE_DISCARD, PHASE_RUNNING, PHASE_SENT };
+enum phase {
+    PHASE_HEADERS,
+    PHASE_VERIFYING,
+    PHASE_BODY,
+    PHASE_SPOOLING,
+    PHASE_DISCARD,
+    PHASE_RUNNING,
+    PHASE_SENT
+};
 
 struct MHD_Connection;
 struct MHD_Daemon;
@@ -45,6 +54,7 @@ struct http_server {
     struct MHD_Daemon *daemon;
     int listen_fd;
     struct workers *workers;
+    struct spool *spool;
     struct body_pool *bodies;
     struct health *health;
     struct linger_set *linger;
@@ -73,9 +83,11 @@ struct request {
     struct route_match match;
     enum route_outcome outcome;
 
-    enum err_code auth_result; /* of VERIFYING */
-    struct err auth_error;
+    enum err_code job_result; /* of VERIFYING or SPOOLING */
+    struct err job_error;
     struct body body, decoded;
+    enum route_lane lane; /* of RUNNING */
+    bool is_prepared;     /* RUNNING has checked and decompressed */
     uint64_t discarded_bytes;
     struct worker_tools *tools; /* while RUNNING */
     struct reply reply;
@@ -101,6 +113,7 @@ enum admission admit_known_caller(struct request *r); /* after the credentials w
 
 /* run.c: what a worker does. */
 void run_verification(struct job *j, struct worker_tools *tools);
+void run_spooling(struct job *j, struct worker_tools *tools);
 void run_request(struct job *j, struct worker_tools *tools);
 uint64_t run_body_limit(const struct request *r); /* of the request's route */
 

@@ -23,7 +23,16 @@ enum route_body {
 };
 #define BODY_IGNORED_MAX (64u << 10)
 #define BODY_JSON_MAX (16u << 20)
-enum route_lane { LANE_SYSTEM, LANE_AUTH, LANE_INGEST, LANE_QUERY, LANE_COUNT }; /* workers.h */
+/* In the order in which a free thread looks at them (workers.h). */
+enum route_lane {
+    LANE_SYSTEM,
+    LANE_AUTH,
+    LANE_SPOOL, /* pieces of large bodies on their way to the disk */
+    LANE_INGEST,
+    LANE_LARGE, /* ingest of bodies that were spooled */
+    LANE_QUERY,
+    LANE_COUNT
+};
 
 typedef enum err_code (*route_handler)(struct http_call *c, struct err *e);
 
@@ -33,7 +42,7 @@ struct route {
     enum route_auth auth;
     enum route_body body;
     enum route_lane lane;
-    bool makes_org; /* false: an unknown {org} is 404 */
+    bool makes_org;        /* false: an unknown {org} is 404 */
     bool this_method_only; /* another method is 404 here, not 405: the path fits anything */
     route_handler run;
 };

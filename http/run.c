@@ -1,13 +1,22 @@
-/* http/run.c - a worker's part of a request: credentials, decompression, the handler. */
+/* http/run.c - a worker's part of a request: credentials, spooling, decompression, the handler. */
 #include "http/reply.h"
 #include "http/request.h"
+
+#define EXPECTED_RATIO 4 /* first guess of output bytes for a byte of compressed input */
 
 void run_verification(struct job *j, struct worker_tools *tools)
 {
     struct request *r = request_of_job(j);
     (void)tools;
-    r->auth_result =
-        auth_check(r->server->cfg.auth, r->authorization, &r->call.user, &r->auth_error);
+    r->job_result = auth_check(r->server->cfg.auth, r->authorization, &r->call.user, &r->job_error);
+    request_resume(r);
+}
+
+void run_spooling(struct job *j, struct worker_tools *tools)
+{
+    struct request *r = request_of_job(j);
+    (void)tools;
+    r->job_result = body_flush(&r->body, &r->job_error);
     request_resume(r);
 }
 
@@ -22,29 +31,34 @@ uint64_t run_body_limit(const struct request *r)
     return most < configured ? most : configured;
 }
 
-static enum err_code grow_decoded(void *ctx, size_t cap_bytes, struct err *e)
+static enum err_code decoded_room(void *ctx, char **to, size_t *room, struct err *e)
 {
-    struct request *r = ctx;
-    return body_charge(&r->decoded, cap_bytes, e);
+    return body_room(ctx, to, room, e);
+}
+
+static void decoded_made(void *ctx, size_t n)
+{
+    body_made(ctx, n);
 }
 
 static enum err_code decode(struct request *r, struct err *e)
 {
-    struct str raw = buf_str(&r->body.buf);
+    struct str raw;
+    enum err_code rc = body_view(&r->body, &raw, e);
     r->call.body = raw;
-    if (r->coding == CODING_IDENTITY)
-        return ERR_OK;
+    if (rc || r->coding == CODING_IDENTITY)
+        return rc;
     if (!r->tools->decoder)
         return err_set(e, ERR_NOMEM, "no memory to decompress");
-    size_t most = (size_t)run_body_limit(r);
-    enum err_code rc = body_open(r->server->bodies, &r->decoded, &r->body, 0, most + 1, e);
-    if (rc != ERR_OK)
-        return rc;
-    const struct decode_limits limits = {.max_bytes = most, .grow = grow_decoded, .ctx = r};
-    rc = decode_body(r->tools->decoder, r->coding, raw, &limits, &r->decoded.buf, e);
-    r->call.body = buf_str(&r->decoded.buf);
+    const struct decode_sink sink = {.max_bytes = (size_t)run_body_limit(r),
+                                     .room = decoded_room,
+                                     .made = decoded_made,
+                                     .ctx = &r->decoded};
+    rc = body_open(r->server->bodies, &r->decoded, raw.len * EXPECTED_RATIO, sink.max_bytes + 1, e);
+    if (!rc)
+        rc = decode_body(r->tools->decoder, r->coding, raw, &sink, e);
     body_done(&r->body);
-    return rc;
+    return rc ? rc : body_view(&r->decoded, &r->call.body, e);
 }
 
 /* The organisation `default` is always there, also before its first record. */
@@ -54,26 +68,33 @@ static bool org_is_known(const struct http_call *c)
            catalog_org_exists(c->cfg->catalog, c->org);
 }
 
-static void run_handler(struct request *r)
+static enum err_code prepare(struct request *r, struct err *e)
 {
-    struct err e = {0};
+    if (r->is_prepared)
+        return ERR_OK;
+    r->is_prepared = true;
     if (!org_is_known(&r->call)) {
         reply_text(&r->reply, 404, "Organization not found");
-        return;
+        return ERR_NOTFOUND;
     }
-    enum err_code rc = decode(r, &e);
-    if (rc == ERR_OK)
-        rc = r->call.route->run(&r->call, &e);
-    if (rc != ERR_OK && !r->streaming)
-        reply_error(&r->reply, &e);
+    enum err_code rc = decode(r, e);
+    if (rc)
+        reply_error(&r->reply, e);
+    return rc;
 }
 
-void run_request(struct job *j, struct worker_tools *tools)
+/* What decompression has shown to be large goes on among its like. */
+static bool moves_to_large_lane(struct request *r)
 {
-    struct request *r = request_of_job(j);
-    r->tools = tools;
-    r->call.arena = &tools->arena;
-    run_handler(r);
+    if (r->call.route->lane != LANE_INGEST || r->lane == LANE_LARGE ||
+        !body_is_spooled(&r->decoded))
+        return false;
+    r->lane = LANE_LARGE;
+    return workers_submit(r->server->workers, LANE_LARGE, &r->job);
+}
+
+static void finish(struct request *r)
+{
     body_done(&r->body);
     body_done(&r->decoded);
     if (r->streaming) {
@@ -82,4 +103,20 @@ void run_request(struct job *j, struct worker_tools *tools)
     } else {
         request_resume(r);
     }
+}
+
+void run_request(struct job *j, struct worker_tools *tools)
+{
+    struct request *r = request_of_job(j);
+    struct err e = {0};
+    r->tools = tools;
+    r->call.arena = &tools->arena;
+    if (prepare(r, &e) == ERR_OK) {
+        if (moves_to_large_lane(r))
+            return;
+        enum err_code rc = r->call.route->run(&r->call, &e);
+        if (rc != ERR_OK && !r->streaming)
+            reply_error(&r->reply, &e);
+    }
+    finish(r);
 }

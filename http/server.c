@@ -271,8 +271,8 @@ static enum MHD_Result hand_over(struct request *r, enum route_lane lane, enum p
     MHD_suspend_connection(r->conn);
     if (workers_submit(r->server->workers, lane, &r->job))
         return MHD_YES;
-    r->auth_result = err_set(&r->auth_error, ERR_AGAIN, "too many requests are waiting");
-    reply_error(&r->reply, &r->auth_error);
+    r->job_result = err_set(&r->job_error, ERR_AGAIN, "too many requests are waiting");
+    reply_error(&r->reply, &r->job_error);
     MHD_resume_connection(r->conn);
     return MHD_YES;
 }
@@ -301,22 +301,10 @@ static enum MHD_Result on_headers(struct request *r, const char *method)
 
 static enum MHD_Result on_verified(struct request *r)
 {
-    if (r->auth_result == ERR_OK)
+    if (r->job_result == ERR_OK)
         return follow(r, admit_known_caller(r));
-    reply_error(&r->reply, &r->auth_error);
+    reply_error(&r->reply, &r->job_error);
     return send_refusal(r);
-}
-
-static enum MHD_Result on_body(struct request *r, const char *data, size_t *size)
-{
-    struct err e = {0};
-    if (body_add(&r->body, data, *size, &e) != ERR_OK) {
-        body_done(&r->body);
-        reply_error(&r->reply, &e);
-        r->phase = PHASE_DISCARD;
-    }
-    *size = 0;
-    return MHD_YES;
 }
 
 /* libmicrohttpd takes no answer in the middle of a body, so the rest is read away, up to a limit.
@@ -333,6 +321,42 @@ static enum MHD_Result on_discarded(struct request *r, size_t *size)
     return r->discarded_bytes <= most ? MHD_YES : MHD_NO;
 }
 
+static enum MHD_Result refuse_body(struct request *r, const struct err *e, size_t *size)
+{
+    body_done(&r->body);
+    reply_error(&r->reply, e);
+    r->phase = PHASE_DISCARD;
+    return on_discarded(r, size);
+}
+
+static enum MHD_Result run(struct request *r)
+{
+    enum route_lane lane = r->call.route->lane;
+    r->lane = lane == LANE_INGEST && body_is_spooled(&r->body) ? LANE_LARGE : lane;
+    return hand_over(r, r->lane, PHASE_RUNNING, run_request);
+}
+
+/* What is not taken comes again when the connection is resumed. */
+static enum MHD_Result on_body(struct request *r, const char *data, size_t *size)
+{
+    struct err e = {0};
+    size_t taken;
+    if (*size == 0)
+        return run(r);
+    if (body_add(&r->body, (struct str){data, *size}, &taken, &e) != ERR_OK)
+        return refuse_body(r, &e, size);
+    *size -= taken;
+    return *size == 0 ? MHD_YES : hand_over(r, LANE_SPOOL, PHASE_SPOOLING, run_spooling);
+}
+
+static enum MHD_Result on_spooled(struct request *r, const char *data, size_t *size)
+{
+    if (r->job_result != ERR_OK)
+        return refuse_body(r, &r->job_error, size);
+    r->phase = PHASE_BODY;
+    return on_body(r, data, size);
+}
+
 static enum MHD_Result on_access(void *cls, struct MHD_Connection *conn, const char *url,
                                  const char *method, const char *version, const char *data,
                                  size_t *size, void **req_cls)
@@ -347,8 +371,9 @@ static enum MHD_Result on_access(void *cls, struct MHD_Connection *conn, const c
     case PHASE_VERIFYING:
         return on_verified(r);
     case PHASE_BODY:
-        return *size > 0 ? on_body(r, data, size)
-                         : hand_over(r, r->call.route->lane, PHASE_RUNNING, run_request);
+        return on_body(r, data, size);
+    case PHASE_SPOOLING:
+        return on_spooled(r, data, size);
     case PHASE_DISCARD:
         return on_discarded(r, size);
     case PHASE_RUNNING:
@@ -396,13 +421,30 @@ static enum err_code start_daemon(struct http_server *s, struct err *e)
     return s->daemon ? ERR_OK : err_set(e, ERR_IO, "libmicrohttpd does not start");
 }
 
+static enum err_code open_bodies(struct http_server *s, struct err *e)
+{
+    const struct spool_config spool = {.dir = s->cfg.tmp_dir,
+                                       .total_bytes = s->cfg.spool_max_bytes,
+                                       .disk_reserve_bytes = s->cfg.disk_reserve_bytes};
+    enum err_code rc = spool_open(&spool, &s->spool, e);
+    if (rc)
+        return rc;
+    const struct body_pool_config bodies = {.total_bytes = s->cfg.body_memory_total,
+                                            .memory_max_bytes = (size_t)s->cfg.body_memory_max,
+                                            .spool = s->spool};
+    s->bodies = body_pool_new(&bodies);
+    return s->bodies ? ERR_OK : err_set(e, ERR_NOMEM, "HTTP server");
+}
+
 static enum err_code start_parts(struct http_server *s, struct err *e)
 {
-    s->bodies = body_pool_new(s->cfg.body_memory_total);
+    enum err_code rc = open_bodies(s, e);
+    if (rc)
+        return rc;
     s->health = health_new(s->cfg.control, s->cfg.query);
-    if (!s->bodies || !s->health)
+    if (!s->health)
         return err_set(e, ERR_NOMEM, "HTTP server");
-    enum err_code rc = linger_start(&s->linger, e);
+    rc = linger_start(&s->linger, e);
     if (rc == ERR_OK)
         rc = workers_start(s->cfg.workers, &s->workers, e);
     if (rc == ERR_OK)
@@ -469,5 +511,6 @@ void http_stop(struct http_server *s, unsigned drain_ms)
     linger_stop(s->linger);
     health_free(s->health);
     body_pool_free(s->bodies);
+    spool_close(s->spool);
     free(s);
 }

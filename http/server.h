@@ -2,8 +2,9 @@
  *
  * Epoll threads read and write sockets; requests are handled by a pool of workers while their
  * connection is suspended, so that a slow request stops nobody else.  Bodies are gathered up to
- * their route's maximum; all bodies in memory together stay under body_memory_total (503 with
- * Retry-After past it).  Routes stand in one table (routes.c).
+ * their route's maximum: in memory, and in tmp_dir what is larger than body_memory_max or finds no
+ * room below body_memory_total; 503 with Retry-After when there is no room at all.  Routes stand in
+ * one table (routes.c).
  */
 #ifndef WEIR_HTTP_SERVER_H
 #define WEIR_HTTP_SERVER_H
@@ -23,7 +24,10 @@ struct http_config {
     uint16_t port;
     unsigned io_threads, workers;
     uint64_t body_max_bytes;    /* ZO_PAYLOAD_LIMIT, also after decompression */
-    uint64_t body_memory_total; /* WEIR_INGEST_MEMORY_MAX */
+    uint64_t body_memory_max;   /* WEIR_BODY_MEMORY_MAX: of one; larger ones are spooled */
+    uint64_t body_memory_total; /* WEIR_INGEST_MEMORY_MAX: of all */
+    const char *tmp_dir;        /* of spooled bodies */
+    uint64_t spool_max_bytes, disk_reserve_bytes;
     unsigned connections_max, idle_timeout_s;
     const char *base_uri;
     const char *node_name, *version, *instance_id;

@@ -112,7 +112,9 @@ static void open_lanes(struct workers *w, unsigned threads)
     const unsigned most[LANE_COUNT] = {
         [LANE_SYSTEM] = at_least_one(threads / 4),
         [LANE_AUTH] = AUTH_VERIFICATIONS_MAX,
+        [LANE_SPOOL] = at_least_one(threads / 8),
         [LANE_INGEST] = threads > RESERVED_FOR_SYSTEM ? threads - RESERVED_FOR_SYSTEM : 1,
+        [LANE_LARGE] = at_least_one(threads / 8),
         [LANE_QUERY] = at_least_one(threads / 2),
     };
     for (int i = 0; i < LANE_COUNT; i++) {

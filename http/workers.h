@@ -1,9 +1,9 @@
 /* http/workers.h - the threads that run requests while their connections are suspended.
  *
  * Work comes in lanes (routes.h); a lane may use at most its share of the threads, so that slow
- * queries leave room for ingest, both leave room for what an operator asks, and what anybody may
- * ask (health, metrics) never takes all the room.  A free thread takes from the first lane, in
- * order, that has work and a place.  At most WORKERS_QUEUE_MAX jobs wait.
+ * queries leave room for ingest, large bodies for small ones, all of them for what an operator
+ * asks, and what anybody may ask (health, metrics) never takes all the room.  A free thread takes
+ * from the first lane, in order, that has work and a place.  At most WORKERS_QUEUE_MAX jobs wait.
  * Thread safety: workers_submit from any thread.
  */
 #ifndef WEIR_HTTP_WORKERS_H

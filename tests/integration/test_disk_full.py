@@ -73,6 +73,28 @@ class FullDisk(unittest.TestCase):
         self.assertEqual([p for p in self.node.files("kept") if "/text/" not in p], [])
         self.assertEqual(os.listdir(f"{self.node.data_dir}/staging"), [])
 
+    def test_a_large_body_that_finds_no_room_is_503_and_small_ones_go_on(self):
+        self.node.env["WEIR_BODY_MEMORY_MAX"] = "1MiB"
+        self.node.start()
+        self.assertEqual(self.store(1000), 200)
+        disk = os.statvfs(self.node.data_dir)
+        with open(f"{self.node.data_dir}/{FILLER}", "wb") as file:
+            os.posix_fallocate(file.fileno(), 0, disk.f_bavail * disk.f_frsize - (100 << 20))
+        body = b"[" + b" " * 150_000_000 + b'{"a":1}]'
+        answers = []
+        large = threading.Thread(target=lambda: answers.append(self.node.raw("POST", "/api/default/large/_json", body)))
+        large.start()
+        while large.is_alive():
+            self.assertEqual(self.store(10), 200)
+        large.join()
+        status, headers, reply = answers[0]
+        self.assertEqual((status, headers["retry-after"]), (503, "1"), reply)
+        self.assertIn("WEIR_DISK_RESERVE", json.loads(reply)["message"])
+        self.assertGreater(os.statvfs(self.node.data_dir).f_bavail * disk.f_frsize, 60 << 20, "its room is given back")
+        self.check_all_there()
+        self.free()
+        self.assertEqual(self.node.post_json("large", body)[0], 200)
+
     def test_it_starts_without_a_free_byte_answers_and_takes_records_when_there_is_room(self):
         self.node.start()
         self.assertEqual(self.store(1000), 200)

@@ -2,13 +2,14 @@
 import base64
 import gzip
 import json
+import os
 import re
 import socket
 import threading
 import time
 import zlib
 
-from weirlib import EMAIL, PASSWORD, SANITIZED, NodeCase, TestNode, main, wait_for
+from weirlib import EMAIL, PASSWORD, SANITIZED, NodeCase, TestNode, main, now_us, wait_for
 
 AUTH = "Basic " + base64.b64encode(f"{EMAIL}:{PASSWORD}".encode()).decode()
 PATH = "/api/default/web/_json"
@@ -273,30 +274,94 @@ class Refusals(HttpCase):
         self.assertEqual(json.loads(get[2]), {"status": "ok"})
 
 
-class BodyMemory(HttpCase):
-    settings = {"WEIR_INGEST_MEMORY_MAX": "1MiB"}
+class LargeBodies(HttpCase):
+    """What is larger than WEIR_BODY_MEMORY_MAX waits on disk, whatever its form."""
 
-    def test_past_the_memory_for_bodies_there_is_503(self):
-        before = self.metric("zo_http_body_memory_refused")
-        with self.wire() as holder, self.wire() as other:
-            holder.send(request("POST", PATH, b"[", length=1_000_000))
-            wait_for(lambda: self.metric("zo_http_body_memory_bytes") >= 1_000_000, what="the first body")
-            other.send(request("POST", PATH, b" " * 100_000))
-            status, headers, _ = other.reply()
-            self.assertEqual((status, headers["retry-after"]), (503, "1"))
-            holder.send(b" " * 999_998 + b"]")
-            self.assertEqual(holder.reply()[0], 200)
-            other.send(request("POST", PATH, b'[{"a":1}]'))
-            self.assert_stored(other.reply())
-        self.assertGreater(self.metric("zo_http_body_memory_refused"), before)
+    settings = {"WEIR_BODY_MEMORY_MAX": "1MiB", "WEIR_INGEST_MEMORY_MAX": "4MiB", "WEIR_SPOOL_MAX": "64MiB"}
+    ROWS = 30_000
 
-    def test_one_large_body_alone_is_let_in(self):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        now = now_us()
+        cls.records = [{"_timestamp": now + i, "i": i, "pad": "x" * 600} for i in range(cls.ROWS)]
+        cls.body = json.dumps(cls.records).encode()
+        cls.packed = gzip.compress(cls.body, 1)
+
+    def tearDown(self):
+        wait_for(lambda: self.metric("zo_http_spool_bytes") == 0 and self.metric("zo_http_body_memory_bytes") == 0, what="nothing held")
+        self.assertEqual([n for n in os.listdir(f"{self.node.data_dir}/tmp") if n.startswith("body-")], [])
+
+    def check_stored(self, stream):
+        [row] = self.node.hits(f"SELECT count(*) AS n, count(DISTINCT i) AS d, max(i) AS last FROM {stream}")
+        self.assertEqual(row, {"n": self.ROWS, "d": self.ROWS, "last": self.ROWS - 1})
+
+    def send(self, stream, body, headers=(), door="_json"):
+        with self.wire(timeout=120) as wire:
+            wire.send(request("POST", f"/api/default/{stream}/{door}", body, headers))
+            return wire.reply()
+
+    def test_a_large_body_is_stored_whole(self):
+        spooled = self.metric("zo_http_spooled_bodies")
+        chunks = b"".join(b"%x\r\n%s\r\n" % (len(p), p) for p in (self.body[i:i + 1_000_003] for i in range(0, len(self.body), 1_000_003)))
+        lines = b"\n".join(json.dumps(r).encode() for r in self.records)
+        self.assert_stored(self.send("whole", self.body), self.ROWS)
+        self.assert_stored(self.send("packed", self.packed, ["Content-Encoding: gzip"]), self.ROWS)
+        self.assert_stored(self.send("lines", lines, door="_multi"), self.ROWS)
+        with self.wire(timeout=120) as wire:
+            wire.send(request("POST", "/api/default/chunked/_json", headers=["Transfer-Encoding: chunked"]) + chunks + b"0\r\n\r\n")
+            self.assert_stored(wire.reply(), self.ROWS)
+        self.assertEqual(self.metric("zo_http_spooled_bodies") - spooled, 4)
+        for stream in ("whole", "packed", "lines", "chunked"):
+            self.check_stored(stream)
+
+    def test_a_large_body_that_is_broken_stores_nothing(self):
+        end = len(self.body)
+        for body, headers, message in ((self.body[:-1], (), f"byte {end - 1}"), (self.body + b"x", (), f"byte {end}"),
+                                       (gzip.compress(self.body[:-1], 1), ["Content-Encoding: gzip"], f"byte {end - 1}"),
+                                       (self.packed[:-9], ["Content-Encoding: gzip"], "cut off")):
+            status, _, reply = self.send("broken", body, headers)
+            self.assertEqual(status, 400, reply)
+            self.assertIn(message, json.loads(reply)["message"])
+        self.assertEqual(self.node.search("SELECT * FROM broken")[1].get("code"), 20002)
+
+    def test_large_bodies_past_their_room_are_503_and_small_ones_are_taken(self):
+        refused = self.metric("zo_http_spool_refused")
+        half = 33 << 20
+        with self.wire() as first, self.wire() as second:
+            first.send(request("POST", PATH, b"[" + b" " * half, length=half + 9))
+            wait_for(lambda: self.metric("zo_http_spool_bytes") > half - (2 << 20), what="the first body")
+            second.send(request("POST", PATH, b" " * half))
+            status, headers, body = second.reply()
+            self.assertEqual((status, headers["retry-after"]), (503, "1"), body)
+            self.assertIn("WEIR_SPOOL_MAX", json.loads(body)["message"])
+            second.send(request("POST", PATH, b'[{"a":1}]'))
+            self.assert_stored(second.reply())
+            first.send(b'{"a":1}]')
+            self.assert_stored(first.reply())
+        self.assertGreater(self.metric("zo_http_spool_refused"), refused)
+
+    def test_who_goes_away_in_the_middle_leaves_nothing(self):
+        for _ in range(5):
+            with self.wire() as wire:
+                wire.send(request("POST", PATH, b" " * 5_000_000, length=20_000_000))
+                wait_for(lambda: self.metric("zo_http_spool_bytes") > 3_000_000, what="a body on disk")
+
+    def test_who_declares_much_and_sends_nothing_takes_nothing(self):
+        idle = [self.wire() for _ in range(100)]
+        for wire in idle:
+            wire.send(request("POST", PATH, length=1_000_000))
+        self.assert_stored(self.send("beside", b'[{"a":1}]'))
+        self.assert_stored(self.send("beside", b"[" + b" " * 900_000 + b'{"a":2}]'))
+        for wire in idle:
+            wire.socket.close()
+
+    def test_a_kill_in_the_middle_leaves_nothing_on_disk(self):
         with self.wire() as wire:
-            wire.send(request("POST", PATH, b"[" + b" " * 20_000_000 + b'{"a":1}]'))
-            self.assert_stored(wire.reply())
-            packed = gzip.compress(b"[" + b" " * 20_000_000 + b'{"a":1}]', 1)
-            wire.send(request("POST", PATH, packed, ["Content-Encoding: gzip"]))
-            self.assert_stored(wire.reply())
+            wire.send(request("POST", PATH, b" " * 5_000_000, length=20_000_000))
+            wait_for(lambda: self.metric("zo_http_spool_bytes") > 3_000_000, what="a body on disk")
+            self.node.kill_child("gateway")
+        self.assert_stored(self.send("after", b'[{"a":1}]'))
 
 
 class LongReplies(HttpCase):

@@ -1,101 +1,226 @@
 // links: weir_http
-/* The budget of body memory. */
+/* Bodies: the budget of their memory, and when they go to the spool. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
 #include "http/body.h"
+#include "tests/support/scratch.h"
 
-enum { TOTAL = 1000000, MAX_BYTES = 5000000 };
+enum { TOTAL = 4 << 20, MEMORY_MAX = 1 << 20, MAX_BYTES = 8 << 20, PIECE = 10007 };
+
+struct fixture {
+    struct scratch scratch;
+    struct spool *spool;
+    struct body_pool *pool;
+};
 
 static int open_pool(void **state)
 {
-    *state = body_pool_new(TOTAL);
-    return *state ? 0 : -1;
+    struct fixture *f = calloc(1, sizeof *f);
+    struct err e;
+    f->scratch = scratch_make();
+    const struct spool_config spool = {.dir = f->scratch.path, .total_bytes = 2 * MAX_BYTES};
+    assert_int_equal(spool_open(&spool, &f->spool, &e), ERR_OK);
+    const struct body_pool_config cfg = {
+        .total_bytes = TOTAL, .memory_max_bytes = MEMORY_MAX, .spool = f->spool};
+    f->pool = body_pool_new(&cfg);
+    *state = f;
+    return f->pool ? 0 : -1;
 }
 
 static int close_pool(void **state)
 {
-    body_pool_free(*state);
+    struct fixture *f = *state;
+    body_pool_free(f->pool);
+    spool_close(f->spool);
+    scratch_remove(&f->scratch);
+    free(f);
     return 0;
 }
 
-static void a_body_is_what_was_added(void **state)
+static char byte_at(size_t i)
 {
+    return (char)((i * 2654435761u) >> 11);
+}
+
+/* As the server does: add, and flush when not all was taken. */
+static enum err_code fill(struct body *b, size_t n, struct err *e)
+{
+    static char piece[PIECE];
+    for (size_t at = 0; at < n;) {
+        size_t len = n - at < PIECE ? n - at : PIECE, taken = 0;
+        for (size_t i = 0; i < len; i++)
+            piece[i] = byte_at(at + i);
+        enum err_code rc = body_add(b, (struct str){piece, len}, &taken, e);
+        if (!rc && taken < len)
+            rc = body_flush(b, e);
+        if (rc)
+            return rc;
+        at += taken;
+    }
+    return ERR_OK;
+}
+
+static void assert_view(struct body *b, size_t n)
+{
+    struct str view;
+    struct err e;
+    assert_int_equal(body_view(b, &view, &e), ERR_OK);
+    assert_int_equal(view.len, n);
+    for (size_t i = 0; i < n; i++)
+        if (view.ptr[i] != byte_at(i))
+            fail_msg("byte %zu of %zu differs", i, n);
+}
+
+static void a_body_is_what_was_added_wherever_it_stands(void **state)
+{
+    static const size_t sizes[] = {
+        0, 1, 4096, 300000, MEMORY_MAX, MEMORY_MAX + 1, 3 * MEMORY_MAX, MAX_BYTES};
+    struct fixture *f = *state;
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+        for (int declared = 0; declared < 2; declared++) {
+            struct body b;
+            struct err e;
+            assert_int_equal(body_open(f->pool, &b, declared ? sizes[i] : 0, MAX_BYTES, &e),
+                             ERR_OK);
+            assert_int_equal(fill(&b, sizes[i], &e), ERR_OK);
+            assert_true(b.charged_bytes <= MEMORY_MAX + BODY_POOL_CAP);
+            assert_view(&b, sizes[i]);
+            assert_int_equal(body_is_spooled(&b), sizes[i] > MEMORY_MAX);
+            assert_view(&b, sizes[i]);
+            body_done(&b);
+        }
+}
+
+static void room_is_given_and_flushed_as_it_is_filled(void **state)
+{
+    struct fixture *f = *state;
     struct body b;
     struct err e;
-    assert_int_equal(body_open(*state, &b, NULL, 0, MAX_BYTES, &e), ERR_OK);
-    for (int i = 0; i < 1000; i++)
-        assert_int_equal(body_add(&b, "0123456789", 10, &e), ERR_OK);
-    assert_int_equal(b.buf.len, 10000);
-    assert_true(b.charged_bytes >= b.buf.len);
+    size_t at = 0;
+    assert_int_equal(body_open(f->pool, &b, 0, MAX_BYTES, &e), ERR_OK);
+    while (at < 3 * MEMORY_MAX) {
+        char *to;
+        size_t room;
+        assert_int_equal(body_room(&b, &to, &room, &e), ERR_OK);
+        assert_true(room > 0);
+        if (room > PIECE)
+            room = PIECE;
+        for (size_t i = 0; i < room; i++)
+            to[i] = byte_at(at + i);
+        body_made(&b, room);
+        at += room;
+    }
+    assert_true(body_is_spooled(&b));
+    assert_view(&b, at);
     body_done(&b);
 }
 
-static void past_the_total_is_refused_until_memory_comes_back(void **state)
+static void more_than_the_maximum_is_too_big(void **state)
 {
-    struct body first, second;
+    struct fixture *f = *state;
+    static const size_t limits[] = {5000, MEMORY_MAX, 3 * MEMORY_MAX};
+    for (size_t i = 0; i < 3; i++) {
+        struct body b;
+        struct err e;
+        size_t taken;
+        assert_int_equal(body_open(f->pool, &b, 0, limits[i], &e), ERR_OK);
+        assert_int_equal(fill(&b, limits[i], &e), ERR_OK);
+        assert_int_equal(body_add(&b, STR("x"), &taken, &e), ERR_TOOBIG);
+        body_done(&b);
+    }
+}
+
+static void who_only_declares_takes_nothing_from_others(void **state)
+{
+    enum { CONNECTIONS = 100 };
+    struct fixture *f = *state;
+    static struct body declared[CONNECTIONS];
+    struct body b;
     struct err e;
-    assert_int_equal(body_open(*state, &first, NULL, TOTAL - 10, MAX_BYTES, &e), ERR_OK);
-    assert_int_equal(body_open(*state, &second, NULL, 11, MAX_BYTES, &e), ERR_AGAIN);
-    body_done(&second);
-    assert_int_equal(body_open(*state, &second, NULL, 10, MAX_BYTES, &e), ERR_OK);
+    for (int i = 0; i < CONNECTIONS; i++)
+        assert_int_equal(body_open(f->pool, &declared[i], MEMORY_MAX, MAX_BYTES, &e), ERR_OK);
+    assert_int_equal(body_open(f->pool, &b, 100000, MAX_BYTES, &e), ERR_OK);
+    assert_int_equal(fill(&b, 100000, &e), ERR_OK);
+    assert_view(&b, 100000);
+    body_done(&b);
+    for (int i = 0; i < CONNECTIONS; i++)
+        body_done(&declared[i]);
+}
+
+static void bodies_that_find_no_memory_go_to_the_spool(void **state)
+{
+    enum { BODIES = 6 };
+    struct fixture *f = *state;
+    static struct body held[BODIES];
+    struct err e;
+    unsigned spooled = 0;
+    for (int i = 0; i < BODIES; i++) {
+        assert_int_equal(body_open(f->pool, &held[i], 0, MAX_BYTES, &e), ERR_OK);
+        assert_int_equal(fill(&held[i], MEMORY_MAX, &e), ERR_OK);
+        spooled += body_is_spooled(&held[i]);
+    }
+    assert_int_equal(spooled, BODIES - TOTAL / 4 * 3 / MEMORY_MAX);
+    for (int i = 0; i < BODIES; i++) {
+        assert_view(&held[i], MEMORY_MAX);
+        body_done(&held[i]);
+    }
+}
+
+static void without_memory_for_a_step_there_is_again_and_later_there_is_some(void **state)
+{
+    enum { BODIES = TOTAL / 4096 + 1 };
+    struct fixture *f = *state;
+    struct body *held = calloc(BODIES, sizeof *held);
+    struct body one_more;
+    struct err e;
+    int count = 0;
+    while (count < BODIES && body_open(f->pool, &held[count], 4096, MAX_BYTES, &e) == ERR_OK)
+        count++;
+    assert_true(count < BODIES);
+    assert_int_equal(e.code, ERR_AGAIN);
+    assert_int_equal(body_open(f->pool, &one_more, 0, MAX_BYTES, &e), ERR_AGAIN);
+    body_done(&one_more);
+    body_done(&held[0]);
+    assert_int_equal(body_open(f->pool, &one_more, 4096, MAX_BYTES, &e), ERR_OK);
+    body_done(&one_more);
+    for (int i = 1; i < count; i++)
+        body_done(&held[i]);
+    free(held);
+}
+
+static void past_the_total_of_the_spool_there_is_again(void **state)
+{
+    struct fixture *f = *state;
+    struct body first, second, third;
+    struct err e;
+    assert_int_equal(body_open(f->pool, &first, MAX_BYTES, MAX_BYTES, &e), ERR_OK);
+    assert_int_equal(fill(&first, MAX_BYTES, &e), ERR_OK);
+    assert_int_equal(body_open(f->pool, &second, MAX_BYTES, MAX_BYTES, &e), ERR_OK);
+    assert_int_equal(fill(&second, MAX_BYTES, &e), ERR_OK);
+    assert_int_equal(body_open(f->pool, &third, MAX_BYTES, MAX_BYTES, &e), ERR_OK);
+    assert_int_equal(fill(&third, MAX_BYTES, &e), ERR_AGAIN);
+    body_done(&third);
     body_done(&second);
     body_done(&first);
-    assert_int_equal(body_open(*state, &second, NULL, 11, MAX_BYTES, &e), ERR_OK);
-    body_done(&second);
-}
-
-static void one_large_body_alone_is_let_in(void **state)
-{
-    struct body large, small;
-    struct err e;
-    assert_int_equal(body_open(*state, &large, NULL, 3 * TOTAL, MAX_BYTES, &e), ERR_OK);
-    assert_int_equal(body_open(*state, &small, NULL, 1, MAX_BYTES, &e), ERR_AGAIN);
-    body_done(&large);
-    assert_int_equal(body_open(*state, &small, NULL, 1, MAX_BYTES, &e), ERR_OK);
-    assert_int_equal(body_open(*state, &large, NULL, 3 * TOTAL, MAX_BYTES, &e), ERR_AGAIN);
-    body_done(&small);
-}
-
-static void two_bodies_of_one_request_are_alone_together(void **state)
-{
-    struct body raw, decoded;
-    struct err e;
-    assert_int_equal(body_open(*state, &raw, NULL, TOTAL / 2, MAX_BYTES, &e), ERR_OK);
-    assert_int_equal(body_open(*state, &decoded, &raw, 0, MAX_BYTES, &e), ERR_OK);
-    assert_int_equal(body_charge(&decoded, 2 * TOTAL, &e), ERR_OK);
-    body_done(&decoded);
-    body_done(&raw);
-}
-
-static void a_body_of_unknown_size_grows_alone_past_the_total(void **state)
-{
-    static const char piece[100000];
-    struct body b;
-    struct err e;
-    assert_int_equal(body_open(*state, &b, NULL, 0, MAX_BYTES, &e), ERR_OK);
-    for (int i = 0; i < MAX_BYTES / 100000; i++)
-        assert_int_equal(body_add(&b, piece, sizeof piece, &e), ERR_OK);
-    assert_int_equal(body_add(&b, piece, 1, &e), ERR_TOOBIG);
-    body_done(&b);
 }
 
 static void a_kept_buffer_does_not_raise_a_limit(void **state)
 {
-    static const char piece[10000];
+    struct fixture *f = *state;
     struct body b;
     struct err e;
-    assert_int_equal(body_open(*state, &b, NULL, 100000, MAX_BYTES, &e), ERR_OK);
+    assert_int_equal(body_open(f->pool, &b, 100000, MAX_BYTES, &e), ERR_OK);
     body_done(&b);
-    assert_int_equal(body_open(*state, &b, NULL, 0, 5000, &e), ERR_OK);
+    assert_int_equal(body_open(f->pool, &b, 0, 5000, &e), ERR_OK);
     assert_true(b.buf.cap >= 100000);
     assert_int_equal(b.buf.len, 0);
-    assert_int_equal(body_add(&b, piece, 5001, &e), ERR_TOOBIG);
-    assert_int_equal(body_add(&b, piece, 5000, &e), ERR_OK);
+    assert_int_equal(fill(&b, 5001, &e), ERR_TOOBIG);
     body_done(&b);
 }
 
@@ -112,11 +237,13 @@ static void done_twice_or_never_opened_is_fine(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(a_body_is_what_was_added),
-        CASE(past_the_total_is_refused_until_memory_comes_back),
-        CASE(one_large_body_alone_is_let_in),
-        CASE(two_bodies_of_one_request_are_alone_together),
-        CASE(a_body_of_unknown_size_grows_alone_past_the_total),
+        CASE(a_body_is_what_was_added_wherever_it_stands),
+        CASE(room_is_given_and_flushed_as_it_is_filled),
+        CASE(more_than_the_maximum_is_too_big),
+        CASE(who_only_declares_takes_nothing_from_others),
+        CASE(bodies_that_find_no_memory_go_to_the_spool),
+        CASE(without_memory_for_a_step_there_is_again_and_later_there_is_some),
+        CASE(past_the_total_of_the_spool_there_is_again),
         CASE(a_kept_buffer_does_not_raise_a_limit),
         CASE(done_twice_or_never_opened_is_fine),
     };

@@ -21,14 +21,15 @@ struct fixture {
     struct decoder *decoder;
     struct buf packed, out;
     struct err e;
-    size_t granted, grant_max; /* of the budget */
+    size_t room_max;  /* of one piece of the output */
+    size_t refuse_at; /* this much of it there is */
 };
 
 static int open_fixture(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
     f->decoder = decoder_new();
-    f->grant_max = SIZE_MAX;
+    f->room_max = f->refuse_at = SIZE_MAX;
     buf_init(&f->packed, 64 * MAX_BYTES);
     buf_init(&f->out, MAX_BYTES + 1);
     *state = f;
@@ -84,18 +85,30 @@ static void pack_as(struct fixture *f, int how, const void *p, size_t n)
     f->packed.len += made;
 }
 
-static enum err_code grant(void *ctx, size_t cap_bytes, struct err *e)
+static enum err_code room(void *ctx, char **to, size_t *n, struct err *e)
 {
     struct fixture *f = ctx;
-    f->granted = cap_bytes;
-    return cap_bytes <= f->grant_max ? ERR_OK : err_set(e, ERR_AGAIN, "no");
+    if (f->out.len >= f->refuse_at)
+        return err_set(e, ERR_AGAIN, "no");
+    if (f->out.len == f->out.cap)
+        assert_true(buf_reserve(&f->out, 1));
+    *to = f->out.data + f->out.len;
+    *n = f->out.cap - f->out.len < f->room_max ? f->out.cap - f->out.len : f->room_max;
+    return ERR_OK;
+}
+
+static void made(void *ctx, size_t n)
+{
+    struct fixture *f = ctx;
+    f->out.len += n;
+    f->out.data[f->out.len] = '\0';
 }
 
 static enum err_code unpack(struct fixture *f, enum decode_coding coding, struct str in)
 {
-    const struct decode_limits limits = {.max_bytes = MAX_BYTES, .grow = grant, .ctx = f};
+    const struct decode_sink sink = {.max_bytes = MAX_BYTES, .room = room, .made = made, .ctx = f};
     buf_clear(&f->out);
-    return decode_body(f->decoder, coding, in, &limits, &f->out, &f->e);
+    return decode_body(f->decoder, coding, in, &sink, &f->e);
 }
 
 static void every_coding_gives_back_what_was_packed(void **state)
@@ -179,7 +192,6 @@ static void a_bomb_stops_at_the_limit(void **state)
         pack_as(f, windows[i], zeros, n);
         assert_int_equal(unpack(f, codings[i], buf_str(&f->packed)), ERR_TOOBIG);
         assert_true(f->out.cap <= MAX_BYTES + 1);
-        assert_true(f->granted <= MAX_BYTES + 1);
     }
     free(zeros);
 }
@@ -193,13 +205,33 @@ static void one_byte_over_the_limit_is_too_big(void **state)
     assert_int_equal(unpack(f, CODING_DEFLATE, buf_str(&f->packed)), ERR_TOOBIG);
 }
 
-static void the_budget_can_say_no(void **state)
+static void output_may_go_in_pieces_of_any_size(void **state)
+{
+    static const int windows[] = {GZIP, RAW, ZSTD_FRAME, BR};
+    static const enum decode_coding codings[] = {CODING_GZIP, CODING_DEFLATE, CODING_ZSTD,
+                                                 CODING_BROTLI};
+    static const size_t pieces[] = {1, 7, 4096};
+    struct fixture *f = *state;
+    char text[10000];
+    for (size_t i = 0; i < sizeof text; i++)
+        text[i] = (char)(i * i >> 3);
+    for (size_t i = 0; i < ARRAY_LEN(windows); i++)
+        for (size_t p = 0; p < ARRAY_LEN(pieces); p++) {
+            f->room_max = pieces[p];
+            buf_clear(&f->packed);
+            pack_as(f, windows[i], text, sizeof text);
+            assert_int_equal(unpack(f, codings[i], buf_str(&f->packed)), ERR_OK);
+            assert_true(str_eq(buf_str(&f->out), (struct str){text, sizeof text}));
+        }
+}
+
+static void who_takes_the_output_can_say_no(void **state)
 {
     struct fixture *f = *state;
     char *zeros = calloc(1, MAX_BYTES);
     pack(f, GZIP, zeros, MAX_BYTES);
     free(zeros);
-    f->grant_max = 256 << 10;
+    f->refuse_at = 256 << 10;
     assert_int_equal(unpack(f, CODING_GZIP, buf_str(&f->packed)), ERR_AGAIN);
 }
 
@@ -250,7 +282,8 @@ int main(void)
         CASE(plain_text_is_not_gzip),
         CASE(a_bomb_stops_at_the_limit),
         CASE(one_byte_over_the_limit_is_too_big),
-        CASE(the_budget_can_say_no),
+        CASE(output_may_go_in_pieces_of_any_size),
+        CASE(who_takes_the_output_can_say_no),
         CASE(a_decoder_works_again_after_an_error),
         CASE(the_header_names_the_coding),
     };
