@@ -4,6 +4,7 @@
  * declared size, its type, its encoding, the memory for it.  Whoever may not come in learns
  * nothing about paths below /api.
  */
+#include "http/cors.h"
 #include "http/reply.h"
 #include "http/request.h"
 
@@ -21,14 +22,26 @@ static enum admission refuse(struct request *r, const struct err *e)
 static enum admission refuse_options(struct request *r)
 {
     reply_clear(&r->reply);
-    reply_header(&r->reply, "Allow", "%s", r->match.allow);
-    reply_header(&r->reply, "Access-Control-Allow-Methods",
-                 "HEAD,GET,POST,PUT,OPTIONS,DELETE,PATCH");
-    reply_header(&r->reply, "Access-Control-Allow-Headers",
-                 "authorization,accept,content-type,content-encoding,traceparent,tracestate,"
-                 "x-openobserve-span-id,x-openobserve-trace-id,x-openobserve-sampled");
+    if (r->match.allow[0])
+        reply_header(&r->reply, "Allow", "%s", r->match.allow);
+    reply_header(&r->reply, "Access-Control-Allow-Methods", CORS_METHODS);
+    reply_header(&r->reply, "Access-Control-Allow-Headers", CORS_HEADERS);
     reply_header(&r->reply, "Access-Control-Max-Age", "3600");
     return ADMIT_REFUSE;
+}
+
+/* The end of the body, and so the next request, cannot be trusted: the connection ends. */
+static enum admission refuse_framing(struct request *r)
+{
+    reply_envelope(&r->reply, r->framing.status, r->framing.fault);
+    r->reply.close = true;
+    return ADMIT_REFUSE;
+}
+
+/* What a browser asks before the request itself, without credentials and whatever the path. */
+static bool is_preflight(const struct request *r)
+{
+    return str_eq(r->method, STR("OPTIONS")) && r->origin.len > 0 && r->asks_method;
 }
 
 static enum admission refuse_path(struct request *r)
@@ -80,11 +93,15 @@ enum admission admit_headers(struct request *r)
         err_set(&e, ERR_AGAIN, "the server is stopping");
         return refuse(r, &e);
     }
-    if (r->uri_len > URI_MAX_BYTES) {
-        reply_envelope(&r->reply, 414, "the URL is too long");
+    if (r->framing.fault)
+        return refuse_framing(r);
+    if (r->uri_len > uri_max(r->server)) {
+        reply_envelope(&r->reply, 414, "the URL is too long (WEIR_HTTP_HEADER_MAX)");
         return ADMIT_REFUSE;
     }
     find_route(r);
+    if (is_preflight(r))
+        return refuse_options(r);
     if (!needs_credentials(r))
         return admit_known_caller(r);
     if (r->authorization.len == 0) {
@@ -109,7 +126,8 @@ static enum err_code check_body(struct request *r, struct err *e)
     uint64_t most = run_body_limit(r);
     if (r->declared_bytes > most)
         return err_set(e, ERR_TOOBIG, "body is larger than %llu bytes", (unsigned long long)most);
-    if (route->body == BODY_JSON && !is_json_type(r->call.content_type))
+    bool wants_json = route->body == BODY_JSON || route->body == BODY_JSON_SMALL;
+    if (wants_json && !is_json_type(r->call.content_type))
         return err_set(e, ERR_UNSUPPORTED, NO_JSON_TYPE);
     if (route->body != BODY_NONE) {
         enum err_code rc = decode_coding_of(r->call.content_encoding, &r->coding, e);

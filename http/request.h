@@ -27,11 +27,10 @@
 #include "http/body.h"
 #include "http/call.h"
 #include "http/decode.h"
+#include "http/framing.h"
 #include "http/pipe.h"
 #include "http/routes.h"
 #include "http/workers.h"
-
-#define URI_MAX_BYTES ((size_t)16 << 10)
 
 enum phase {
     PHASE_HEADERS,
@@ -46,6 +45,14 @@ enum phase {
 struct MHD_Connection;
 struct MHD_Daemon;
 struct linger_set;
+struct deadlines;
+struct deadline;
+
+/* What lives as long as a connection, which serves one request after the other. */
+struct connection {
+    struct deadline *deadline;
+    bool lingers; /* the client may still be sending when it is closed */
+};
 
 struct http_server {
     struct http_config cfg; /* immutable; its strings are the caller's */
@@ -58,6 +65,7 @@ struct http_server {
     struct body_pool *bodies;
     struct health *health;
     struct linger_set *linger;
+    struct deadlines *deadlines;
     atomic_uint in_flight;  /* requests between their headers and their end */
     atomic_bool draining;   /* new requests are refused */
     atomic_bool cancelling; /* queries give up */
@@ -68,17 +76,20 @@ struct request {
     struct job job;
     struct http_server *server;
     struct MHD_Connection *conn;
+    struct connection *connection; /* NULL: no memory for it */
     atomic_int refs;
     enum phase phase;
     uint64_t started_ns;
     bool counted; /* in in_flight */
-    bool lingers;
-    int status; /* that was sent; 0: none yet */
+    bool refused; /* answered before its body was read */
+    int status;   /* that was sent; 0: none yet */
 
     /* From the headers; the strings are the connection's. */
-    struct str method, authorization;
+    struct str method, authorization, origin;
+    bool asks_method;        /* Access-Control-Request-Method is there */
     uint64_t declared_bytes; /* Content-Length */
     bool chunked, expects_continue;
+    struct framing framing;
     enum decode_coding coding;
     struct route_match match;
     enum route_outcome outcome;
@@ -86,16 +97,23 @@ struct request {
     enum err_code job_result; /* of VERIFYING or SPOOLING */
     struct err job_error;
     struct body body, decoded;
-    enum route_lane lane; /* of RUNNING */
-    bool is_prepared;     /* RUNNING has checked and decompressed */
+    enum route_lane lane;              /* of RUNNING */
+    bool is_prepared;                  /* RUNNING has checked and decompressed */
+    uint64_t body_from_ms, body_bytes; /* when it began to come; what has */
     uint64_t discarded_bytes;
     struct worker_tools *tools; /* while RUNNING */
     struct reply reply;
     struct pipe pipe; /* when streaming */
     bool streaming;
-    size_t uri_len; /* SIZE_MAX: longer than URI_MAX_BYTES, uri is empty */
+    size_t uri_len; /* SIZE_MAX: longer than uri_max(), uri is empty */
     char uri[];
 };
+
+/* Half of what headers may have. */
+static inline size_t uri_max(const struct http_server *s)
+{
+    return s->cfg.header_max_bytes / 2;
+}
 
 static inline struct request *request_of_job(struct job *j)
 {

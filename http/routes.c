@@ -7,6 +7,8 @@
 #include "base/utf8.h"
 #include "http/api.h"
 
+#define SERVER_METHODS "GET,HEAD,POST,PUT,DELETE" /* that some route has */
+
 static const struct route ROUTES[] = {
     {.method = "GET", .path = "/healthz", .run = api_healthz},
     {.method = "GET", .path = "/schedulez", .run = api_healthz},
@@ -17,7 +19,7 @@ static const struct route ROUTES[] = {
     {.method = "GET", .path = "/web/", .run = api_page_absent},
     {.method = "POST",
      .path = "/auth/login",
-     .body = BODY_JSON,
+     .body = BODY_JSON_SMALL,
      .lane = LANE_AUTH, /* computes Argon2, for whoever asks */
      .run = api_login},
     {.method = "GET", .path = "/config/logout", .run = api_logout},
@@ -269,6 +271,10 @@ enum route_outcome route_match(char *path, size_t len, struct str method, struct
     struct str segments[ROUTE_SEGMENTS_MAX];
     size_t count;
     *out = (struct route_match){0};
+    if (str_eq((struct str){path, len}, STR("*")) && str_eq(method, STR("OPTIONS"))) {
+        str_copy_to(STR(SERVER_METHODS), out->allow, sizeof out->allow);
+        return ROUTE_OPTIONS;
+    }
     skip_origin(&path, &len);
     if (!str_starts((struct str){path, len}, base_uri))
         return ROUTE_UNKNOWN;

@@ -17,9 +17,10 @@ enum route_auth {
     AUTH_ROOT
 };
 enum route_body {
-    BODY_NONE,  /* a body is read and ignored, up to BODY_IGNORED_MAX */
-    BODY_JSON,  /* up to BODY_JSON_MAX; Content-Type has to be application/json */
-    BODY_INGEST /* up to http_config.body_max_bytes; Content-Type is ignored */
+    BODY_NONE,       /* a body is read and ignored, up to BODY_IGNORED_MAX */
+    BODY_JSON,       /* up to BODY_JSON_MAX; Content-Type has to be application/json */
+    BODY_JSON_SMALL, /* the same up to BODY_IGNORED_MAX: for whom we do not know yet */
+    BODY_INGEST      /* up to http_config.body_max_bytes; Content-Type is ignored */
 };
 #define BODY_IGNORED_MAX (64u << 10)
 #define BODY_JSON_MAX (16u << 20)
@@ -51,7 +52,7 @@ enum route_outcome {
     ROUTE_FOUND,
     ROUTE_UNKNOWN,      /* no pattern fits the path */
     ROUTE_WRONG_METHOD, /* a pattern fits, but not with this method; `allow` is filled */
-    ROUTE_OPTIONS,      /* OPTIONS on a path that a pattern fits; `allow` is filled */
+    ROUTE_OPTIONS,      /* OPTIONS on a path that a pattern fits, or *; `allow` is filled */
     ROUTE_BAD_PATH      /* bad percent-encoding, NUL or invalid UTF-8 */
 };
 #define ROUTE_SEGMENTS_MAX 16

@@ -25,6 +25,7 @@ uint64_t run_body_limit(const struct request *r)
     static const uint64_t of_kind[] = {
         [BODY_NONE] = BODY_IGNORED_MAX,
         [BODY_JSON] = BODY_JSON_MAX,
+        [BODY_JSON_SMALL] = BODY_IGNORED_MAX,
         [BODY_INGEST] = UINT64_MAX,
     };
     uint64_t most = of_kind[r->call.route->body], configured = r->server->cfg.body_max_bytes;

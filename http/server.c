@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -13,21 +14,68 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "http/access.h"
+#include "http/cors.h"
+#include "http/deadline.h"
 #include "http/health.h"
 #include "http/linger.h"
 #include "http/listen.h"
 #include "http/reply.h"
 #include "http/request.h"
 
-/* Of one connection, for headers and buffers; larger headers are 431.  libmicrohttpd clears all of
- * it after each request and keeps it while the connection is idle.  Bodies come in pieces of half
- * of it; four times as much memory made uploads no faster. */
-#define CONNECTION_MEMORY_BYTES ((size_t)32 << 10)
 /* The body of a refused request is read up to this size, to keep the connection; past it the
  * connection is closed. */
 #define REFUSED_BODY_READ_MAX ((uint64_t)1 << 20)
 #define STREAM_BLOCK_BYTES ((size_t)64 << 10)
 #define DRAIN_LOOK_MS 5
+#define ORIGIN_MAX_BYTES 512 /* a longer one is not allowed in */
+
+/* --- life of a connection ------------------------------------------------------------------- */
+
+static int connection_fd(struct MHD_Connection *conn)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD);
+    return info ? info->connect_fd : -1;
+}
+
+/* Silence is libmicrohttpd's to notice; so what is late here has sent something. */
+static void expect_a_request(const struct http_server *s, struct connection *c)
+{
+    if (c)
+        deadline_set(c->deadline, clock_mono_ms() + s->cfg.idle_timeout_s * UINT64_C(1000) +
+                                      s->cfg.request_timeout_ms);
+}
+
+/* A refusal is lost when the socket is closed on bytes that nobody read. */
+static void leave_to_linger(struct http_server *s, int fd, bool lingers)
+{
+    int unread = 0;
+    if (!lingers && (ioctl(fd, FIONREAD, &unread) != 0 || unread == 0))
+        return;
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (copy >= 0)
+        linger_add(s->linger, copy);
+}
+
+static void on_connection(void *cls, struct MHD_Connection *conn, void **context,
+                          enum MHD_ConnectionNotificationCode what)
+{
+    struct http_server *s = cls;
+    struct connection *c = *context;
+    int fd = connection_fd(conn);
+    if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+        *context = c = calloc(1, sizeof *c);
+        if (c)
+            c->deadline = deadlines_add(s->deadlines, fd);
+        expect_a_request(s, c);
+        return;
+    }
+    leave_to_linger(s, fd, c && c->lingers);
+    if (c)
+        deadlines_remove(s->deadlines, c->deadline);
+    free(c);
+    *context = NULL;
+}
 
 /* --- life of a request ---------------------------------------------------------------------- */
 
@@ -36,7 +84,7 @@ static void *on_uri(void *cls, const char *uri, struct MHD_Connection *conn)
 {
     struct http_server *s = cls;
     size_t len = strlen(uri);
-    bool fits = len <= URI_MAX_BYTES;
+    bool fits = len <= uri_max(s);
     struct request *r = calloc(1, sizeof *r + (fits ? len : 0) + 1);
     if (!r)
         return NULL;
@@ -51,6 +99,11 @@ static void *on_uri(void *cls, const char *uri, struct MHD_Connection *conn)
     r->call.health = s->health;
     r->call.reply = &r->reply;
     reply_init(&r->reply);
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(conn, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    r->connection = info ? info->socket_context : NULL;
+    if (r->connection)
+        deadline_set(r->connection->deadline, clock_mono_ms() + s->cfg.request_timeout_ms);
     return r;
 }
 
@@ -71,11 +124,10 @@ void request_resume(struct request *r)
     MHD_resume_connection(r->conn);
 }
 
-static int connection_fd(const struct request *r)
+static bool was_late(const struct request *r)
 {
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(r->conn, MHD_CONNECTION_INFO_CONNECTION_FD);
-    return info ? info->connect_fd : -1;
+    return r->connection && r->connection->deadline &&
+           atomic_load(&r->connection->deadline->was_late);
 }
 
 static void on_completed(void *cls, struct MHD_Connection *conn, void **req_cls,
@@ -89,21 +141,30 @@ static void on_completed(void *cls, struct MHD_Connection *conn, void **req_cls,
     *req_cls = NULL;
     if (r->streaming)
         pipe_close(&r->pipe);
-    if (r->lingers) {
-        int fd = fcntl(connection_fd(r), F_DUPFD_CLOEXEC, 0);
-        if (fd >= 0)
-            linger_add(s->linger, fd);
-    }
     if (r->counted) {
-        bool whole = how == MHD_REQUEST_TERMINATED_COMPLETED_OK;
-        access_record(&r->call, whole || r->lingers ? r->status : 0,
+        bool whole = how == MHD_REQUEST_TERMINATED_COMPLETED_OK || r->refused;
+        access_record(&r->call,
+                      was_late(r) ? MHD_HTTP_REQUEST_TIMEOUT
+                      : whole     ? r->status
+                                  : 0,
                       clock_mono_ns() - r->started_ns);
         atomic_fetch_sub(&s->in_flight, 1);
     }
+    expect_a_request(s, r->connection);
     request_unref(r);
 }
 
 /* --- sending -------------------------------------------------------------------------------- */
+
+static void add_cors_headers(const struct request *r, struct MHD_Response *response)
+{
+    char origin[ORIGIN_MAX_BYTES];
+    const char *setting = r->server->cfg.cors_allowed_origins;
+    if (str_copy_to(cors_allowed_origin(setting, r->origin), origin, sizeof origin) && origin[0])
+        MHD_add_response_header(response, MHD_HTTP_HEADER_ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+    if (cors_varies(setting))
+        MHD_add_response_header(response, MHD_HTTP_HEADER_VARY, "Origin");
+}
 
 static void add_headers(struct request *r, struct MHD_Response *response)
 {
@@ -112,7 +173,7 @@ static void add_headers(struct request *r, struct MHD_Response *response)
         MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, p->content_type);
     for (unsigned i = 0; i < p->header_count; i++)
         MHD_add_response_header(response, p->headers[i].name, p->headers[i].value);
-    MHD_add_response_header(response, MHD_HTTP_HEADER_ACCESS_CONTROL_ALLOW_ORIGIN, "*");
+    add_cors_headers(r, response);
     MHD_add_response_header(response, "X-Api-Node", r->server->cfg.node_name);
     if (p->close || atomic_load(&r->server->draining))
         MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
@@ -174,17 +235,33 @@ static enum MHD_Result send_reply(struct request *r)
     return r->streaming ? send_stream(r) : send_whole(r);
 }
 
+static struct deadline *deadline_of(const struct request *r)
+{
+    return r->connection ? r->connection->deadline : NULL;
+}
+
+/* What has come buys time for the rest. */
+static void expect_body(const struct request *r)
+{
+    const struct http_config *cfg = &r->server->cfg;
+    uint64_t earned_ms = r->body_bytes * 1000 / cfg->body_rate_min_bytes;
+    deadline_set(deadline_of(r), r->body_from_ms + cfg->request_timeout_ms + earned_ms);
+}
+
 /* The reply says no.  A body that is still to come is read and thrown away when it is small; else
  * the answer goes out at once, which ends the connection. */
 static enum MHD_Result send_refusal(struct request *r)
 {
-    bool wait = !r->chunked && r->declared_bytes <= REFUSED_BODY_READ_MAX &&
+    bool wait = !r->reply.close && !r->chunked && r->declared_bytes <= REFUSED_BODY_READ_MAX &&
                 !(r->expects_continue && r->declared_bytes > 0);
     if (wait) {
         r->phase = PHASE_DISCARD;
+        expect_body(r);
         return MHD_YES;
     }
-    r->lingers = true;
+    r->refused = true;
+    if (r->connection)
+        r->connection->lingers = true;
     r->reply.close = true;
     return send_reply(r);
 }
@@ -239,7 +316,7 @@ bool call_client_gone(void *ctx)
     if (closed || !parked)
         return closed;
     /* Suspended: libmicrohttpd does not look at the socket now, and will not close it. */
-    struct pollfd p = {.fd = connection_fd(r), .events = POLLRDHUP};
+    struct pollfd p = {.fd = connection_fd(r->conn), .events = POLLRDHUP};
     return poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
 }
 
@@ -250,12 +327,24 @@ static struct str header_of(const struct request *r, const char *name)
     return str_from(MHD_lookup_connection_value(r->conn, MHD_HEADER_KIND, name));
 }
 
+static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind, const char *name,
+                                 const char *value)
+{
+    (void)kind;
+    framing_see(cls, str_from(name), str_from(value));
+    return MHD_YES;
+}
+
 static void read_headers(struct request *r, const char *method)
 {
     r->method = str_from(method);
     r->call.content_type = header_of(r, MHD_HTTP_HEADER_CONTENT_TYPE);
     r->call.content_encoding = header_of(r, MHD_HTTP_HEADER_CONTENT_ENCODING);
     r->authorization = header_of(r, MHD_HTTP_HEADER_AUTHORIZATION);
+    r->origin = header_of(r, MHD_HTTP_HEADER_ORIGIN);
+    r->asks_method = header_of(r, MHD_HTTP_HEADER_ACCESS_CONTROL_REQUEST_METHOD).len > 0;
+    MHD_get_connection_values(r->conn, MHD_HEADER_KIND, on_header, &r->framing);
+    framing_end(&r->framing);
     r->chunked = header_of(r, MHD_HTTP_HEADER_TRANSFER_ENCODING).len > 0;
     r->expects_continue = header_of(r, MHD_HTTP_HEADER_EXPECT).len > 0;
     if (!r->chunked)
@@ -284,6 +373,8 @@ static enum MHD_Result follow(struct request *r, enum admission decision)
         return hand_over(r, LANE_AUTH, PHASE_VERIFYING, run_verification);
     case ADMIT_BODY:
         r->phase = PHASE_BODY;
+        r->body_from_ms = clock_mono_ms();
+        expect_body(r);
         return MHD_YES;
     case ADMIT_REFUSE:
         break;
@@ -293,6 +384,9 @@ static enum MHD_Result follow(struct request *r, enum admission decision)
 
 static enum MHD_Result on_headers(struct request *r, const char *method)
 {
+    if (!deadline_met(deadline_of(r)))
+        return MHD_NO;
+    r->body_from_ms = clock_mono_ms();
     r->counted = true;
     atomic_fetch_add(&r->server->in_flight, 1);
     read_headers(r, method);
@@ -312,7 +406,9 @@ static enum MHD_Result on_verified(struct request *r)
 static enum MHD_Result on_discarded(struct request *r, size_t *size)
 {
     if (*size == 0)
-        return send_reply(r);
+        return deadline_met(deadline_of(r)) ? send_reply(r) : MHD_NO;
+    r->body_bytes += *size;
+    expect_body(r);
     uint64_t most = r->server->cfg.body_max_bytes;
     if (most < REFUSED_BODY_READ_MAX)
         most = REFUSED_BODY_READ_MAX;
@@ -332,8 +428,19 @@ static enum MHD_Result refuse_body(struct request *r, const struct err *e, size_
 static enum MHD_Result run(struct request *r)
 {
     enum route_lane lane = r->call.route->lane;
+    if (!deadline_met(deadline_of(r)))
+        return MHD_NO;
     r->lane = lane == LANE_INGEST && body_is_spooled(&r->body) ? LANE_LARGE : lane;
     return hand_over(r, r->lane, PHASE_RUNNING, run_request);
+}
+
+/* The time that our disk takes is not the client's. */
+static enum MHD_Result spool(struct request *r)
+{
+    if (!deadline_met(deadline_of(r)))
+        return MHD_NO;
+    r->body_from_ms -= clock_mono_ms();
+    return hand_over(r, LANE_SPOOL, PHASE_SPOOLING, run_spooling);
 }
 
 /* What is not taken comes again when the connection is resumed. */
@@ -346,11 +453,15 @@ static enum MHD_Result on_body(struct request *r, const char *data, size_t *size
     if (body_add(&r->body, (struct str){data, *size}, &taken, &e) != ERR_OK)
         return refuse_body(r, &e, size);
     *size -= taken;
-    return *size == 0 ? MHD_YES : hand_over(r, LANE_SPOOL, PHASE_SPOOLING, run_spooling);
+    r->body_bytes += taken;
+    expect_body(r);
+    return *size == 0 ? MHD_YES : spool(r);
 }
 
 static enum MHD_Result on_spooled(struct request *r, const char *data, size_t *size)
 {
+    r->body_from_ms += clock_mono_ms();
+    expect_body(r);
     if (r->job_result != ERR_OK)
         return refuse_body(r, &r->job_error, size);
     r->phase = PHASE_BODY;
@@ -415,9 +526,9 @@ static enum err_code start_daemon(struct http_server *s, struct err *e)
         on_access, s, MHD_OPTION_EXTERNAL_LOGGER, on_log, s, MHD_OPTION_LISTEN_SOCKET, s->listen_fd,
         MHD_OPTION_NOTIFY_COMPLETED, on_completed, s, MHD_OPTION_URI_LOG_CALLBACK, on_uri, s,
         MHD_OPTION_UNESCAPE_CALLBACK, leave_escapes, s, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        CONNECTION_MEMORY_BYTES, MHD_OPTION_CONNECTION_LIMIT, s->cfg.connections_max,
-        MHD_OPTION_CONNECTION_TIMEOUT, s->cfg.idle_timeout_s, MHD_OPTION_ARRAY, pool,
-        MHD_OPTION_END);
+        s->cfg.header_max_bytes, MHD_OPTION_NOTIFY_CONNECTION, on_connection, s,
+        MHD_OPTION_CONNECTION_LIMIT, s->cfg.connections_max, MHD_OPTION_CONNECTION_TIMEOUT,
+        s->cfg.idle_timeout_s, MHD_OPTION_ARRAY, pool, MHD_OPTION_END);
     return s->daemon ? ERR_OK : err_set(e, ERR_IO, "libmicrohttpd does not start");
 }
 
@@ -445,6 +556,8 @@ static enum err_code start_parts(struct http_server *s, struct err *e)
     if (!s->health)
         return err_set(e, ERR_NOMEM, "HTTP server");
     rc = linger_start(&s->linger, e);
+    if (rc == ERR_OK)
+        rc = deadlines_start(&s->deadlines, e);
     if (rc == ERR_OK)
         rc = workers_start(s->cfg.workers, &s->workers, e);
     if (rc == ERR_OK)
@@ -508,6 +621,7 @@ void http_stop(struct http_server *s, unsigned drain_ms)
     if (s->daemon)
         MHD_stop_daemon(s->daemon);
     workers_free(s->workers);
+    deadlines_stop(s->deadlines);
     linger_stop(s->linger);
     health_free(s->health);
     body_pool_free(s->bodies);

@@ -28,7 +28,11 @@ struct http_config {
     uint64_t body_memory_total; /* WEIR_INGEST_MEMORY_MAX: of all */
     const char *tmp_dir;        /* of spooled bodies */
     uint64_t spool_max_bytes, disk_reserve_bytes;
+    size_t header_max_bytes; /* memory of one connection */
     unsigned connections_max, idle_timeout_s;
+    uint64_t request_timeout_ms;      /* of the headers, and again of the body, which also gets */
+    uint64_t body_rate_min_bytes;     /* a second for so many bytes */
+    const char *cors_allowed_origins; /* cors.h */
     const char *base_uri;
     const char *node_name, *version, *instance_id;
     struct auth *auth;

@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import re
+import select
 import socket
 import threading
 import time
@@ -27,6 +28,9 @@ class Wire:
 
     def __exit__(self, *_):
         self.socket.close()
+
+    def fileno(self):
+        return self.socket.fileno()
 
     def send(self, data):
         self.socket.sendall(data)
@@ -123,11 +127,13 @@ class Framing(HttpCase):
             wire.send(b'[{"a":1}]')
             self.assert_stored(wire.reply())
 
-    def test_a_half_closed_client_gets_its_answer(self):
+    def test_a_half_closed_client_gets_its_answers(self):
         with self.wire() as wire:
-            wire.send(request("POST", PATH, b'[{"a":1}]'))
+            wire.send(request("POST", PATH, b'[{"a":1}]') * 3)
             wire.socket.shutdown(socket.SHUT_WR)
-            self.assert_stored(wire.reply())
+            for _ in range(3):
+                self.assert_stored(wire.reply())
+            self.assertTrue(wire.is_closed())
 
     def test_a_body_cut_off_by_the_client_stores_nothing(self):
         with self.wire() as wire:
@@ -148,6 +154,37 @@ class Framing(HttpCase):
                 wire.send(request("POST", PATH, packed, [f"Content-Encoding: {coding}"]))
                 self.assert_stored(wire.reply(), 2)
 
+    def test_a_length_that_cannot_be_trusted_ends_the_connection(self):
+        body = b'[{"a":1}]'
+        chunked = b"9\r\n" + body + b"\r\n0\r\n\r\n"
+        for headers, data, status in (
+            (["Content-Length: -1"], body, 400), (["Content-Length: +9"], body, 400), (["Content-Length: 0x9"], body, 400),
+            (["Content-Length: nine"], body, 400), (["Content-Length: "], body, 400), (["Content-Length: 9, 9"], body, 400),
+            (["Content-Length: 99999999999999999999999"], body, 413), (["Content-Length: 18446744073709551615"], body, 413),
+            (["Content-Length: 9", "Content-Length: 5"], body, 400), (["Content-Length : 9"], body, 400),
+            (["Content-Length: 9", "Transfer-Encoding: chunked"], chunked, 400), (["Transfer-Encoding: gzip"], body, 501),
+            (["Transfer-Encoding: gzip, chunked"], chunked, 501), (["Transfer-Encoding: xchunked"], chunked, 501),
+            (["Transfer-Encoding: chunked"], b"zz\r\n" + body, 400), (["Transfer-Encoding: chunked"], b"-9\r\n" + body, 400),
+            (["Transfer-Encoding: chunked"], b"9\r\n" + body + b"XX0\r\n\r\n", 400), (["Transfer-Encoding: chunked"], b"f" * 17 + b"\r\n" + body, 413),
+            (["Transfer-Encoding: chunked"], b"9\r\n" + body + b"\r\n0\r\nX: " + b"x" * 1_000_000 + b"\r\n\r\n", 431),
+        ):
+            with self.wire() as wire:
+                wire.send(request("POST", "/api/default/framed/_json", headers=headers) + data)
+                self.assertEqual(int(wire.until(b"\r\n").split()[1]), status, headers)
+                while wire.more():
+                    pass
+        self.assertEqual(self.node.search("SELECT * FROM framed")[0], 400, "nothing was stored")
+
+    def test_bytes_after_the_body_are_the_next_request(self):
+        with self.wire() as wire:
+            wire.send(request("POST", PATH, b'[{"a":1}]', length=9) + request("GET", "/healthz"))
+            self.assert_stored(wire.reply())
+            self.assertEqual(wire.reply()[0], 200)
+            wire.send(request("POST", PATH, b'[{"a":1}]', length=5))
+            self.assertEqual(wire.reply()[0], 400)
+            wire.send(b"\r\n\r\n")
+            self.assertEqual(wire.more(), b"", "the rest is no request")
+
     def test_a_slow_body_disturbs_nobody(self):
         slow = self.wire()
         body = b'[{"slow":1}]'
@@ -167,6 +204,86 @@ class Framing(HttpCase):
             self.assert_stored(wire.reply())
         for wire in idle:
             wire.socket.close()
+
+
+class SlowClients(HttpCase):
+    """Who sends too slowly is answered 408; few workers, so that one that waited would be noticed."""
+
+    settings = {"WEIR_HTTP_REQUEST_TIMEOUT": "1s", "WEIR_HTTP_BODY_RATE_MIN": "100", "ZO_HTTP_WORKER_NUM": "4", "WEIR_HTTP_IDLE_TIMEOUT": "2"}
+
+    def trickle(self, wires, data):
+        """Sends each a byte every now and then until all are answered or closed; the statuses."""
+        statuses = {}
+        for byte in (data[i:i + 1] for i in range(len(data))):
+            for wire in wires:
+                if wire not in statuses:
+                    try:
+                        wire.send(byte)
+                    except OSError:
+                        pass
+            for wire in select.select(wires, [], [], 0.05)[0]:
+                try:
+                    wire.more()
+                except OSError:
+                    pass
+                if wire.buffer:
+                    statuses[wire] = int(wire.buffer.split()[1])
+            if len(statuses) == len(wires):
+                return list(statuses.values())
+        self.fail(f"{len(statuses)} of {len(wires)} were answered")
+
+    def others(self):
+        with self.wire() as wire:
+            for i in range(20):
+                wire.send(request("POST", PATH, b'[{"a":1}]'))
+                self.assert_stored(wire.reply())
+
+    def slow(self, begin, count=30):
+        wires = [self.wire() for _ in range(count)]
+        for wire in wires:
+            wire.send(begin)
+        before = self.metric("zo_http_slow_requests")
+        self.others()
+        statuses = self.trickle(wires, b" " * 2000)
+        self.others()
+        self.assertEqual(statuses, [408] * count)
+        self.assertEqual(self.metric("zo_http_slow_requests") - before, count)
+        for wire in wires:
+            wire.socket.close()
+
+    def test_a_body_that_trickles_is_408_and_stores_nothing(self):
+        self.slow(request("POST", "/api/default/slow/_json", b'[{"a":1}]', length=3000))
+        self.slow(request("POST", "/api/default/slow/_json", b"bb8\r\n" + b'[{"a":1}]', ["Transfer-Encoding: chunked"]).replace(b"Content-Length: 14\r\n", b""))
+        self.assertEqual(self.node.search("SELECT * FROM slow")[0], 400)
+        wait_for(lambda: self.metric("zo_http_body_memory_bytes") == 0, what="no memory held")
+
+    def test_the_body_of_a_refused_request_that_trickles_is_408(self):
+        self.slow(request("POST", PATH, b"[", auth=None, length=3000))
+
+    def test_headers_that_trickle_are_408(self):
+        self.slow(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+
+    def test_a_request_line_that_trickles_is_408(self):
+        self.slow(b"GET /healthz?", 5)
+
+    def test_a_body_at_the_rate_that_is_asked_for_has_its_time(self):
+        began = time.monotonic()
+        with self.wire() as wire:
+            wire.send(request("POST", PATH, length=1009))
+            for _ in range(10):
+                wire.send(b" " * 100)
+                self.assertEqual(select.select([wire], [], [], 0.15)[0], [])
+            wire.send(b'[{"a":1}]')
+            self.assert_stored(wire.reply())
+        self.assertGreater(time.monotonic() - began, 1.25)
+
+    def test_a_kept_connection_has_the_idle_time_again_after_each_request(self):
+        with self.wire() as wire:
+            for _ in range(4):
+                wire.send(request("GET", "/healthz"))
+                self.assertEqual(wire.reply()[0], 200)
+                self.assertEqual(select.select([wire], [], [], 1)[0], [], "it is still open")
+            self.assertTrue(wire.is_closed(), "and then it is closed without a word")
 
 
 class Refusals(HttpCase):
@@ -254,24 +371,83 @@ class Refusals(HttpCase):
         self.refused(request("POST", PATH, bomb, ["Content-Encoding: gzip"]), 413)
 
     def test_long_urls_and_headers_are_refused(self):
-        self.refused(request("GET", "/healthz?" + "a" * 20_000), 414)
-        with self.wire() as wire:
-            wire.send(request("GET", "/healthz", headers=["X-Long: " + "a" * 100_000]))
-            self.assertEqual(int(wire.until(b"\r\n").split()[1]), 431)
+        self.refused(request("GET", "/healthz?" + "a" * 20_000), 414, message="WEIR_HTTP_HEADER_MAX")
+        for data, status in (
+            (request("GET", "/healthz", headers=["X-Long: " + "a" * 1_000_000]), 431), (request("GET", "/healthz", headers=["X: y"] * 100_000), 431),
+            (request("GET", "/" + "a" * 1_000_000), 414), (b"G" * 1_000_000, 414),
+        ):
+            with self.wire() as wire:
+                wire.send(data)
+                self.assertEqual(int(wire.until(b"\r\n").split()[1]), status)
+                while wire.more():
+                    pass
+        self.assertEqual(self.node.raw("GET", "/healthz", auth=None, headers={"X-Long": "a" * 30_000})[0], 200)
 
-    def test_browsers_may_ask_from_anywhere(self):
-        headers = self.refused(request("OPTIONS", "/api/default/_search", auth=None,
-                                       headers=["Origin: http://x.example", "Access-Control-Request-Method: POST"]), 200)
-        self.assertEqual(headers["access-control-allow-origin"], "*")
-        self.assertIn("authorization", headers["access-control-allow-headers"])
-        self.assertIn("post", headers["access-control-allow-methods"])
+    def test_a_login_is_small(self):
+        self.refused(request("POST", "/auth/login", b" " * 70_000, ["Content-Type: application/json"], auth=None), 413)
+        bomb = gzip.compress(b'{"name":"' + b"x" * 10_000_000)
+        self.refused(request("POST", "/auth/login", bomb, ["Content-Type: application/json", "Content-Encoding: gzip"], auth=None), 413)
 
     def test_head_is_get_without_a_body(self):
+        self.node.post_json("headed", [{"a": 1}])
+        for path in ("/healthz", "/schedulez", "/config", "/node/status", "/node/list", "/api/organizations", "/api/clusters", "/api/default/summary",
+                     "/api/default/settings", "/api/default/streams", "/api/default/streams/headed/schema", "/", "/nosuch", "/api/nosuch/streams",
+                     "/api/default/headed/_values?fields=a&start_time=1&end_time=9999999999999999"):
+            with self.wire() as wire:
+                wire.send(request("HEAD", path) + request("GET", path))
+                head, get = wire.reply(head=True), wire.reply()
+                self.assertEqual(head[0], get[0], path)
+                for name in ("content-type", "content-length"):
+                    self.assertEqual(head[1].get(name), get[1].get(name), path)
+                self.assertEqual(int(get[1]["content-length"]), len(get[2]))
         with self.wire() as wire:
-            wire.send(request("HEAD", "/healthz", auth=None) + request("GET", "/healthz", auth=None))
-            head, get = wire.reply(head=True), wire.reply()
-        self.assertEqual((head[0], head[1]["content-length"]), (200, get[1]["content-length"]))
-        self.assertEqual(json.loads(get[2]), {"status": "ok"})
+            wire.send(request("HEAD", "/metrics"))
+            self.assertGreater(int(wire.reply(head=True)[1]["content-length"]), 1000)
+            wire.send(request("HEAD", PATH) + request("HEAD", PATH, auth=None))
+            self.assertEqual([wire.reply(head=True)[0] for _ in range(2)], [405, 401])
+
+
+class Browsers(HttpCase):
+    ASKS = ["Origin: http://x.example", "Access-Control-Request-Method: POST", "Access-Control-Request-Headers: authorization"]
+
+    def ask(self, method, path, headers=(), auth=None):
+        with self.wire() as wire:
+            wire.send(request(method, path, auth=auth, headers=headers))
+            status, headers, _ = wire.reply()
+            return status, headers
+
+    def test_they_may_ask_from_anywhere_before_they_have_credentials(self):
+        for path in ("/api/default/_search", "/api/default/app/_json", "/api/no/such/path", "/nosuch", "/healthz"):
+            status, headers = self.ask("OPTIONS", path, self.ASKS)
+            self.assertEqual((status, headers["access-control-allow-origin"], headers["content-length"]), (200, "*", "0"), path)
+            self.assertEqual(headers["access-control-allow-methods"], "head,get,post,put,options,delete,patch")
+            self.assertIn("authorization", headers["access-control-allow-headers"])
+
+    def test_every_answer_may_be_read_by_them(self):
+        for path, status in (("/healthz", 200), ("/nosuch", 404), ("/api/default/streams", 401)):
+            got, headers = self.ask("GET", path, ["Origin: http://x.example"])
+            self.assertEqual((got, headers["access-control-allow-origin"]), (status, "*"))
+
+    def test_options_without_an_origin_names_the_methods(self):
+        self.assertEqual(self.ask("OPTIONS", "/api/default/streams/x")[1]["allow"], "post,delete")
+        status, headers = self.ask("OPTIONS", "*")
+        self.assertEqual((status, headers["allow"]), (200, "get,head,post,put,delete"))
+        self.assertEqual(self.ask("OPTIONS", "/nosuch")[0], 404)
+        self.assertEqual(self.ask("OPTIONS", "/api/no/such/path")[0], 401)
+
+
+class ChosenBrowsers(Browsers):
+    settings = {"ZO_CORS_ALLOWED_ORIGINS": "https://a.example, http://x.example"}
+
+    def test_they_may_ask_from_anywhere_before_they_have_credentials(self):
+        for origin, allowed in (("http://x.example", True), ("https://a.example", True), ("http://a.example", False), ("http://x.example.evil", False)):
+            for method, path, status in (("OPTIONS", "/api/default/_search", 200), ("GET", "/healthz", 200), ("GET", "/api/default/streams", 401)):
+                got, headers = self.ask(method, path, [f"Origin: {origin}", "Access-Control-Request-Method: POST"])
+                self.assertEqual((got, headers["vary"]), (status, "origin"))
+                self.assertEqual(headers.get("access-control-allow-origin"), origin if allowed else None, origin)
+
+    def test_every_answer_may_be_read_by_them(self):
+        self.assertNotIn("access-control-allow-origin", self.ask("GET", "/healthz")[1])
 
 
 class LargeBodies(HttpCase):

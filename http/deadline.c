@@ -1,0 +1,144 @@
+/* http/deadline.c - the list of connections and the thread that ends late ones. */
+#include "http/deadline.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/metrics.h"
+
+#define LATE_BODY                                                                                  \
+    "{\"code\":408,\"message\":\"the request came too slowly (WEIR_HTTP_REQUEST_TIMEOUT)\"}"
+#define LATE_HEAD                                                                                  \
+    "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Type: application/json\r\n"      \
+    "Content-Length: 80\r\n\r\n"
+static const char LATE[] = LATE_HEAD LATE_BODY;
+_Static_assert(sizeof LATE_BODY - 1 == 80, "Content-Length of LATE_HEAD");
+
+struct deadlines {
+    struct metric_child *late; /* immutable */
+    pthread_t thread;          /* owned by start and stop */
+    pthread_mutex_t lock;      /* guards the rest; no socket on the list is closed under it */
+    pthread_cond_t changed;
+    struct deadline *list;
+    bool stopping;
+};
+
+static const struct metric_desc TOO_LATE = {
+    .name = "zo_http_slow_requests",
+    .help = "Requests ended with 408 because they came too slowly.",
+    .type = METRIC_COUNTER,
+};
+
+static void end_late(struct deadlines *all, struct deadline *c)
+{
+    atomic_store(&c->was_late, true);
+    send(c->fd, LATE, sizeof LATE - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    shutdown(c->fd, SHUT_RDWR);
+    metric_add(all->late, 1);
+}
+
+static void look(struct deadlines *all, uint64_t now_ms)
+{
+    for (struct deadline *c = all->list; c; c = c->next) {
+        uint64_t deadline_ms = atomic_load_explicit(&c->deadline_ms, memory_order_relaxed);
+        if (deadline_ms > 0 && now_ms >= deadline_ms &&
+            atomic_compare_exchange_strong(&c->deadline_ms, &deadline_ms, 0))
+            end_late(all, c);
+    }
+}
+
+static void *deadlines_main(void *arg)
+{
+    struct deadlines *all = arg;
+    struct timespec next;
+    pthread_setname_np(pthread_self(), "http-deadline");
+    pthread_mutex_lock(&all->lock);
+    while (!all->stopping) {
+        look(all, clock_mono_ms());
+        clock_gettime(CLOCK_MONOTONIC, &next);
+        next.tv_nsec += DEADLINE_LOOK_MS * 1000000L;
+        next.tv_sec += next.tv_nsec / 1000000000L;
+        next.tv_nsec %= 1000000000L;
+        if (all->list)
+            pthread_cond_timedwait(&all->changed, &all->lock, &next);
+        else
+            pthread_cond_wait(&all->changed, &all->lock);
+    }
+    pthread_mutex_unlock(&all->lock);
+    return NULL;
+}
+
+static void deadlines_free(struct deadlines *all)
+{
+    pthread_cond_destroy(&all->changed);
+    pthread_mutex_destroy(&all->lock);
+    free(all);
+}
+
+enum err_code deadlines_start(struct deadlines **out, struct err *e)
+{
+    pthread_condattr_t monotonic;
+    struct deadlines *all = calloc(1, sizeof *all);
+    if (!all)
+        return err_set(e, ERR_NOMEM, "deadlines of connections");
+    all->late = metric_only(metrics_register(&TOO_LATE));
+    pthread_mutex_init(&all->lock, NULL);
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&all->changed, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    int sys = pthread_create(&all->thread, NULL, deadlines_main, all);
+    if (sys != 0) {
+        deadlines_free(all);
+        return err_sys(e, sys, "start a thread");
+    }
+    *out = all;
+    return ERR_OK;
+}
+
+void deadlines_stop(struct deadlines *all)
+{
+    if (!all)
+        return;
+    pthread_mutex_lock(&all->lock);
+    all->stopping = true;
+    pthread_cond_signal(&all->changed);
+    pthread_mutex_unlock(&all->lock);
+    pthread_join(all->thread, NULL);
+    deadlines_free(all);
+}
+
+struct deadline *deadlines_add(struct deadlines *all, int fd)
+{
+    struct deadline *c = calloc(1, sizeof *c);
+    if (!c)
+        return NULL;
+    c->fd = fd;
+    LOCK_SCOPE(&all->lock);
+    c->next = all->list;
+    if (c->next)
+        c->next->prev = c;
+    else
+        pthread_cond_signal(&all->changed);
+    all->list = c;
+    return c;
+}
+
+void deadlines_remove(struct deadlines *all, struct deadline *c)
+{
+    if (!c)
+        return;
+    pthread_mutex_lock(&all->lock);
+    if (c->prev)
+        c->prev->next = c->next;
+    else
+        all->list = c->next;
+    if (c->next)
+        c->next->prev = c->prev;
+    pthread_mutex_unlock(&all->lock);
+    free(c);
+}

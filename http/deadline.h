@@ -1,0 +1,50 @@
+/* http/deadline.h - deadlines of connections: who sends a request too slowly gets 408 and is
+ * closed.
+ *
+ * libmicrohttpd only notices a connection that says nothing at all; one that sends a byte now and
+ * then could hold its memory for ever.  A thread looks at all connections every DEADLINE_LOOK_MS;
+ * past its deadline one is sent a 408 as it stands, and its socket is shut down, which
+ * libmicrohttpd then sees.  So a deadline may only be set while no reply is on its way.
+ *
+ * Owner: the server; the deadline of a connection is added when it begins, and removed before its
+ * socket is closed.
+ * Thread safety: the list: any thread.  A deadline: the thread that has its connection.
+ */
+#ifndef WEIR_HTTP_DEADLINE_H
+#define WEIR_HTTP_DEADLINE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+
+#define DEADLINE_LOOK_MS 250
+
+struct deadlines;
+struct deadline {
+    int fd;                       /* the connection's */
+    _Atomic uint64_t deadline_ms; /* by clock_mono_ms; 0: none */
+    atomic_bool was_late;         /* it has been shut down */
+    struct deadline *prev, *next; /* the list's */
+};
+
+enum err_code deadlines_start(struct deadlines **out, struct err *e);
+void deadlines_stop(struct deadlines *all); /* after all are removed; NULL is fine */
+struct deadline *deadlines_add(struct deadlines *all, int fd);    /* NULL: out of memory */
+void deadlines_remove(struct deadlines *all, struct deadline *c); /* frees it; NULL is fine */
+
+/* Until then the next thing has to have come. */
+static inline void deadline_set(struct deadline *c, uint64_t deadline_ms)
+{
+    if (c)
+        atomic_store_explicit(&c->deadline_ms, deadline_ms, memory_order_relaxed);
+}
+
+/* It has come.  False: too late, the 408 is out. */
+static inline bool deadline_met(struct deadline *c)
+{
+    return !c || (atomic_exchange(&c->deadline_ms, 0) != 0 && !atomic_load(&c->was_late));
+}
+
+#endif
