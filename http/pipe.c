@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 
 void pipe_init(struct pipe *p)
 {
@@ -51,11 +52,13 @@ static size_t enqueue_locked(struct pipe *p, struct str bytes)
 static void wait_for_reader_locked(struct pipe *p)
 {
     struct timespec until;
+    uint64_t began_ms = clock_mono_ms();
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_nsec += PIPE_LOOK_MS * 1000000L;
     until.tv_sec += until.tv_nsec / 1000000000L;
     until.tv_nsec %= 1000000000L;
     pthread_cond_timedwait(&p->drained, &p->lock, &until);
+    p->waited_ms += clock_mono_ms() - began_ms;
     if (p->given_up(p->ctx))
         p->state = PIPE_CLOSED;
 }
@@ -98,6 +101,7 @@ ssize_t pipe_read(struct pipe *p, char *dst, size_t max)
         n = max;
     memcpy(dst, p->queue.data + p->sent, n);
     p->sent += n;
+    p->taken_bytes += n;
     if (p->sent == p->queue.len) {
         buf_clear(&p->queue);
         p->sent = 0;

@@ -66,6 +66,7 @@ struct http_server {
     struct health *health;
     struct linger_set *linger;
     struct deadlines *deadlines;
+    struct metric_child *slow_readers;
     atomic_uint in_flight;  /* requests between their headers and their end */
     atomic_bool draining;   /* new requests are refused */
     atomic_bool cancelling; /* queries give up */

@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "base/sys.h"
 #include "http/access.h"
 #include "http/cors.h"
@@ -28,6 +29,12 @@
 #define STREAM_BLOCK_BYTES ((size_t)64 << 10)
 #define DRAIN_LOOK_MS 5
 #define ORIGIN_MAX_BYTES 512 /* a longer one is not allowed in */
+
+static const struct metric_desc SLOW_READERS = {
+    .name = "zo_http_slow_readers",
+    .help = "Replies cut off because the client read too slowly (WEIR_HTTP_REPLY_TIMEOUT).",
+    .type = METRIC_COUNTER,
+};
 
 /* --- life of a connection ------------------------------------------------------------------- */
 
@@ -278,9 +285,20 @@ static void wake_reader(void *ctx)
     MHD_resume_connection(((struct request *)ctx)->conn);
 }
 
-static bool server_gives_up(void *ctx)
+/* A worker does not wait for ever for a client that does not read, or hardly: it has to take so
+ * much in each reply_timeout_ms of waiting. */
+static bool writer_gives_up(void *ctx)
 {
-    return atomic_load(&((struct request *)ctx)->server->cancelling);
+    struct request *r = ctx;
+    const struct http_config *cfg = &r->server->cfg;
+    if (atomic_load(&r->server->cancelling))
+        return true;
+    if (r->pipe.taken_bytes * 1000 >= cfg->reply_timeout_ms * cfg->body_rate_min_bytes)
+        r->pipe.waited_ms = r->pipe.taken_bytes = 0;
+    if (r->pipe.waited_ms <= cfg->reply_timeout_ms)
+        return false;
+    metric_add(r->server->slow_readers, 1);
+    return true;
 }
 
 bool call_stream_start(struct http_call *c)
@@ -289,7 +307,7 @@ bool call_stream_start(struct http_call *c)
     pipe_init(&r->pipe);
     r->pipe.park = park_reader;
     r->pipe.wake = wake_reader;
-    r->pipe.given_up = server_gives_up;
+    r->pipe.given_up = writer_gives_up;
     r->pipe.ctx = r;
     r->streaming = true;
     atomic_fetch_add(&r->refs, 1); /* the handler's */
@@ -586,6 +604,7 @@ enum err_code http_start(const struct http_config *cfg, struct http_server **out
     s->listen_fd = -1;
     s->cfg.connections_max = listen_connections(cfg->connections_max);
     access_init();
+    s->slow_readers = metric_only(metrics_register(&SLOW_READERS));
     enum err_code rc = check_base_uri(s, e);
     if (rc == ERR_OK)
         rc = start_parts(s, e);

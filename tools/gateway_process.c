@@ -171,6 +171,7 @@ static enum err_code open_http(struct gateway *g, struct err *e)
         .connections_max = (unsigned)settings_i64(s, SET_CONNECTIONS_MAX),
         .idle_timeout_s = (unsigned)(settings_i64(s, SET_HTTP_IDLE_TIMEOUT) / 1000),
         .request_timeout_ms = (uint64_t)settings_i64(s, SET_HTTP_REQUEST_TIMEOUT),
+        .reply_timeout_ms = (uint64_t)settings_i64(s, SET_HTTP_REPLY_TIMEOUT),
         .body_rate_min_bytes = (uint64_t)settings_i64(s, SET_HTTP_BODY_RATE_MIN),
         .header_max_bytes = (size_t)settings_i64(s, SET_HTTP_HEADER_MAX),
         .cors_allowed_origins = settings_text(s, SET_CORS_ALLOWED_ORIGINS),

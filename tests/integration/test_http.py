@@ -540,7 +540,7 @@ class LargeBodies(HttpCase):
         self.assert_stored(self.send("after", b'[{"a":1}]'))
 
 
-class LongReplies(HttpCase):
+class LongReplyCase(HttpCase):
     ROWS = 5_000 if SANITIZED else 20_000
 
     @classmethod
@@ -559,6 +559,8 @@ class LongReplies(HttpCase):
         self.assertEqual((status, headers.get("transfer-encoding")), (200, "chunked"))
         self.assertEqual((len(parsed["hits"]), parsed["total"], parsed["is_partial"]), (self.ROWS, self.ROWS, False))
 
+
+class LongReplies(LongReplyCase):
     def test_a_long_reply_is_streamed_and_whole(self):
         with self.wire() as wire:
             self.search(wire)
@@ -599,6 +601,23 @@ class LongReplies(HttpCase):
         with self.wire() as wire:
             self.search(wire)
             self.check(wire.reply())
+
+
+class ReadersThatDoNotRead(LongReplyCase):
+    settings = {"WEIR_HTTP_REPLY_TIMEOUT": "1", "WEIR_QUERY_CONCURRENCY": "64", "ZO_HTTP_WORKER_NUM": "4"}
+
+    def test_their_replies_are_cut_and_others_get_theirs(self):
+        wires = [self.wire() for _ in range(6)]  # three times as many as may run
+        for wire in wires:
+            self.search(wire)
+        with self.wire(timeout=60) as quick:
+            self.search(quick, "SELECT count(*) AS i, '' AS pad FROM long")
+            self.assertEqual(json.loads(quick.reply()[2])["hits"][0]["i"], self.ROWS)
+        wait_for(lambda: self.metric("zo_http_slow_readers") >= 6, what="all of them cut off")
+        for wire in wires:
+            with self.assertRaises((ConnectionError, ValueError)):
+                wire.reply()
+            wire.socket.close()
 
 
 class BaseUri(HttpCase):

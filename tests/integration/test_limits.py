@@ -76,6 +76,31 @@ class Queries(NodeCase):
         wait_for(lambda: self.node.search("SELECT count(*) AS n FROM many")[0] == 200, what="an answer after the cancelled ones")
 
 
+class SlowQueries(NodeCase):
+    def test_what_an_operator_asks_is_answered_while_64_of_them_run(self):
+        for start in range(0, 20000, 5000):
+            self.node.post_json("many", [{"i": i} for i in range(start, start + 5000)])
+        body = json.dumps({"query": {"sql": "SELECT count(*) FROM many a, many b, many c WHERE a.i * b.i + c.i = 7",
+                                     "start_time": 1_000_000, "end_time": now_us() + 1_000_000}}).encode()
+        auth = base64.b64encode(f"{EMAIL}:{PASSWORD}".encode()).decode()
+        slow = [socket.create_connection(("127.0.0.1", self.node.port)) for _ in range(64)]
+        for s in slow:
+            s.sendall(f"POST /api/default/_search HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {auth}\r\n"
+                      f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+        login = json.dumps({"name": EMAIL, "password": PASSWORD}).encode()
+        for _ in range(5):
+            for method, path, form in (("GET", "/healthz", b""), ("GET", "/metrics", b""), ("GET", "/config", b""), ("POST", "/auth/login", login),
+                                       ("GET", "/node/status", b""), ("GET", "/api/default/streams", b""), ("POST", "/api/default/beside/_json", b'[{"a":1}]')):
+                status, _, reply = self.node.raw(method, path, form, {"Content-Type": "application/json"})
+                self.assertEqual(status, 200, (path, reply[:200]))
+        for s in slow:
+            s.setblocking(False)
+            with self.assertRaises(BlockingIOError, msg="it still runs"):
+                s.recv(1)
+            s.close()
+        wait_for(lambda: self.node.search("SELECT count(*) AS n FROM many")[0] == 200, what="an answer after the cancelled ones")
+
+
 class ManyStreams(unittest.TestCase):
     def test_a_thousand_streams_from_many_clients(self):
         node = TestNode()
