@@ -2,6 +2,7 @@
  *
  *   approx_percentile_cont(x, p[, n])  approx_quantile(x, p): the engine has no number of centroids
  *   approx_median(x)                   approx_quantile(x, 0.5)
+ *   approx_quantile(x, 0.5)            the same
  *   arrow_cast(x, 'Int64')             CAST(x AS BIGINT)
  *   arrow_cast(x, 'Timestamp(ms)')     weir_time_in(x, 1000000): numbers count in that unit
  *   struct(a, b)                       struct_pack(c0 := a, c1 := b)
@@ -24,10 +25,26 @@ static bool is_plain_call(const struct json *call)
 
 /* ---- quantiles ---- */
 
+/* Fractions go as they were written: approx_quantile takes decimals and floats, but no doubles. */
+static void leave_decimals(struct gate *g, struct json *v)
+{
+    const struct json *child = tree_is(v, "class", "CAST") ? json_get(v, "child") : NULL;
+    if (child && tree_is(json_get(json_get(child, "value"), "type"), "id", "DECIMAL")) {
+        tree_replace(v, tree_take(g->a, child));
+        return;
+    }
+    for (struct json *c = v->first; c; c = c->next)
+        leave_decimals(g, c);
+}
+
 enum err_code gate_rewrite_quantile(struct gate *g, struct json *call)
 {
     struct json *name = json_get(call, "function_name"), *arguments = json_get(call, "children");
     bool median = str_eq_nocase(name->text, STR("approx_median"));
+    if (arguments->count > 1)
+        leave_decimals(g, arguments->first->next);
+    if (str_eq_nocase(name->text, STR("approx_quantile")))
+        return ERR_OK;
     size_t count = arguments->count;
     if (median ? count != 1 : count != 2 && count != 3)
         return refuse(g, median ? "approx_median takes one argument"

@@ -50,6 +50,9 @@ static bool is_number(const struct json *v)
     if (tree_is(v, "class", "FUNCTION") && tree_is(v, "function_name", "-") &&
         json_get(v, "children")->count == 1)
         return is_number(json_get(v, "children")->first);
+    if (tree_is(v, "class", "CAST") && tree_is(json_get(v, "cast_type"), "id", "DOUBLE"))
+        return tree_is(json_get(v, "child"), "class", "CONSTANT") &&
+               is_number(json_get(v, "child")); /* gate_numbers.c made it */
     const struct json *value = tree_is(v, "class", "CONSTANT") ? json_get(v, "value") : NULL;
     const struct json *type = json_get(value, "type");
     for (size_t i = 0; value && i < ARRAY_LEN(types); i++)

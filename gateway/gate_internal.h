@@ -75,6 +75,14 @@ bool gate_constant_text(const struct json *argument, struct str *out);
  * number.  `v` is any expression. */
 enum err_code gate_fit_types(struct gate *g, struct json *v, const struct gate_source *sources);
 
+/* gate_numbers.c: decimals become doubles, and a double that is cast to an integer is cut.  `v` is
+ * any expression. */
+enum err_code gate_fit_numbers(struct gate *g, struct json *v, const struct gate_source *sources);
+
+/* gate_titles.c: what the answer calls an item of a select list that has no alias; empty: as the
+ * engine likes.  The item must not have been rewritten yet. */
+struct str gate_title(struct gate *g, const struct json *item, const struct gate_source *sources);
+
 /* gate_calls.c: calls whose arguments change. */
 enum err_code gate_rewrite_quantile(struct gate *g, struct json *call);
 enum err_code gate_rewrite_arrow_cast(struct gate *g, struct json *call);

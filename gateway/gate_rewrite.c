@@ -223,21 +223,22 @@ static struct str name_of_item(const struct json *item, struct str otherwise)
     return names ? names->last->text : json_str(json_get(item, "function_name"), otherwise);
 }
 
-/* A column without an alias keeps the name that was written, whatever its function became. */
+/* An item without an alias has the reference's name, or the one that was written, whatever became
+ * of it. */
 static enum err_code walk_select_list(struct gate *g, struct json *list, const struct scope *s)
 {
     for (struct json *item = list->first; item; item = item->next) {
         struct str written = name_of_item(item, STR(""));
+        struct str title = gate_title(g, item, s->sources);
         enum err_code rc = walk(g, item, s);
         if (rc)
             return rc;
         struct json *alias = json_get(item, "alias");
-        struct str now = name_of_item(item, written);
-        if (!written.len || !alias || alias->text.len)
+        if (!alias || alias->text.len)
             continue;
-        if (str_eq(written, STR("count_star")))
-            alias->text = STR("count(*)");
-        else if (!str_eq_nocase(written, now))
+        if (title.len)
+            alias->text = title;
+        else if (written.len && !str_eq_nocase(written, name_of_item(item, written)))
             alias->text = written;
     }
     return ERR_OK;
@@ -398,7 +399,7 @@ static enum err_code walk(struct gate *g, struct json *v, const struct scope *s)
         return ERR_OK;
     }
     if (tree_is(v, "class", "CONSTANT"))
-        return ERR_OK;
+        return gate_fit_numbers(g, v, s->sources);
     if (tree_is(v, "class", "STAR"))
         gate_settle_star(g, v, s->sources);
     if (tree_is(v, "class", "SUBQUERY")) {
@@ -407,6 +408,8 @@ static enum err_code walk(struct gate *g, struct json *v, const struct scope *s)
         return rc ? rc : walk_member(g, v, "child", s);
     }
     enum err_code rc = walk_children(g, v, s);
+    if (!rc)
+        rc = gate_fit_numbers(g, v, s->sources);
     return rc ? rc : gate_fit_types(g, v, s->sources);
 }
 

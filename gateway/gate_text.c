@@ -249,22 +249,17 @@ bool gate_parse_interval(struct str text, int64_t *us, int64_t *months)
 int64_t gate_histogram_interval_us(int64_t start_us, int64_t end_us)
 {
     static const struct {
-        int64_t range_minutes, bucket_seconds;
-    } steps[] = {{60 * 24 * 60, 86400},
-                 {30 * 24 * 60, 43200},
-                 {28 * 24 * 60, 21600},
-                 {21 * 24 * 60, 10800},
-                 {15 * 24 * 60, 7200},
-                 {6 * 60, 3600},
-                 {2 * 60, 60},
-                 {60, 30},
-                 {30, 15},
-                 {10, 10}};
+        int64_t range_seconds, bucket_seconds;
+    } steps[] = {{60 * 86400, 86400}, {30 * 86400, 43200},
+                 {28 * 86400, 21600}, {21 * 86400, 10800},
+                 {15 * 86400, 7200},  {6 * 3600, 3600},
+                 {2 * 3600, 60},      {3600, 30},
+                 {1800, 15},          {10, 10}};
     int64_t range_us;
     if (__builtin_sub_overflow(end_us, start_us, &range_us))
         range_us = INT64_MAX;
     for (size_t i = 0; i < ARRAY_LEN(steps); i++)
-        if (range_us >= steps[i].range_minutes * 60 * US_PER_SEC)
+        if (range_us >= steps[i].range_seconds * US_PER_SEC)
             return steps[i].bucket_seconds * US_PER_SEC;
     return US_PER_SEC;
 }

@@ -238,22 +238,62 @@ static void other_names_of_the_reference_answer(void **state)
     CHECK_ANSWERS(state, cases);
 }
 
-static void columns_keep_the_names_that_were_written(void **state)
+static void items_without_an_alias_have_the_references_names(void **state)
 {
-    static const char *const names[] = {"approx_median", "approx_percentile_cont", "json_contains",
-                                        "struct"};
-    static const char *const sql[] = {"SELECT approx_median(i) FROM k8slogs",
-                                      "SELECT approx_percentile_cont(i, 0.5) FROM k8slogs",
-                                      "SELECT json_contains('{}', 'a')", "SELECT struct(1)"};
+    static const struct {
+        const char *item, *name;
+    } cases[] = {
+        {"approx_median(i)", "approx_median(k8slogs.i)"},
+        {"approx_percentile_cont(i, 0.5)", "approx_percentile_cont(k8slogs.i,Float64(0.5))"},
+        {"count(*)", "count(*)"},
+        {"COUNT(DISTINCT level)", "count(DISTINCT k8slogs.level)"},
+        {"i + 1", "k8slogs.i + Int64(1)"},
+        {"(i + 1) * 2 - i * 3", "(k8slogs.i + Int64(1)) * Int64(2) - k8slogs.i * Int64(3)"},
+        {"i - (1 - i)", "k8slogs.i - (Int64(1) - k8slogs.i)"},
+        {"upper('it''s')", "upper(Utf8(\"it's\"))"},
+        {"12.50", "Float64(12.50)"},
+        {".05", "Float64(0.05)"},
+        {"true", "Boolean(true)"},
+        {"struct(1)", "struct(Int64(1))"},
+        {"i", ""},               /* a column is called as it is */
+        {"CAST(i AS TEXT)", ""}, /* as the engine likes */
+        {"count(*) FILTER (WHERE i > 3)", "count(*)"},
+        {"sum(i) FILTER (WHERE i > 3)", ""},
+        {"sum(i) OVER ()", ""},
+    };
     struct fixture *f = *state;
-    for (size_t i = 0; i < ARRAY_LEN(sql); i++) {
-        assert_int_equal(fixture_check(f, sql[i]), ERR_OK);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char sql[256];
+        snprintf(sql, sizeof sql, "SELECT %s FROM k8slogs", cases[i].item);
+        assert_int_equal(fixture_check(f, sql), ERR_OK);
         const struct json *node =
             json_get(json_at(json_get(f->result.document, "statements"), 0), "node");
         const struct json *item = json_at(json_get(node, "select_list"), 0);
-        if (!tree_is(item, "alias", names[i]))
-            fail_msg("%s: " STR_FMT, sql[i], STR_ARG(json_get(item, "alias")->text));
+        if (!tree_is(item, "alias", cases[i].name))
+            fail_msg("%s: " STR_FMT, sql, STR_ARG(json_get(item, "alias")->text));
     }
+}
+
+static void decimals_are_doubles_and_a_double_is_cut_to_an_integer(void **state)
+{
+    static const struct answer_case cases[] = {
+        {"SELECT 0.1 + 0.2", "0.30000000000000004"},
+        {"SELECT typeof(1.5)", "DOUBLE"},
+        {"SELECT CAST(2.7 AS INT)", "2"},
+        {"SELECT CAST(-2.7 AS BIGINT)", "-2"},
+        {"SELECT CAST(dur AS INT) FROM k8slogs WHERE i = 3", "1"},
+        {"SELECT CAST(dur * 1 AS INT) FROM k8slogs WHERE i = 3", "1"},
+        {"SELECT CAST(avg(i) AS INT) FROM k8slogs WHERE i IN (2, 3)", "2"},
+        {"SELECT CAST(a AS INT) FROM (SELECT avg(i) AS a FROM k8slogs WHERE i IN (2, 3)) t", "2"},
+        {"SELECT CAST(CASE WHEN i = 3 THEN dur ELSE 0 END AS INT) FROM k8slogs WHERE i = 3", "1"},
+        {"SELECT CAST(coalesce(dur, 0) AS INT) FROM k8slogs WHERE i = 3", "1"},
+        {"SELECT CAST(9223372036854775807 AS BIGINT)", "9223372036854775807"},
+        {"SELECT CAST('12' AS INT)", "12"},
+        {"SELECT approx_quantile(i, 0.5) FROM k8slogs WHERE i < 3", "1"},
+        {"SELECT approx_quantile(i, [0.5])[1] FROM k8slogs WHERE i < 3", "1"},
+        {"SELECT count(*) FROM k8slogs WHERE level = 1.5", "0"},
+    };
+    CHECK_ANSWERS(state, cases);
 }
 
 /* level is a text, i and dur (i / 2) are numbers. */
@@ -305,7 +345,8 @@ int main(void)
         cmocka_unit_test(texts_match_by_substring_and_by_distance),
         cmocka_unit_test(times_come_and_go_as_text_and_numbers),
         cmocka_unit_test(other_names_of_the_reference_answer),
-        cmocka_unit_test(columns_keep_the_names_that_were_written),
+        cmocka_unit_test(items_without_an_alias_have_the_references_names),
+        cmocka_unit_test(decimals_are_doubles_and_a_double_is_cut_to_an_integer),
         cmocka_unit_test(texts_and_numbers_are_compared_as_texts),
     };
     return cmocka_run_group_tests(tests, open_fixture, close_fixture);

@@ -109,15 +109,16 @@ static void tables_and_ctes_get_names_of_ours(void **state)
          "WITH weir_c0 AS (SELECT * FROM weir_t0 AS k8slogs)SELECT * FROM weir_c0 AS k8slogs "
          "LIMIT 1"},
         {"WITH A AS (SELECT 1), b AS (SELECT * FROM a) SELECT * FROM B, a x LIMIT 1",
-         "WITH weir_c0 AS (SELECT 1), weir_c1 AS (SELECT * FROM weir_c0 AS a)SELECT * FROM weir_c1 "
-         "AS B , weir_c0 AS x LIMIT 1"},
+         "WITH weir_c0 AS (SELECT 1 AS \"Int64(1)\"), weir_c1 AS (SELECT * FROM weir_c0 AS "
+         "a)SELECT * FROM weir_c1 AS B , weir_c0 AS x LIMIT 1"},
         {"WITH a AS (SELECT 1) SELECT * FROM (WITH a AS (SELECT 2) SELECT * FROM a) x, a LIMIT 1",
-         "WITH weir_c0 AS (SELECT 1)SELECT * FROM (WITH weir_c1 AS (SELECT 2)SELECT * FROM weir_c1 "
-         "AS a) AS x , weir_c0 AS a LIMIT 1"},
+         "WITH weir_c0 AS (SELECT 1 AS \"Int64(1)\")SELECT * FROM (WITH weir_c1 AS (SELECT 2 AS "
+         "\"Int64(2)\")SELECT * FROM weir_c1 AS a) AS x , weir_c0 AS a LIMIT 1"},
         {"WITH RECURSIVE r AS (SELECT i FROM k8slogs UNION ALL SELECT i + 1 FROM r WHERE i < 30) "
          "SELECT * FROM r LIMIT 1",
          "WITH RECURSIVE weir_c0 AS ((SELECT i FROM weir_t0 AS k8slogs) UNION  ALL (SELECT (i + 1) "
-         "FROM weir_c0 AS r WHERE (i < 30)))SELECT * FROM weir_c0 AS r LIMIT 1"},
+         "AS \"r.i + Int64(1)\" FROM weir_c0 AS r WHERE (i < 30)))SELECT * FROM weir_c0 AS r LIMIT "
+         "1"},
         /* the first half of a recursive CTE does not see it */
         {"WITH RECURSIVE k8slogs AS (SELECT i FROM k8slogs UNION ALL SELECT i FROM k8slogs) SELECT "
          "* FROM k8slogs LIMIT 1",
@@ -145,18 +146,20 @@ static void a_plain_select_comes_newest_first_and_in_pages(void **state)
          "SELECT i FROM weir_t0 AS k8slogs ORDER BY i LIMIT 1000"},
         {"SELECT i FROM k8slogs OFFSET 5",
          "SELECT i FROM weir_t0 AS k8slogs ORDER BY k8slogs._timestamp DESC LIMIT 1000 OFFSET 5"},
-        {"SELECT max(i) FROM k8slogs", "SELECT max(i) FROM weir_t0 AS k8slogs LIMIT 1000"},
+        {"SELECT max(i) FROM k8slogs",
+         "SELECT max(i) AS \"max(k8slogs.i)\" FROM weir_t0 AS k8slogs LIMIT 1000"},
         {"SELECT 1 + max(i) FROM k8slogs",
-         "SELECT (1 + max(i)) FROM weir_t0 AS k8slogs LIMIT 1000"},
+         "SELECT (1 + max(i)) AS \"Int64(1) + max(k8slogs.i)\" FROM weir_t0 AS k8slogs LIMIT 1000"},
         {"SELECT DISTINCT i FROM k8slogs", "SELECT DISTINCT i FROM weir_t0 AS k8slogs LIMIT 1000"},
         {"SELECT i FROM k8slogs GROUP BY i",
          "SELECT i FROM weir_t0 AS k8slogs GROUP BY i LIMIT 1000"},
         {"SELECT a.i FROM k8slogs a, k8slogs b",
          "SELECT a.i FROM weir_t0 AS a , weir_t0 AS b LIMIT 1000"},
-        {"SELECT 1 UNION ALL SELECT 2", "(SELECT 1) UNION ALL (SELECT 2) LIMIT 1000"},
-        {"SELECT 1 LIMIT 5 OFFSET 3", "SELECT 1 LIMIT 5 OFFSET 3"},
-        {"SELECT 1 LIMIT ALL", "SELECT 1 LIMIT 1000"},
-        {"SELECT 1 LIMIT 10%", "SELECT 1 LIMIT (10) %"},
+        {"SELECT 1 UNION ALL SELECT 2",
+         "(SELECT 1 AS \"Int64(1)\") UNION ALL (SELECT 2 AS \"Int64(2)\") LIMIT 1000"},
+        {"SELECT 1 AS \"Int64(1)\" LIMIT 5 OFFSET 3", "SELECT 1 AS \"Int64(1)\" LIMIT 5 OFFSET 3"},
+        {"SELECT 1 LIMIT ALL", "SELECT 1 AS \"Int64(1)\" LIMIT 1000"},
+        {"SELECT 1 LIMIT 10%", "SELECT 1 AS \"Int64(1)\" LIMIT (10) %"},
     };
     check_rewrites(state, cases, ARRAY_LEN(cases));
 }
@@ -198,13 +201,14 @@ static void match_all_looks_into_the_text_fields_that_are_there(void **state)
         {"WITH c(message) AS (SELECT level FROM k8slogs) SELECT 1 FROM c WHERE match_all('a') "
          "LIMIT "
          "1",
-         "WITH weir_c0 (message) AS (SELECT \"level\" FROM weir_t0 AS k8slogs)SELECT 1 FROM "
-         "weir_c0 "
-         "AS c WHERE weir_match_words(concat_ws(' ', c.message), 'a') LIMIT 1"},
+         "WITH weir_c0 (message) AS (SELECT \"level\" FROM weir_t0 AS k8slogs)SELECT 1 AS "
+         "\"Int64(1)\" FROM weir_c0 AS c WHERE weir_match_words(concat_ws(' ', c.message), 'a') "
+         "LIMIT 1"},
         {"SELECT 1 FROM (SELECT level AS log FROM k8slogs UNION ALL SELECT 'x') u WHERE "
          "match_all('a') LIMIT 1",
-         "SELECT 1 FROM ((SELECT \"level\" AS log FROM weir_t0 AS k8slogs) UNION ALL (SELECT 'x')) "
-         "AS u WHERE weir_match_words(concat_ws(' ', u.log), 'a') LIMIT 1"},
+         "SELECT 1 AS \"Int64(1)\" FROM ((SELECT \"level\" AS log FROM weir_t0 AS k8slogs) UNION "
+         "ALL (SELECT 'x' AS \"Utf8(\"\"x\"\")\")) AS u WHERE weir_match_words(concat_ws(' ', "
+         "u.log), 'a') LIMIT 1"},
     };
     check_rewrites(state, cases, ARRAY_LEN(cases));
 }
@@ -303,8 +307,7 @@ static void a_histogram_without_interval_follows_the_range(void **state)
     static const struct {
         int64_t minutes, seconds;
     } cases[] = {
-        {1, 1},
-        {9, 1},
+        {1, 10},
         {10, 10},
         {29, 10},
         {30, 15},
@@ -329,6 +332,9 @@ static void a_histogram_without_interval_follows_the_range(void **state)
         assert_true(f->result.has_histogram);
         assert_int_equal(f->result.histogram_interval_us, cases[i].seconds * US_PER_SEC);
     }
+    f->options.end_us = f->options.start_us + 9 * US_PER_SEC;
+    assert_int_equal(fixture_check(f, "SELECT histogram(_timestamp) FROM k8slogs"), ERR_OK);
+    assert_int_equal(f->result.histogram_interval_us, US_PER_SEC);
     f->options.histogram_interval_s = 45;
     assert_int_equal(fixture_check(f, "SELECT histogram(_timestamp) FROM k8slogs"), ERR_OK);
     assert_int_equal(f->result.histogram_interval_us, 45 * US_PER_SEC);
@@ -341,12 +347,12 @@ static void functions_of_the_reference_get_the_engines_names(void **state)
 {
     static const struct rewrite_case cases[] = {
         {"SELECT str_match(log, 'x'), MATCH_FIELD(log, 'y') AS m FROM k8slogs LIMIT 1",
-         "SELECT str_match(log, 'x'), str_match(log, 'y') AS m FROM weir_t0 AS k8slogs ORDER BY "
-         "k8slogs._timestamp DESC LIMIT 1"},
+         "SELECT str_match(log, 'x') AS \"str_match(k8slogs.log,Utf8(\"\"x\"\"))\", str_match(log, "
+         "'y') AS m FROM weir_t0 AS k8slogs ORDER BY k8slogs._timestamp DESC LIMIT 1"},
         {"SELECT count(*), approx_distinct(level), first_value(i) FROM k8slogs LIMIT 1",
          "SELECT count_star() AS \"count(*)\", approx_count_distinct(\"level\") AS "
-         "approx_distinct, "
-         "\"first\"(i) AS first_value FROM weir_t0 AS k8slogs LIMIT 1"},
+         "\"approx_distinct(k8slogs.level)\", \"first\"(i) AS \"first_value(k8slogs.i)\" FROM "
+         "weir_t0 AS k8slogs LIMIT 1"},
         {"SELECT first_value(i) OVER (ORDER BY i), approx_distinct(i) OVER () FROM k8slogs ORDER "
          "BY "
          "1 LIMIT 1",

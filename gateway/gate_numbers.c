@@ -1,0 +1,145 @@
+/* gateway/gate_numbers.c - numbers that the engine reads in another way than the API promises.
+ *
+ *   0.1               CAST(0.1 AS DOUBLE)         a number with a point is a double, no decimal
+ *   CAST(2.7 AS INT)  CAST(trunc(2.7) AS INT)     a double is cut, not rounded
+ *
+ * Whether an expression is a double is seen from its columns and functions; a column of a sub-query
+ * is followed into it.  What cannot be told stays as it is.
+ */
+#include "base/cleanup.h"
+#include "gateway/gate_internal.h"
+
+#define DEPTH_MAX 64 /* of expressions and sub-queries together */
+
+static bool is_double(const struct json *v, const struct gate_source *sources, unsigned depth);
+
+static bool is_one_of(const struct json *v, const char *key, const char *const *words, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (tree_is(v, key, words[i]))
+            return true;
+    return false;
+}
+
+static bool is_decimal(const struct json *v)
+{
+    return tree_is(v, "class", "CONSTANT") &&
+           tree_is(json_get(json_get(v, "value"), "type"), "id", "DECIMAL");
+}
+
+/* ---- is it a double? ---- */
+
+static bool any_is_double(const struct json *list, const struct gate_source *sources,
+                          unsigned depth)
+{
+    for (const struct json *v = list ? list->first : NULL; v; v = v->next)
+        if (is_double(v, sources, depth))
+            return true;
+    return false;
+}
+
+/* The item that a derived table calls `name`, and what it sees. */
+static bool derived_is_double(const struct gate_source *s, struct str name, unsigned depth)
+{
+    const struct json *list = s->node ? json_get(s->node, "select_list") : NULL;
+    if (s->renamed && s->renamed->count)
+        return false;
+    for (const struct json *item = list ? list->first : NULL; item; item = item->next) {
+        struct str alias = json_str(json_get(item, "alias"), STR(""));
+        const struct json *names = json_get(item, "column_names");
+        if (str_eq_nocase(alias.len || !names ? alias : names->last->text, name))
+            return is_double(item, s->behind, depth);
+    }
+    return false;
+}
+
+static bool column_is_double(const struct json *names, const struct gate_source *sources,
+                             unsigned depth)
+{
+    struct str name = names->last->text, table = names->count == 2 ? names->first->text : STR("");
+    for (const struct gate_source *s = sources; s; s = s->next) {
+        if (table.len && !str_eq_nocase(table, s->alias))
+            continue;
+        if (!s->stream && derived_is_double(s, name, depth))
+            return true;
+        for (size_t i = 0; s->stream && i < s->stream->field_count; i++)
+            if (str_eq_nocase(s->stream->fields[i].name, name))
+                return s->stream->fields[i].type == FIELD_FLOAT64;
+    }
+    return false;
+}
+
+static bool call_is_double(const struct json *call, const struct gate_source *sources,
+                           unsigned depth)
+{
+    static const char *const always[] = {"avg", "mean",  "sqrt", "cbrt",   "ln",         "log",
+                                         "exp", "log10", "log2", "stddev", "stddev_pop", "pi",
+                                         "var", "power", "pow",  "random", "stddev_samp"};
+    static const char *const as_arguments[] = {
+        "+",     "-",   "*",    "/",     "%",        "sum",      "min",   "max",   "round",
+        "floor", "abs", "ceil", "trunc", "coalesce", "greatest", "least", "nullif"};
+    return is_one_of(call, "function_name", always, ARRAY_LEN(always)) ||
+           (is_one_of(call, "function_name", as_arguments, ARRAY_LEN(as_arguments)) &&
+            any_is_double(json_get(call, "children"), sources, depth));
+}
+
+static bool case_is_double(const struct json *v, const struct gate_source *sources, unsigned depth)
+{
+    for (const struct json *c = json_get(v, "case_checks")->first; c; c = c->next)
+        if (is_double(json_get(c, "then_expr"), sources, depth))
+            return true;
+    return is_double(json_get(v, "else_expr"), sources, depth);
+}
+
+static bool is_double(const struct json *v, const struct gate_source *sources, unsigned depth)
+{
+    static const char *const types[] = {"DOUBLE", "FLOAT", "DECIMAL"};
+    if (!v || depth++ > DEPTH_MAX)
+        return false;
+    if (tree_is(v, "class", "CONSTANT"))
+        return is_one_of(json_get(json_get(v, "value"), "type"), "id", types, ARRAY_LEN(types));
+    if (tree_is(v, "class", "CAST"))
+        return is_one_of(json_get(v, "cast_type"), "id", types, ARRAY_LEN(types));
+    if (tree_is(v, "class", "COLUMN_REF"))
+        return column_is_double(json_get(v, "column_names"), sources, depth);
+    if (tree_is(v, "class", "FUNCTION") || tree_is(v, "class", "WINDOW"))
+        return call_is_double(v, sources, depth);
+    if (tree_is(v, "class", "CASE"))
+        return case_is_double(v, sources, depth);
+    return tree_is(v, "type", "OPERATOR_COALESCE") &&
+           any_is_double(json_get(v, "children"), sources, depth);
+}
+
+/* ---- rewrites ---- */
+
+/* The child of CAST(x AS INTEGER), where it is a double, becomes trunc(x). */
+static void cut_child(struct gate *g, struct json *cast, const struct gate_source *sources)
+{
+    static const char *const integers[] = {"TINYINT",  "SMALLINT", "INTEGER", "BIGINT",   "HUGEINT",
+                                           "UTINYINT", "UINTEGER", "UBIGINT", "USMALLINT"};
+    struct json *child = json_get(cast, "child");
+    if (!is_one_of(json_get(cast, "cast_type"), "id", integers, ARRAY_LEN(integers)) ||
+        !is_double(child, sources, 0))
+        return;
+    struct json *arguments = build_array(g->a), *taken = tree_take(g->a, child);
+    if (!arguments || !taken)
+        return;
+    json_append(arguments, taken);
+    tree_replace(child, build_function(g->a, "trunc", arguments));
+}
+
+enum err_code gate_fit_numbers(struct gate *g, struct json *v, const struct gate_source *sources)
+{
+    if (is_decimal(v)) {
+        struct str alias = json_get(v, "alias")->text;
+        struct json *cast = build_cast(g->a, tree_take(g->a, v), "DOUBLE");
+        if (cast) {
+            json_get(cast, "alias")->text = alias;
+            json_get(json_get(cast, "child"), "alias")->text = STR("");
+        }
+        tree_replace(v, cast);
+    } else if (tree_is(v, "class", "CAST")) {
+        cut_child(g, v, sources);
+    }
+    return g->a->failed ? gate_no_memory(g->e) : ERR_OK;
+}
