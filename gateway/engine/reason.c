@@ -62,11 +62,9 @@ static int detail_of_missing(struct str kind)
     return SEARCH_FUNCTION_NOT_DEFINED; /* "Scalar Function", "Aggregate Function", … */
 }
 
-/* The binder names no subtype for these two; its texts are those of the pinned version. */
+/* The binder names no subtype for this; its texts are those of the pinned version. */
 static int detail_of_binder_text(struct str text)
 {
-    if (memmem(text.ptr, text.len, "Could not choose a best candidate", 33))
-        return SEARCH_NO_COMPATIBLE_TYPE;
     if (str_starts(text, STR("Referenced table")))
         return SEARCH_FIELD_NOT_FOUND;
     return SEARCH_EXECUTE_ERROR;
@@ -79,7 +77,7 @@ static int detail_of_document(const struct json *doc, duckdb_error_type type, st
     if (str_eq(subtype, STR("COLUMN_NOT_FOUND")))
         return SEARCH_FIELD_NOT_FOUND;
     if (str_eq(subtype, STR("NO_MATCHING_FUNCTION")))
-        return SEARCH_NO_COMPATIBLE_TYPE;
+        return SEARCH_EXECUTE_ERROR;
     if (str_eq(subtype, STR("SYNTAX_ERROR")))
         return SEARCH_SQL_NOT_VALID;
     if (str_eq(subtype, STR("MISSING_ENTRY")))

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/json.h"
 
 __extension__ typedef unsigned __int128 u128;
@@ -186,26 +187,26 @@ static void write_time_tz(struct buf *out, duckdb_time_tz stored)
     buf_printf(out, "%c%02d:%02d", t.offset < 0 ? '-' : '+', offset / 3600, offset / 60 % 60);
 }
 
-static void write_part(struct buf *out, size_t start, int n, const char *unit)
+static void write_part(struct buf *out, size_t start, int64_t n, const char *unit)
 {
     if (n != 0)
-        buf_printf(out, "%s%d %s%s", out->len > start ? " " : "", n, unit,
-                   n == 1 || n == -1 ? "" : "s");
+        buf_printf(out, "%s%lld %s", out->len > start ? " " : "", (long long)n, unit);
 }
 
+/* "1 mons 2 days 3 hours 4 mins 5.000000000 secs", without what is zero. */
 static void write_interval(struct buf *out, duckdb_interval i)
 {
     size_t start = out->len;
-    write_part(out, start, i.months / 12, "year");
-    write_part(out, start, i.months % 12, "month");
-    write_part(out, start, i.days, "day");
-    if (i.micros == 0 && out->len > start)
-        return;
-    if (out->len > start)
-        buf_add_char(out, ' ');
-    if (i.micros < 0)
-        buf_add_char(out, '-');
-    write_time_of_day(out, i.micros < 0 ? -i.micros : i.micros);
+    int64_t seconds = i.micros / US_PER_SEC % 60, micros = i.micros % US_PER_SEC;
+    write_part(out, start, i.months, "mons");
+    write_part(out, start, i.days, "days");
+    write_part(out, start, i.micros / (3600 * US_PER_SEC), "hours");
+    write_part(out, start, i.micros / (60 * US_PER_SEC) % 60, "mins");
+    if (seconds != 0 || micros != 0)
+        buf_printf(out, "%s%s%lld.%06lld000 secs", out->len > start ? " " : "",
+                   i.micros < 0 ? "-" : "", (long long)llabs(seconds), (long long)llabs(micros));
+    if (out->len == start)
+        buf_add_cstr(out, "0 secs");
 }
 
 /* --- text --- */
