@@ -32,7 +32,11 @@ enum err_code gate_check(struct json *document, const struct gate_options *o, st
         return gate_no_memory(e);
     struct gate g = {.o = o, .a = a, .out = out, .e = e};
     struct json *node = json_get(json_at(json_get(document, "statements"), 0), "node");
-    rc = gate_rewrite(&g, node);
+    rc = gate_describe(&g, node);
+    if (!rc && o->ui_histogram)
+        rc = gate_make_ui_histogram(&g, node);
+    if (!rc)
+        rc = gate_rewrite(&g, node);
     if (!rc)
         rc = gate_page(&g, node);
     if (!rc)

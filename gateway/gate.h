@@ -39,7 +39,8 @@ enum api_code {
     API_SQL_EXECUTE = 20008,
     API_CANCELLED = 20009,
     API_TIMEOUT = 20010,
-    API_INVALID_PARAMS = 20011
+    API_INVALID_PARAMS = 20011,
+    API_NO_HISTOGRAM = 20013
 };
 /* Fills *e with ERR_INVALID and the number. */
 enum err_code search_error(struct err *e, enum api_code code, const char *fmt, ...)
@@ -57,6 +58,7 @@ struct gate_options {
     int64_t histogram_interval_s; /* the same, from the request; 0 = by the range */
     int64_t from, size;           /* size <= 0: default_limit */
     uint64_t size_max, default_limit;
+    bool ui_histogram; /* its counts over time are wanted, not its rows (gate_ui_histogram.c) */
     const char *fts_extra; /* more fields for match_all, separated by commas; may be NULL */
     gate_find find;
     void *find_ctx;
@@ -72,6 +74,10 @@ struct gate_used { /* the names of columns in the statement, lower-case, sorted 
     const struct str *names;
     size_t count;
 };
+struct gate_order {
+    struct str by; /* a column, or an alias */
+    bool is_descending;
+};
 struct gate_result {
     struct json *document; /* the rewritten tree, the caller's document changed in place */
     struct gate_table *tables;
@@ -79,6 +85,11 @@ struct gate_result {
     bool has_histogram; /* a histogram() stands in it; the first one's interval */
     int64_t histogram_interval_us;
     struct gate_used used;
+    const struct gate_order *order; /* of the rows, as far as it is by columns */
+    size_t order_count;
+    bool is_histogram_eligible; /* counts over time would say something about the rows */
+    bool has_limit;             /* the SQL has a LIMIT, or at least it has an OFFSET */
+    int64_t limit;              /* a constant one; else 0 */
 };
 
 enum err_code gate_check(struct json *document, const struct gate_options *o, struct arena *a,

@@ -83,6 +83,14 @@ enum err_code gate_fit_numbers(struct gate *g, struct json *v, const struct gate
  * engine likes.  The item must not have been rewritten yet. */
 struct str gate_title(struct gate *g, const struct json *item, const struct gate_source *sources);
 
+/* gate_describe.c: the members of the result that speak of the outermost node, before it is
+ * rewritten. */
+enum err_code gate_describe(struct gate *g, const struct json *node);
+struct json *gate_find_modifier(const struct json *node, const char *type);
+
+/* gate_ui_histogram.c: the node becomes its counts over time; refused when that makes no sense. */
+enum err_code gate_make_ui_histogram(struct gate *g, struct json *node);
+
 /* gate_calls.c: calls whose arguments change. */
 enum err_code gate_rewrite_quantile(struct gate *g, struct json *call);
 enum err_code gate_rewrite_arrow_cast(struct gate *g, struct json *call);

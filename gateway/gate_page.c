@@ -7,13 +7,7 @@
 #include "base/cleanup.h"
 #include "gateway/gate_internal.h"
 
-static struct json *find_modifier(const struct json *node, const char *type)
-{
-    for (struct json *m = json_get(node, "modifiers")->first; m; m = m->next)
-        if (tree_is(m, "type", type))
-            return m;
-    return NULL;
-}
+static const struct gate_order newest_first[] = {{.by = {"_timestamp", 10}, .is_descending = true}};
 
 /* An aggregate of this query itself, not of a sub-query or a window. */
 static bool has_aggregate(const struct json *v)
@@ -39,7 +33,8 @@ static bool is_plain_select(const struct json *node)
            !json_get(node, "group_sets")->count &&
            tree_is(node, "aggregate_handling", "STANDARD_HANDLING") &&
            json_get(node, "having")->type == JSON_NULL &&
-           !find_modifier(node, "DISTINCT_MODIFIER") && !find_modifier(node, "ORDER_MODIFIER") &&
+           !gate_find_modifier(node, "DISTINCT_MODIFIER") &&
+           !gate_find_modifier(node, "ORDER_MODIFIER") &&
            tree_is(json_get(node, "from_table"), "type", "BASE_TABLE") &&
            !has_aggregate(json_get(node, "select_list"));
 }
@@ -60,6 +55,8 @@ static void order_newest_first(struct gate *g, struct json *node)
     if (!rest)
         modifiers->last = order;
     modifiers->count++;
+    g->out->order = newest_first;
+    g->out->order_count = ARRAY_LEN(newest_first);
 }
 
 static bool is_null_constant(const struct json *v)
@@ -74,8 +71,11 @@ static enum err_code check_written_limit(struct gate *g, const struct json *limi
     const struct json *content = json_get(json_get(limit, "value"), "value");
     if (!tree_is(limit, "class", "CONSTANT") || !content)
         return ERR_OK; /* computed: the engine counts rows */
-    if (content->type != JSON_NUMBER || !json_i64(content, &n) || n < 0 ||
-        (uint64_t)n > g->o->size_max)
+    bool number = content->type == JSON_NUMBER && json_i64(content, &n);
+    if (number && n < 0)
+        return search_error(g->e, API_SQL_EXECUTE,
+                            "Search SQL execute error: LIMIT must not be negative");
+    if (!number || (uint64_t)n > g->o->size_max)
         return search_error(g->e, API_SQL_NOT_VALID,
                             "Search SQL not valid: LIMIT must be a number between 0 and %llu",
                             (unsigned long long)g->o->size_max);
@@ -89,9 +89,9 @@ static uint64_t wanted_rows(const struct gate *g)
 
 static enum err_code limit_rows(struct gate *g, struct json *node)
 {
-    if (find_modifier(node, "LIMIT_PERCENT_MODIFIER"))
+    if (gate_find_modifier(node, "LIMIT_PERCENT_MODIFIER"))
         return ERR_OK;
-    struct json *written = find_modifier(node, "LIMIT_MODIFIER");
+    struct json *written = gate_find_modifier(node, "LIMIT_MODIFIER");
     if (written && !is_null_constant(json_get(written, "limit")))
         return check_written_limit(g, json_get(written, "limit"));
     struct json *rows = build_i64(g->a, (int64_t)wanted_rows(g));

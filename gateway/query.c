@@ -245,8 +245,19 @@ static enum err_code run_count_after(struct search *s, struct query_stats *stats
 
 /* ---- the whole ---- */
 
-static void fill_stats(const struct search *s, struct query_stats *stats)
+static void copy_order(const struct gate_result *gate, struct arena *a, struct query_stats *stats)
 {
+    struct query_order *order = arena_alloc(a, (gate->order_count + 1) * sizeof *order);
+    for (size_t i = 0; order && i < gate->order_count; i++)
+        order[i] = (struct query_order){.by = arena_copy(a, gate->order[i].by),
+                                        .is_descending = gate->order[i].is_descending};
+    stats->order = order;
+    stats->order_count = order && !a->failed ? gate->order_count : 0;
+}
+
+static void fill_stats(const struct search *s, struct arena *a, struct query_stats *stats)
+{
+    const struct gate_result *gate = &s->plan.gate;
     const struct snapshot *snapshot = s->plan.snapshot;
     for (size_t i = 0; snapshot && i < snapshot->file_count; i++) {
         if (!query_plan_reads(&s->plan, s->r, &snapshot->files[i]))
@@ -256,8 +267,14 @@ static void fill_stats(const struct search *s, struct query_stats *stats)
             snapshot->files[i].is_sealed ? snapshot->files[i].text_bytes : snapshot->files[i].bytes;
         stats->scan_records += snapshot->files[i].rows;
     }
-    stats->has_histogram_interval = s->plan.gate.has_histogram;
-    stats->histogram_interval_s = s->plan.gate.histogram_interval_us / US_PER_SEC;
+    stats->has_histogram_interval = gate->has_histogram;
+    stats->histogram_interval_s = gate->histogram_interval_us / US_PER_SEC;
+    if (!s->r->track_total_hits || s->r->size != 0) /* else the row is the count */
+        copy_order(gate, a, stats);
+    stats->is_histogram_eligible = gate->is_histogram_eligible;
+    stats->limit = gate->limit;
+    stats->is_capped =
+        s->r->size <= 0 && !gate->has_limit && stats->rows >= s->q->cfg.default_limit;
     str_copy_to(str_from(s->plan.partial), stats->partial, sizeof stats->partial);
     stats->range_hours = s->plan.range_hours;
     stats->start_us = s->plan.start_us;
@@ -282,7 +299,6 @@ static enum err_code search(struct search *s, struct engine_client **engine,
 enum err_code query_run(struct query_service *q, const struct query_request *r, struct arena *a,
                         const struct query_sink *sink, struct query_stats *stats, struct err *e)
 {
-    (void)a; /* a plan may be larger than a request's arena: it has its own */
     struct err own;
     uint64_t start_ns = clock_mono_ns();
     uint64_t timeout_ms = r->timeout_ms ? r->timeout_ms : q->cfg.timeout_ms;
@@ -290,11 +306,11 @@ enum err_code query_run(struct query_service *q, const struct query_request *r, 
     struct engine_client *engine;
     *stats = (struct query_stats){0};
     s.deadline_ms = clock_mono_ms() + timeout_ms;
-    arena_init(&s.arena, PLAN_MEMORY_MAX);
+    arena_init(&s.arena, PLAN_MEMORY_MAX); /* a plan may be larger than a request's arena */
     enum err_code rc = connect_engine(&s, &engine);
     if (!rc) {
         rc = search(&s, &engine, sink, stats);
-        fill_stats(&s, stats);
+        fill_stats(&s, a, stats);
         engine_client_close(engine); /* before the files that it may be reading are let go */
     }
     if (rc)

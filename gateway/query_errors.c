@@ -18,6 +18,7 @@ static const struct {
     {API_CANCELLED, "Search query was cancelled"},
     {API_TIMEOUT, "Search query timed out"},
     {API_INVALID_PARAMS, "Invalid parameters"},
+    {API_NO_HISTOGRAM, "Search histogram not available"},
 };
 
 /* What the engine calls things -> what the caller calls them. */

@@ -64,6 +64,7 @@ static enum err_code gate_tree(struct query_service *q, const struct query_reque
                                    .from = r->from,
                                    .size = r->size,
                                    .size_max = cfg->size_max,
+                                   .ui_histogram = r->ui_histogram,
                                    .default_limit = cfg->default_limit,
                                    .fts_extra = cfg->fts_extra,
                                    .find = find_stream,

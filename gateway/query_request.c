@@ -110,21 +110,30 @@ static enum err_code take_rest(const struct query_config *cfg, const struct json
     return ERR_OK;
 }
 
+/* The type of the streams, and the body as a document. */
+static enum err_code parse_body(struct str body, struct str type, struct arena *a,
+                                struct query_request *out, struct json **document, struct err *e)
+{
+    struct err why;
+    if (type.len && !stream_type_parse(type, &out->type))
+        return search_error(e, API_INVALID_PARAMS, "Invalid parameters: unknown type");
+    enum err_code rc = json_parse(body, a, document, &why);
+    if (rc)
+        return err_set(e, rc == ERR_INVALID ? ERR_NOTJSON : rc,
+                       "Failed to parse the request body as JSON: %s", why.msg);
+    return ERR_OK;
+}
+
 enum err_code query_request_parse(struct query_service *q, struct str body, struct str org,
                                   struct str type, struct arena *a, struct query_request *out,
                                   struct err *e)
 {
     const struct query_config *cfg = query_service_config(q);
-    struct json *doc;
+    struct json *doc = NULL;
     *out = (struct query_request){.org = org, .type = STREAM_LOGS};
-    if (type.len && !stream_type_parse(type, &out->type))
-        return search_error(e, API_INVALID_PARAMS, "Invalid parameters: unknown type");
-    struct err why;
-    enum err_code rc = json_parse(body, a, &doc, &why);
-    if (rc)
-        return err_set(e, rc == ERR_INVALID ? ERR_NOTJSON : rc,
-                       "Failed to parse the request body as JSON: %s", why.msg);
-    rc = query_shape_check(doc, e);
+    enum err_code rc = parse_body(body, type, a, out, &doc, e);
+    if (!rc)
+        rc = query_shape_check(doc, e);
     if (rc)
         return rc;
     const struct json *query = json_get(doc, "query");
@@ -134,4 +143,20 @@ enum err_code query_request_parse(struct query_service *q, struct str body, stru
     if (!rc)
         rc = take_page(cfg, query, out, e);
     return rc ? rc : take_rest(cfg, doc, query, out, e);
+}
+
+enum err_code query_partition_parse(struct query_service *q, struct str body, struct str org,
+                                    struct str type, struct arena *a, struct query_request *out,
+                                    struct err *e)
+{
+    struct json *doc = NULL;
+    *out = (struct query_request){.org = org, .type = STREAM_LOGS};
+    enum err_code rc = parse_body(body, type, a, out, &doc, e);
+    if (!rc)
+        rc = query_partition_shape_check(doc, e);
+    if (!rc)
+        rc = take_sql(doc, doc, a, &out->sql, e);
+    if (!rc)
+        rc = take_range(doc, out, e);
+    return rc ? rc : take_rest(query_service_config(q), doc, doc, out, e);
 }

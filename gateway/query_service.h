@@ -38,12 +38,20 @@ bool query_plan_lost_stream(struct query_service *q, const struct query_plan *p,
 /* The reference's words for the code in e->detail, and the caller's names instead of ours. */
 enum err_code query_reference_error(const struct query_plan *p, struct err *e);
 
-/* query_shape.c: has the body of a search the members and types that it needs? */
+/* query_shape.c: has the body of a search, of a partition, the members and types that it needs? */
 enum err_code query_shape_check(const struct json *document, struct err *e);
+enum err_code query_partition_shape_check(const struct json *document, struct err *e);
 
 /* query_parse.c: the tree of `sql`.  *engine may be another connection afterwards, or NULL. */
 enum err_code query_parse(const char *socket, struct engine_client **engine, struct str sql,
                           uint64_t deadline_ms, struct arena *a, struct json **tree, struct err *e);
+
+/* query_partition.c: adds the ranges of `whole` to *p, whose bytes and direction are known. */
+#define QUERY_PIECE_BYTES (UINT64_C(1) << 30) /* of lines: a page should see something in seconds  \
+                                               */
+enum query_cut { CUT_NOT, CUT_BY_TIME, CUT_BY_BUCKET };
+void query_partition_cut(struct query_partition *p, enum query_cut how, int64_t bucket_us,
+                         struct query_range whole);
 
 /* query_damage.c: sealed files that are damaged are left out of the plan, with a word of it in
  * p->partial. */

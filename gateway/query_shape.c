@@ -1,4 +1,4 @@
-/* gateway/query_shape.c - has the body of a search the members and types that it needs?
+/* gateway/query_shape.c - has the body of a search or a partition the members that it needs?
  *
  * The reference's reader is strict where it knows a member, and its words for what is wrong are
  * kept (without line and column): null is no integer, 2.0 neither.  Members without a row are not
@@ -16,7 +16,7 @@ struct member {
     bool required;
 };
 
-static const struct member MEMBERS[] = {
+static const struct member OF_SEARCH[] = {
     {.name = "query", .shape = SHAPE_OBJECT, .required = true},
     {.parent = "query", .name = "sql", .shape = SHAPE_STRING, .required = true},
     {.parent = "query", .name = "from", .shape = SHAPE_INTEGER},
@@ -29,6 +29,14 @@ static const struct member MEMBERS[] = {
     {.name = "encoding", .shape = SHAPE_ENCODING},
     {.name = "timeout", .shape = SHAPE_INTEGER},
     {.name = "search_type", .shape = SHAPE_ORIGIN},
+};
+
+static const struct member OF_PARTITION[] = {
+    {.name = "sql", .shape = SHAPE_STRING, .required = true},
+    {.name = "start_time", .shape = SHAPE_INTEGER, .required = true},
+    {.name = "end_time", .shape = SHAPE_INTEGER, .required = true},
+    {.name = "histogram_interval", .shape = SHAPE_INTEGER},
+    {.name = "encoding", .shape = SHAPE_ENCODING},
 };
 
 static const char *const WANTED[] = {
@@ -141,14 +149,25 @@ static enum err_code check_member(const struct member *m, const struct json *doc
                    m->parent ? ": " : "", m->name);
 }
 
-enum err_code query_shape_check(const struct json *document, struct err *e)
+static enum err_code check_members(const struct member *members, size_t count,
+                                   const struct json *document, struct err *e)
 {
     if (document->type != JSON_OBJECT)
         return err_set(e, ERR_SHAPE, FORM "invalid type, expected struct Request");
-    for (size_t i = 0; i < ARRAY_LEN(MEMBERS); i++) {
-        enum err_code rc = check_member(&MEMBERS[i], document, e);
+    for (size_t i = 0; i < count; i++) {
+        enum err_code rc = check_member(&members[i], document, e);
         if (rc)
             return rc;
     }
     return ERR_OK;
+}
+
+enum err_code query_shape_check(const struct json *document, struct err *e)
+{
+    return check_members(OF_SEARCH, ARRAY_LEN(OF_SEARCH), document, e);
+}
+
+enum err_code query_partition_shape_check(const struct json *document, struct err *e)
+{
+    return check_members(OF_PARTITION, ARRAY_LEN(OF_PARTITION), document, e);
 }

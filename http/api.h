@@ -8,6 +8,7 @@ enum err_code api_ingest_json(struct http_call *c, struct err *e);
 enum err_code api_ingest_multi(struct http_call *c, struct err *e);
 enum err_code api_ingest_metrics_json(struct http_call *c, struct err *e);
 enum err_code api_search(struct http_call *c, struct err *e);
+enum err_code api_search_partition(struct http_call *c, struct err *e);
 enum err_code api_values(struct http_call *c, struct err *e);
 enum err_code api_around(struct http_call *c, struct err *e);
 

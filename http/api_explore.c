@@ -106,7 +106,8 @@ static struct json_writer begin_reply(struct asking *s)
 static enum err_code end_reply(struct asking *s, struct json_writer *w, enum err_code rc,
                                int64_t total, int64_t from, int64_t size, const struct err *e)
 {
-    const struct search_totals totals = {total, from, size, s->trace_id};
+    const struct search_totals totals = {
+        .total = total, .from = from, .size = size, .trace_id = s->trace_id};
     if (rc != ERR_OK) {
         search_reply_error(s->call, s->trace_id, e);
         return ERR_OK;
@@ -179,7 +180,7 @@ static void write_sql(struct values *v, struct str field, enum field_type type)
     add_identifier(sql, field);
     buf_add_cstr(sql, v->no_count ? " ORDER BY " : " ORDER BY zo_sql_num DESC, ");
     add_identifier(sql, field);
-    buf_add_cstr(sql, " ASC NULLS FIRST");
+    buf_add_cstr(sql, " ASC NULLS LAST");
 }
 
 static enum err_code add_field(struct values *v, struct json_writer *w, struct str field,

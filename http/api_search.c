@@ -94,8 +94,12 @@ static void finish(struct search *s, enum err_code rc, struct err *e,
         return;
     }
     struct buf *out = s->streaming ? &s->batch : &s->call->reply->body;
-    const struct search_totals totals = {stats->total, s->request.from, s->request.size,
-                                         s->trace_id};
+    bool by_limit = s->request.size < 0 && stats->limit > 0;
+    const struct search_totals totals = {.total = stats->total,
+                                         .from = s->request.from,
+                                         .size = by_limit ? stats->limit : s->request.size,
+                                         .trace_id = s->trace_id,
+                                         .is_search = true};
     s->writer.out = out;
     jw_end(&s->writer);
     search_write_rest(&s->writer, &totals, stats, why_partial(rc, e, stats));
@@ -116,6 +120,7 @@ enum err_code api_search(struct http_call *c, struct err *e)
         const struct query_sink sink = {
             .columns = on_columns, .batch = on_batch, .again = on_again, .ctx = &s};
         c->seen_type = stream_type_name(s.request.type);
+        s.request.ui_histogram = str_eq(call_arg(c, "is_ui_histogram"), STR("true"));
         s.request.cancelled = call_client_gone;
         s.request.cancelled_ctx = c;
         begin(&s);

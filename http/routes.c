@@ -62,6 +62,13 @@ static const struct route ROUTES[] = {
      .lane = LANE_QUERY,
      .run = api_search},
 
+    {.method = "POST",
+     .path = "/api/{org}/_search_partition",
+     .auth = AUTH_USER,
+     .body = BODY_JSON,
+     .lane = LANE_QUERY,
+     .run = api_search_partition},
+
     {.method = "GET",
      .path = "/api/{org}/{stream}/_values",
      .auth = AUTH_USER,

@@ -30,6 +30,22 @@ static void write_took(struct json_writer *w, const struct query_stats *stats)
     jw_end(w);
 }
 
+static void write_order(struct json_writer *w, const struct query_stats *stats)
+{
+    if (!stats->order_count)
+        return;
+    jw_kcstr(w, "order_by", stats->order[0].is_descending ? "desc" : "asc");
+    jw_key(w, STR("order_by_metadata"));
+    jw_array(w);
+    for (size_t i = 0; i < stats->order_count; i++) {
+        jw_array(w);
+        jw_str(w, stats->order[i].by);
+        jw_cstr(w, stats->order[i].is_descending ? "desc" : "asc");
+        jw_end(w);
+    }
+    jw_end(w);
+}
+
 /* Why it is partial. */
 static void write_reasons(struct json_writer *w, const struct query_stats *stats,
                           const char *failure)
@@ -43,6 +59,8 @@ static void write_reasons(struct json_writer *w, const struct query_stats *stats
                  stats->range_hours);
         jw_cstr(w, text);
     }
+    if (stats->is_capped)
+        jw_cstr(w, "Warn: results are capped to meet default limit");
     if (failure)
         jw_cstr(w, failure);
     jw_end(w);
@@ -55,6 +73,7 @@ static void write_reasons(struct json_writer *w, const struct query_stats *stats
 void search_write_rest(struct json_writer *w, const struct search_totals *t,
                        const struct query_stats *stats, const char *failure)
 {
+    bool partial = failure || stats->range_hours || stats->is_capped;
     write_took(w, stats);
     jw_ki64(w, "total", t->total);
     jw_ki64(w, "from", t->from);
@@ -65,11 +84,15 @@ void search_write_rest(struct json_writer *w, const struct search_totals *t,
     jw_ku64(w, "scan_records", stats->scan_records);
     jw_ku64(w, "scan_files", stats->scan_files);
     jw_kcstr(w, "trace_id", t->trace_id);
-    jw_kbool(w, "is_partial", failure || stats->range_hours);
+    jw_kbool(w, "is_partial", partial);
     jw_ki64(w, "result_cache_ratio", 0);
     if (stats->has_histogram_interval)
         jw_ki64(w, "histogram_interval", stats->histogram_interval_s);
-    if (failure || stats->range_hours)
+    if (t->is_search) {
+        write_order(w, stats);
+        jw_kbool(w, "is_histogram_eligible", stats->is_histogram_eligible);
+    }
+    if (partial)
         write_reasons(w, stats, failure);
     jw_end(w);
 }

@@ -11,6 +11,7 @@
 struct search_totals {
     int64_t total, from, size;
     const char *trace_id;
+    bool is_search; /* of a statement of the caller's: by what it is ordered is said too */
 };
 void search_trace_id(char out[TRACE_ID_LEN + 1]);
 /* The members after `hits`, with the brace that ends the object.  `failure`: why hits are missing;

@@ -62,6 +62,44 @@ class Explore(NodeCase):
         status, reply = self.ask("nosuch/_around", key=key)
         self.assertEqual((status, reply["code"]), (400, 20002))
 
+    def search(self, sql, path="_search", **query):
+        request = {"sql": sql, "start_time": self.now - 3600 * 10**6, "end_time": self.now + 1, **query}
+        return self.ask(path, body=request if "partition" in path else {"query": request})
+
+    def test_a_reply_says_by_what_its_hits_are_ordered(self):
+        reply = self.search(f"SELECT i FROM {self.stream} ORDER BY level, i DESC")[1]
+        self.assertEqual((reply["order_by"], reply["order_by_metadata"], reply["is_histogram_eligible"]),
+                         ("asc", [["level", "asc"], ["i", "desc"]], True))
+        self.assertEqual(self.search(f"SELECT i FROM {self.stream}")[1]["order_by_metadata"], [["_timestamp", "desc"]])
+        self.assertNotIn("order_by", self.search(f"SELECT count(*) FROM {self.stream}")[1])
+
+    def test_the_counts_over_time_of_a_search_come_instead_of_its_hits(self):
+        status, reply = self.ask("_search", is_ui_histogram="true", body={"query": {
+            "sql": f"SELECT * FROM {self.stream} WHERE i < 6", "start_time": self.now - 3600 * 10**6, "end_time": self.now + 1}})
+        self.assertEqual((status, sum(hit["zo_sql_num"] for hit in reply["hits"])), (200, 6))
+        self.assertEqual(reply["histogram_interval"], 30)
+        status, reply = self.ask("_search", is_ui_histogram="true", body={"query": {
+            "sql": f"SELECT * FROM {self.stream} LIMIT 3", "start_time": self.now - 10**9, "end_time": self.now}})
+        self.assertEqual((status, reply["code"]), (400, 20013))
+
+    def test_hits_that_end_at_the_default_limit_say_so(self):
+        many = f"SELECT a.i FROM {self.stream} a, {self.stream} b, {self.stream} c, {self.stream} d"
+        for size, partial in ((-1, True), (0, True), (1000, False)):
+            reply = self.search(many, size=size)[1]
+            self.assertEqual((len(reply["hits"]), reply["is_partial"], "function_error" in reply), (1000, partial, partial), size)
+        self.assertFalse(self.search(f"SELECT i FROM {self.stream}", size=-1)[1]["is_partial"])
+        self.assertEqual(self.search(f"SELECT i FROM {self.stream} LIMIT 3", size=-1)[1]["size"], 3)
+
+    def test_a_search_can_be_asked_in_pieces(self):
+        status, whole = self.search(f"SELECT * FROM {self.stream}", "_search_partition")
+        self.assertEqual((status, whole["records"], whole["order_by"], len(whole["partitions"])), (200, 12, "desc", 2))
+        hits = []
+        for start, end in whole["partitions"]:
+            hits += self.search(f"SELECT i FROM {self.stream}", start_time=start, end_time=end)[1]["hits"]
+        self.assertEqual([hit["i"] for hit in hits], list(range(12)))
+        self.assertEqual(len(self.search(f"SELECT count(*) FROM {self.stream}", "_search_partition")[1]["partitions"]), 1)
+        self.assertEqual(self.search("SELECT * FROM nosuch", "_search_partition")[1]["code"], 20002)
+
 
 if __name__ == "__main__":
     main()
