@@ -171,17 +171,34 @@ enum err_code api_config(struct http_call *c, struct err *e)
     return ERR_OK;
 }
 
+static enum err_code login_string(const struct json *form, const char *name, struct str *out,
+                                  struct err *e)
+{
+    const struct json *v = json_get(form, name);
+    *out = json_str(v, STR(""));
+    if (v && v->type == JSON_STRING)
+        return ERR_OK;
+    return err_set(e, ERR_SHAPE,
+                   "Failed to deserialize the JSON body into the target type: %s `%s`",
+                   v ? "expected a string in" : "missing field", name);
+}
+
 /* {"status":true,"message":""} or 401 {"status":false,"message":"Invalid credentials"} */
 enum err_code api_login(struct http_call *c, struct err *e)
 {
     struct json *form;
-    enum err_code rc = json_parse(c->body, c->arena, &form, e);
+    struct str name, password;
+    struct err why;
+    enum err_code rc = json_parse(c->body, c->arena, &form, &why);
+    if (rc != ERR_OK)
+        return err_set(e, rc == ERR_INVALID ? ERR_NOTJSON : rc,
+                       "Failed to parse the request body as JSON: %s", why.msg);
+    rc = login_string(form, "name", &name, e);
+    if (rc == ERR_OK)
+        rc = login_string(form, "password", &password, e);
     if (rc != ERR_OK)
         return rc;
-    const struct json *name = json_get(form, "name"), *password = json_get(form, "password");
-    if (!name || name->type != JSON_STRING || !password || password->type != JSON_STRING)
-        return err_set(e, ERR_INVALID, "login needs the strings `name` and `password`");
-    rc = auth_check_password(c->cfg->auth, name->text, password->text, &c->user, e);
+    rc = auth_check_password(c->cfg->auth, name, password, &c->user, e);
     if (rc != ERR_OK && rc != ERR_UNAUTHORIZED)
         return rc;
     reply_json(c->reply, rc == ERR_OK ? 200 : 401);
