@@ -2,6 +2,7 @@
  * engine has.
  *
  *   match_all('v')            weir_match_words(concat_ws(' ', f1, f2, ...), 'v')
+ *   match_all('re:v.*')       weir_match_word_re(concat_ws(' ', f1, f2, ...), 'v.*')
  *   fuzzy_match_all('v', 1)   fuzzy_match(concat_ws(' ', f1, f2, ...), 'v', 1)
  *   histogram(t, '5 minutes') weir_histogram(t, 300000000)
  *   histogram(t, '1 month')   time_bucket(INTERVAL '1 months', weir_time(t), '2001-01-01')
@@ -181,11 +182,18 @@ enum err_code gate_rewrite_match_all(struct gate *g, struct json *call,
     struct json *children = build_array(g->a), *fields = all_fields(g, sources);
     if (!fields && !g->a->failed)
         return search_error(g->e, API_FTS_FIELD_NOT_FOUND, "Full text search field not found");
+    const char *function = "weir_match_words";
+    if (fuzzy) {
+        function = "fuzzy_match";
+    } else if (str_starts(words, STR("re:"))) {
+        function = "weir_match_word_re";
+        words = (struct str){words.ptr + 3, words.len - 3};
+    }
     json_append(children, fields);
     json_append(children, build_text(g->a, words));
     if (fuzzy)
         json_append(children, tree_take(g->a, arguments->last));
-    struct json *match = build_function(g->a, fuzzy ? "fuzzy_match" : "weir_match_words", children);
+    struct json *match = build_function(g->a, function, children);
     if (!match || g->a->failed)
         return gate_no_memory(g->e);
     json_get(match, "alias")->text = alias;

@@ -27,6 +27,7 @@ static const struct {
 } renamings[] = {
     {"weir_histogram", "histogram"},
     {"weir_match_words", "match_all"},
+    {"weir_match_word_re", "match_all"},
 };
 
 static void replace_all(char msg[ERR_MSG_MAX], struct str from, struct str to)

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/ulid.h"
+#include "gateway/gate.h"
 #include "http/reply.h"
 
 #define BYTES_PER_MB (UINT64_C(1) << 20)
@@ -97,6 +98,14 @@ void search_write_rest(struct json_writer *w, const struct search_totals *t,
     jw_end(w);
 }
 
+/* The engine's own words behind "Search SQL not valid: "; other messages say all themselves. */
+static const char *detail_of(const struct err *e)
+{
+    const char *colon = strstr(e->msg, ": ");
+    bool has_words = e->detail == API_SQL_NOT_VALID || e->detail == API_SQL_EXECUTE;
+    return has_words && colon ? colon + 2 : "";
+}
+
 void search_reply_error(struct http_call *c, const char *trace_id, const struct err *e)
 {
     struct reply *r = c->reply;
@@ -108,7 +117,7 @@ void search_reply_error(struct http_call *c, const char *trace_id, const struct 
     jw_object(&w);
     jw_ki64(&w, "code", e->detail ? e->detail : r->status);
     jw_kcstr(&w, "message", e->msg);
-    jw_kcstr(&w, "error_detail", "");
+    jw_kcstr(&w, "error_detail", detail_of(e));
     jw_kcstr(&w, "trace_id", trace_id);
     jw_end(&w);
 }

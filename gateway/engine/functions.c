@@ -91,6 +91,9 @@ static const struct {
     {"fuzzy_match", "(f, v, d) AS len(list_filter(regexp_extract_all(lower(" TEXT(
                         "f") "), '[\\pL\\pN]+'), "
                              "lambda x: levenshtein(x, lower(v)) <= d)) > 0"},
+    {"weir_match_word_re", "(f, re) AS len(list_filter(regexp_extract_all(" TEXT(
+                               "f") ", '[\\pL\\pN]+'), "
+                                    "lambda x: regexp_full_match(x, re, 'i'))) > 0"},
     {"weir_re_match_nocase", "(f, re) AS " MATCHES_NO_CASE("f", "re")},
     {"weir_re_not_match_nocase", "(f, re) AS NOT " MATCHES_NO_CASE("f", "re")},
     {"regexp_count", "(f, re) AS len(regexp_extract_all(" TEXT("f") ", re))"},
@@ -180,6 +183,13 @@ static const struct {
                        "WHEN 'OBJECT' THEN len(json_keys(j)) END"},
     {"json_length", "(f) AS " IF_JSON("f", "weir_json_size(" TEXT("f") ")") ", " BY_STEPS(
                         "weir_json_size(", "json_extract", ")")},
+    {"weir_json_items",
+     "(j) AS CASE WHEN json_type(j) = 'ARRAY' THEN "
+     "list_transform(json_extract(j, '$[*]'), lambda x: CAST(x AS VARCHAR)) END"},
+    {"json_get_array", BY_STEPS("weir_json_items(", "json_extract", ")")},
+    {"weir_object_keys", "(j) AS CASE WHEN json_type(j) = 'OBJECT' THEN json_keys(j) END"},
+    {"json_object_keys", "(f) AS " IF_JSON("f", "weir_object_keys(" TEXT("f") ")") ", " BY_STEPS(
+                             "weir_object_keys(", "json_extract", ")")},
     {"weir_json_contains", BY_STEPS("", "json_exists", "")},
 
     /* types by the names of Arrow */

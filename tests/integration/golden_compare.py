@@ -158,6 +158,18 @@ def compare_members(want, got):
     return None
 
 
+def compare_error(want, got):
+    """Of an error of a search, what its message begins with, and whether the engine's own words stand beside it."""
+    if want.get("code", 0) < 20000:
+        return None
+    phrase = want["message"].split(":")[0]
+    if not got.get("message", "").startswith(phrase):
+        return f"message {got.get('message')}, not {want['message']}"
+    if bool(got.get("error_detail")) != bool(want.get("error_detail")):
+        return f"error_detail {json.dumps(got.get('error_detail'))}, not {json.dumps(want.get('error_detail'))}"
+    return None
+
+
 def compare_counted(case, want_status, want, got_status, got):
     if want_status != got_status:
         return f"status {got_status}, not {want_status}"
@@ -168,7 +180,7 @@ def compare_counted(case, want_status, want, got_status, got):
     if want.get("code") != got.get("code"):
         return f"code {got.get('code')}, not {want.get('code')}"
     if want_status >= 400:
-        return None
+        return compare_error(want, got)
     return compare_search(case, want, got) if "hits" in want else compare_members(want, got)
 
 

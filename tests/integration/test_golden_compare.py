@@ -52,9 +52,11 @@ class Compare(unittest.TestCase):
             self.assertIsNotNone(self.difference(changed(change)), name)
 
     def test_status_code_and_kind_of_body_are_compared(self):
-        error = {"code": 20004, "message": "no such field"}
-        self.assertIsNone(self.difference({"code": 20004, "message": "in other words"}, error, 400))
-        self.assertIsNotNone(self.difference({"code": 20005, "message": "no such field"}, error, 400))
+        error = {"code": 20008, "message": "Search SQL execute error", "error_detail": "why"}
+        ours = {"code": 20008, "message": "Search SQL execute error: in other words", "error_detail": "in other words"}
+        self.assertIsNone(self.difference(ours, error, 400))
+        for change in ({"code": 20005}, {"message": "in other words"}, {"error_detail": ""}):
+            self.assertIsNotNone(self.difference({**ours, **change}, error, 400), change)
         self.assertIsNotNone(self.difference(error, error, 400, 500))
         self.assertIsNotNone(self.difference("a text", error, 400))
 

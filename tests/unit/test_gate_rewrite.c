@@ -183,6 +183,9 @@ static void size_and_from_apply_when_the_sql_has_no_limit(void **state)
 static void match_all_looks_into_the_text_fields_that_are_there(void **state)
 {
     static const struct rewrite_case cases[] = {
+        {"SELECT i FROM k8slogs WHERE match_all('re:a.*b') LIMIT 1",
+         "SELECT i FROM weir_t0 AS k8slogs WHERE weir_match_word_re(concat_ws(' ', k8slogs.log, "
+         "k8slogs.message, k8slogs.note), 'a.*b') ORDER BY k8slogs._timestamp DESC LIMIT 1"},
         {"SELECT i FROM k8slogs WHERE match_all('a b') LIMIT 1",
          "SELECT i FROM weir_t0 AS k8slogs WHERE weir_match_words(concat_ws(' ', k8slogs.log, "
          "k8slogs.message, k8slogs.note), 'a b') ORDER BY k8slogs._timestamp DESC LIMIT 1"},
