@@ -4,8 +4,8 @@
 #include "base/crc32c.h"
 
 #define BATCH_MAGIC 0x54414257u /* "WBAT" */
-#define BATCH_VERSION 1
-#define CRC_AT 48
+#define BATCH_VERSION 2
+#define CRC_AT 72
 #define FLAGS_KNOWN (BATCH_LAST | BATCH_NO_SYNC)
 
 static size_t padded(size_t n)
@@ -64,6 +64,10 @@ enum err_code batch_encode(const struct batch_part *p, char *dst, size_t *len, s
     put_u32(dst + 36, (uint32_t)p->run_count);
     put_u32(dst + 40, (uint32_t)runs_len);
     put_u32(dst + 44, (uint32_t)payload_len);
+    put_u64(dst + 48, p->request.mount);
+    put_u64(dst + 56, p->request.number);
+    put_u32(dst + 64, (uint32_t)p->request.answer);
+    put_u32(dst + 68, 0);
     for (size_t i = 0; i < p->run_count; i++) {
         size_t n = batch_run_overhead(p->runs[i].org, p->runs[i].name);
         encode_run(&p->runs[i], dst + at, n);
@@ -149,10 +153,17 @@ static enum err_code decode_header(struct str msg, struct batch_part *p, size_t 
                              .part = get_u32(m + 20),
                              .parts = get_u32(m + 32),
                              .flags = get_u16(m + 6),
-                             .run_count = get_u32(m + 36)};
+                             .run_count = get_u32(m + 36),
+                             .request = {.mount = get_u64(m + 48), .number = get_u64(m + 56)}};
     bool last = p->flags & BATCH_LAST;
-    if (p->flags & ~FLAGS_KNOWN || !all_zeros(m + CRC_AT + 4, 4))
+    if (p->flags & ~FLAGS_KNOWN || !all_zeros(m + 68, 4) || !all_zeros(m + CRC_AT + 4, 4))
         return err_set(e, ERR_INVALID, "batch: flags %#x are of another version", p->flags);
+    uint32_t answer = get_u32(m + 64);
+    if (answer >= ERR_CODE_COUNT || (p->request.number == 0) != (p->request.mount == 0) ||
+        (p->request.number == 0 && answer != ERR_OK))
+        return err_set(e, ERR_INVALID, "batch: request %llu with answer %u",
+                       (unsigned long long)p->request.number, answer);
+    p->request.answer = (enum err_code)answer;
     if (p->part >= BATCH_PARTS_MAX || (last ? p->parts != p->part + 1 : p->parts != 0))
         return err_set(e, ERR_INVALID, "batch: part %u of %u", p->part, p->parts);
     return ERR_OK;

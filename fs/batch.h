@@ -6,16 +6,20 @@
  * part waits until the whole batch is durable (or only appended, with BATCH_NO_SYNC).
  *
  * Format, little-endian:
- *   0  u32 magic "WBAT"     4  u16 version 1       6  u16 flags (BATCH_LAST, BATCH_NO_SYNC)
+ *   0  u32 magic "WBAT"     4  u16 version 2       6  u16 flags (BATCH_LAST, BATCH_NO_SYNC)
  *   8  u64 epoch           16  u32 worker         20  u32 part (from 0)
  *  24  u64 number          32  u32 parts (in the last part: how many; else 0)
  *  36  u32 run_count       40  u32 runs_len       44  u32 payload_len
- *  48  u32 crc32c of bytes [0,48) and the run table      52  u32 zero
- *  56  run table: per run
+ *  48  u64 mount           56  u64 request        64  u32 answer (the same in every part)
+ *  68  u32 zero
+ *  72  u32 crc32c of bytes [0,72) and the run table      76  u32 zero
+ *  80  run table: per run
  *        u64 stream number, i32 hour, u8 type, u8 org_len, u8 name_len, u8 zero,
  *        u32 lines, u32 bytes, i64 min_ts_us, i64 max_ts_us, org, name, zeros to a multiple of 8
  *  then the payload: the runs' lines, each ended by '\n', in the order of the table.
- * A repeated (epoch, worker, number) is answered as it was and never applied again.
+ * A repeated (epoch, worker, number) is answered as it was and never applied again.  So is one whose
+ * request (a write to an `ingest` file, which the kernel may send again) the journal has already,
+ * whatever its number.
  */
 #ifndef WEIR_FS_BATCH_H
 #define WEIR_FS_BATCH_H
@@ -26,7 +30,7 @@
 
 #define BATCH_PART_MAX (1u << 20)
 #define BATCH_PARTS_MAX 20
-#define BATCH_HEADER_LEN 56
+#define BATCH_HEADER_LEN 80
 #define BATCH_RUN_LEN 40
 
 enum { BATCH_LAST = 1, BATCH_NO_SYNC = 2 };
@@ -35,6 +39,12 @@ struct batch_id {
     uint64_t epoch; /* given out by the fs process (fs/control.h) */
     uint32_t worker;/* = n of the commit file */
     uint64_t number;/* counts up by one per worker and epoch, from 1 */
+};
+
+/* The write to an `ingest` file whose lines a batch holds. */
+struct batch_request {
+    uint64_t mount, number; /* (fs/anchor.h) the kernel's number of the request; 0, 0: none */
+    enum err_code answer;   /* what the write is answered once the lines are in */
 };
 
 struct batch_run {
@@ -53,6 +63,7 @@ struct batch_part {
     uint16_t flags;
     struct batch_run *runs; /* views into the message */
     size_t run_count;
+    struct batch_request request;
 };
 
 /* Encoding, for the gateway.  `dst` has BATCH_PART_MAX bytes; what does not fit is ERR_TOOBIG (the

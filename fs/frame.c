@@ -13,7 +13,7 @@
  *   96  u32 line_count            100  u32 payload_len   104  u32 tail_len   108  u32 tail_crc
  *  112  line table: per line u32 length with its '\n', u32 CRC32C
  *       payload, zeros to a multiple of 8
- *       tail, zeros to a multiple of 8: places, declarations, a table; by kind
+ *       tail, zeros to a multiple of 8: places, a request, declarations, a table; by kind
  * The segment's number is its generation: a file gets a new one each time it is used.
  */
 #include "fs/frame.h"
@@ -134,13 +134,13 @@ void frame_number(char *frame, uint64_t serial, uint32_t run)
     put_u32(frame + AT_RUN, run);
 }
 
-size_t frame_append_tail(char *frame, struct str tail)
+size_t frame_append_tail(char *frame, struct str tail, int flags)
 {
     size_t len = get_u32(frame + AT_LENGTH);
     assert(get_u32(frame + AT_TAIL_LEN) == 0);
     copy_padded(frame + len, tail);
     len += padded(tail.len);
-    frame[AT_FLAGS] |= FRAME_LAST;
+    frame[AT_FLAGS] = (char)(frame[AT_FLAGS] | FRAME_LAST | flags);
     put_u32(frame + AT_TAIL_LEN, (uint32_t)tail.len);
     put_u32(frame + AT_LENGTH, (uint32_t)len);
     return len;
@@ -149,7 +149,7 @@ size_t frame_append_tail(char *frame, struct str tail)
 void frame_drop_tail(char *frame)
 {
     size_t tail_len = padded(get_u32(frame + AT_TAIL_LEN));
-    frame[AT_FLAGS] &= (char)~FRAME_LAST;
+    frame[AT_FLAGS] &= (char)~(FRAME_LAST | FRAME_REQUEST);
     put_u32(frame + AT_LENGTH, (uint32_t)(get_u32(frame + AT_LENGTH) - tail_len));
     put_u32(frame + AT_TAIL_LEN, 0);
 }
@@ -297,6 +297,36 @@ void place_encode(char dst[FRAME_PLACE_LEN], const struct place *p)
 struct place place_decode(const char src[FRAME_PLACE_LEN])
 {
     return (struct place){get_u32(src), get_u32(src + 4), get_u64(src + 8)};
+}
+
+static bool has_request(const struct frame *f)
+{
+    return (f->flags & FRAME_REQUEST) && f->tail_len >= FRAME_REQUEST_LEN;
+}
+
+struct str frame_places(const struct frame *f)
+{
+    return (struct str){f->tail, f->tail_len - (has_request(f) ? FRAME_REQUEST_LEN : 0)};
+}
+
+bool frame_request(const struct frame *f, struct batch_request *out)
+{
+    return has_request(f) && request_decode(f->tail + f->tail_len - FRAME_REQUEST_LEN, out);
+}
+
+/* u64 mount, u64 number, u32 answer, u32 zero */
+void request_encode(char dst[FRAME_REQUEST_LEN], const struct batch_request *r)
+{
+    put_u64(dst, r->mount);
+    put_u64(dst + 8, r->number);
+    put_u32(dst + 16, (uint32_t)r->answer);
+    put_u32(dst + 20, 0);
+}
+
+bool request_decode(const char src[FRAME_REQUEST_LEN], struct batch_request *r)
+{
+    *r = (struct batch_request){get_u64(src), get_u64(src + 8), (enum err_code)get_u32(src + 16)};
+    return r->mount != 0 && r->number != 0 && r->answer < ERR_CODE_COUNT;
 }
 
 /* u64 number, u8 type, u8 org_len, u8 name_len, 5 zeros, org, name, zeros to a multiple of 8 */

@@ -15,6 +15,7 @@
 #define FRAME_HEADER_LEN 112
 #define FRAME_LINE_LEN 8   /* one entry of the line table */
 #define FRAME_PLACE_LEN 16 /* one place in the tail of a batch's last frame */
+#define FRAME_REQUEST_LEN 24
 
 enum frame_kind {
     FRAME_DATA = 1, /* a run of lines of one stream and hour */
@@ -28,9 +29,13 @@ enum frame_kind {
     FRAME_PUBLISH = 16, /* files are replaced by a part; tail: struct publish_body */
     FRAME_MOVED,        /* lines of file `batch.worker` at place `batch.number`, from a segment that
                            is to be freed */
+    FRAME_REQUESTS,     /* tail: requests whose lines are in the journal, and their answers */
     FRAME_KIND_END
 };
-enum { FRAME_LAST = 1 }; /* flag: the batch is complete with this frame; the tail has its places */
+enum {
+    FRAME_LAST = 1,   /* flag: the batch is complete with this frame; the tail has its places */
+    FRAME_REQUEST = 2 /* flag, only with that: after the places stands the batch's request */
+};
 enum { ENCODING_NDJSON = 0 };
 
 struct frame {
@@ -68,8 +73,8 @@ void frame_copy(char *dst, const struct frame *f, const char *lines, struct str 
 /* Give an encoded frame of a batch what is known only once it has its place in the batch. */
 void frame_number(char *frame, uint64_t serial, uint32_t run);
 /* Mark the last frame of a batch and append its tail, for which the bytes after the frame have
- * room; the frame had no tail before.  Returns the new length. */
-size_t frame_append_tail(char *frame, struct str tail);
+ * room; the frame had no tail before.  `flags`: FRAME_REQUEST or 0.  Returns the new length. */
+size_t frame_append_tail(char *frame, struct str tail, int flags);
 /* Undo that. */
 void frame_drop_tail(char *frame);
 /* Set synced_to and the checksum, for this place in the journal. */
@@ -104,6 +109,12 @@ struct place {
 };
 void place_encode(char dst[FRAME_PLACE_LEN], const struct place *p);
 struct place place_decode(const char src[FRAME_PLACE_LEN]);
+
+/* The tail of a batch's last frame: its places, then its request if it has one. */
+struct str frame_places(const struct frame *f);
+bool frame_request(const struct frame *f, struct batch_request *out); /* false: it has none */
+void request_encode(char dst[FRAME_REQUEST_LEN], const struct batch_request *r);
+bool request_decode(const char src[FRAME_REQUEST_LEN], struct batch_request *r);
 
 struct stream_decl {
     uint64_t number;

@@ -68,6 +68,7 @@ static enum err_code journal_new(const struct journal_config *cfg, struct journa
         journal_free(j);
         return err_set(e, ERR_NOMEM, "no memory for the journal");
     }
+    j->batches.requests.mount = cfg->mount;
     *out = j;
     return ERR_OK;
 }
@@ -163,6 +164,15 @@ enum err_code journal_epoch(struct journal *j, uint64_t wanted, uint64_t *epoch,
                        (unsigned long long)wanted, (unsigned long long)newest);
     *epoch = wanted;
     return ERR_OK;
+}
+
+bool journal_request_find(struct journal *j, uint64_t number, enum err_code *answer)
+{
+    uint64_t position;
+    pthread_mutex_lock(&j->append_lock);
+    bool is_known = requests_find(&j->batches.requests, j->cfg.mount, number, answer, &position);
+    pthread_mutex_unlock(&j->append_lock);
+    return is_known;
 }
 
 /* Open files of (stream, hour), or of all streams; at most CLOSE_FILES_MAX. */

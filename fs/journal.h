@@ -43,6 +43,7 @@ struct journal_config {
     enum err_code (*on_published)(const struct journal_publish *p, uint64_t position, void *ctx,
                                   struct err *e);
     void *ctx;
+    uint64_t mount;              /* whose requests are remembered (anchor.h); 0: none are */
     uint64_t covered;            /* journal position that the index covers at start */
     uint64_t replaced_keep_us;   /* WEIR_REPLACED_KEEP */
     uint64_t replaced_max_bytes; /* WEIR_REPLACED_MAX */
@@ -84,6 +85,9 @@ enum err_code journal_epoch(struct journal *j, uint64_t wanted, uint64_t *epoch,
  * syncer thread: ERR_OK once the part may be answered (for the last part: the batch is durable). */
 typedef void (*journal_done)(enum err_code code, const struct err *e, void *ctx);
 void journal_append(struct journal *j, const struct batch_part *part, journal_done done, void *ctx);
+/* Are the lines of that request of the present mount in the journal?  Then *answer is what its batch
+ * says that the write is answered. */
+bool journal_request_find(struct journal *j, uint64_t number, enum err_code *answer);
 /* No batch is taken for that stream any more: FORBIDDEN.  Not durable: the caller's to say again
  * after a start.  NOMEM. */
 #define JOURNAL_DROPPED_MAX 1000000

@@ -9,7 +9,10 @@
 #include "base/clock.h"
 #include "fs/journal_internal.h"
 
-enum { GROWN_BYTES_MAX = BATCH_PARTS_MAX * BATCH_RUNS_MAX * 16, TAIL_BYTES_MAX = GROWN_BYTES_MAX };
+enum {
+    GROWN_BYTES_MAX = BATCH_PARTS_MAX * BATCH_RUNS_MAX * 16,
+    TAIL_BYTES_MAX = GROWN_BYTES_MAX + FRAME_REQUEST_LEN
+};
 
 struct append {
     const struct batch_part *part;
@@ -105,7 +108,7 @@ static bool learn_streams(struct journal *j, const struct batch_part *p)
     return true;
 }
 
-/* Places for the whole batch, at the end of the last frame. */
+/* Places for the whole batch, at the end of the last frame, and its request. */
 static enum err_code add_places(struct journal *j, struct append *a, const struct attempt *t,
                                 struct err *e)
 {
@@ -113,9 +116,16 @@ static enum err_code add_places(struct journal *j, struct append *a, const struc
     enum err_code rc = journal_plan_locked(j, t->refs, t->count, a->refs, last + 1, &a->tail, e);
     if (rc)
         return rc;
-    if (!image_reserve(a->img, a->tail.len + 8))
+    const struct batch_request *request = &a->part->request;
+    if (request->number) {
+        char record[FRAME_REQUEST_LEN];
+        request_encode(record, request);
+        buf_add(&a->tail, record, sizeof record);
+    }
+    if (!buf_ok(&a->tail) || !image_reserve(a->img, a->tail.len + 8))
         return err_set(e, ERR_NOMEM, "no memory for the places of a batch");
-    frame_append_tail(a->img->data + a->frame_at[last], buf_str(&a->tail));
+    frame_append_tail(a->img->data + a->frame_at[last], buf_str(&a->tail),
+                      request->number ? FRAME_REQUEST : 0);
     a->img->len += a->tail.len;
     return ERR_OK;
 }
@@ -158,7 +168,7 @@ static enum err_code take_effect(struct journal *j, struct append *a, struct att
         return ERR_OK;
     enum err_code rc =
         journal_show_locked(j, t->refs, t->count, buf_str(&a->tail), a->now_us, &a->grown, e);
-    batches_complete(&j->batches, &p->id, a->position);
+    batches_complete(&j->batches, &p->id, &p->request, a->position);
     atomic_fetch_add(&j->batch_count, 1);
     a->waits = !(p->flags & BATCH_NO_SYNC) && !j->cfg.fsync_disabled;
     return rc;

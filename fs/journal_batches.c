@@ -61,6 +61,7 @@ void batches_done(struct batches *b)
     if (b->workers)
         batches_drop_open(b);
     free(b->workers);
+    requests_done(&b->requests);
 }
 
 void batches_drop_open(struct batches *b)
@@ -136,6 +137,9 @@ enum admit batches_admit(const struct batches *b, const struct batch_part *p, ui
     const struct worker *w = &b->workers[p->id.worker];
     if (w->epoch == p->id.epoch && p->id.number <= w->number)
         return admit_known(w, p, position, code, e);
+    enum err_code of_request; /* for the write; the batch's answer is that its lines are in */
+    if (requests_find(&b->requests, p->request.mount, p->request.number, &of_request, position))
+        return p->flags & BATCH_LAST ? ADMIT_WAIT : ADMIT_ANSWER;
     uint32_t next = w->open && w->open->id.number == p->id.number ? w->open->next_part : 0;
     if (p->part < next)
         return ADMIT_ANSWER; /* in already */
@@ -159,9 +163,13 @@ struct attempt *batches_attempt(struct batches *b, const struct batch_part *p)
     return w->open;
 }
 
-void batches_complete(struct batches *b, const struct batch_id *id, uint64_t position)
+/* Without memory the request is not known, and a write that comes again is stored again. */
+void batches_complete(struct batches *b, const struct batch_id *id,
+                      const struct batch_request *request, uint64_t position)
 {
     struct worker *w = &b->workers[id->worker];
+    if (request)
+        requests_add(&b->requests, request, position);
     attempt_free(w->open);
     *w = (struct worker){
         .epoch = id->epoch, .number = id->number, .answer = ERR_OK, .done_position = position};
@@ -173,6 +181,7 @@ void batches_fail_after(struct batches *b, uint64_t synced)
         if (b->workers[i].done_position > synced)
             b->workers[i].answer = ERR_IO;
     }
+    requests_fail_after(&b->requests, synced);
     batches_drop_open(b);
 }
 

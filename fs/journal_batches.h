@@ -11,6 +11,7 @@
 #include "fs/batch.h"
 #include "fs/frame.h"
 #include "fs/journal_files.h"
+#include "fs/journal_requests.h"
 
 #define JOURNAL_WORKERS_MAX 1024
 
@@ -49,6 +50,7 @@ struct batches {
     struct worker *workers; /* by number, JOURNAL_WORKERS_MAX of them */
     uint64_t epoch;         /* newest given out */
     uint64_t next_serial;
+    struct requests requests;
 };
 bool batches_init(struct batches *b);
 void batches_done(struct batches *b);
@@ -62,8 +64,10 @@ enum admit batches_admit(const struct batches *b, const struct batch_part *p, ui
                          enum err_code *code, struct err *e);
 /* The open attempt that an admitted part goes on with; part 0 begins one.  NULL: no memory. */
 struct attempt *batches_attempt(struct batches *b, const struct batch_part *p);
-/* The worker's batch is complete: its attempt is freed, its number remembered. */
-void batches_complete(struct batches *b, const struct batch_id *id, uint64_t position);
+/* The worker's batch is complete: its attempt is freed, its number and its request (NULL: none) are
+ * remembered. */
+void batches_complete(struct batches *b, const struct batch_id *id,
+                      const struct batch_request *request, uint64_t position);
 void batches_drop_open(struct batches *b);
 /* The oldest segment that an open batch has lines in; UINT32_MAX: there is none. */
 uint32_t batches_oldest(const struct batches *b);

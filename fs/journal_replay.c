@@ -145,7 +145,7 @@ static void pass_places(struct journal *j, struct str places)
 static enum err_code complete(struct replay *r, struct attempt *a, const struct frame *last,
                               struct err *e)
 {
-    struct str places = {last->tail, last->tail_len};
+    struct str places = frame_places(last);
     enum err_code rc =
         journal_show_locked(r->j, a->refs, a->count, places, last->appended_us, NULL, e);
     if (rc == ERR_CORRUPT) {
@@ -191,8 +191,10 @@ static enum err_code replay_data(struct replay *r, const struct scan_item *item,
     w->open->last_position = frame_position(seq, item->end);
     if (!(f->flags & FRAME_LAST))
         return ERR_OK;
+    struct batch_request request;
+    bool has_request = frame_request(f, &request);
     enum err_code rc = complete(r, w->open, f, e);
-    batches_complete(b, &f->batch, frame_position(seq, item->end));
+    batches_complete(b, &f->batch, has_request ? &request : NULL, frame_position(seq, item->end));
     return rc;
 }
 
@@ -356,6 +358,9 @@ enum err_code replay_frame(struct replay *r, const struct scan_item *item, struc
         return replay_publish(r, f, r->j->table.seq, item->at, item->end, e);
     case FRAME_MOVED:
         return replay_moved(r, item, e);
+    case FRAME_REQUESTS:
+        return requests_decode(&b->requests, (struct str){f->tail, f->tail_len}) ? ERR_OK
+                                                                                 : no_memory(e);
     case FRAME_TABLE:
     case FRAME_KIND_END:
         break;

@@ -17,7 +17,12 @@
 #include "base/sys.h"
 #include "fs/journal_internal.h"
 
-enum { TABLE_BYTES_MAX = 1 << 30, WORKERS_BYTES_MAX = JOURNAL_WORKERS_MAX * WORKER_LAST_LEN };
+enum {
+    TABLE_BYTES_MAX = 1 << 30,
+    WORKERS_BYTES_MAX = JOURNAL_WORKERS_MAX * WORKER_LAST_LEN,
+    REQUESTS_BYTES_MAX = JOURNAL_REQUESTS_MAX * FRAME_REQUEST_LEN,
+    REQUESTS_SHARE = 8 /* of a segment, at most, is what it repeats of them */
+};
 
 /* ---- begin ---- */
 
@@ -29,18 +34,56 @@ static void discard_file(struct journal *j, uint32_t seq)
         segpool_drop(j->pool, j->cfg.segment_bytes);
 }
 
-static enum err_code write_workers(struct journal *j, struct err *e)
+/* What the new segment repeats of earlier ones, durable there. */
+struct repeated {
+    struct buf workers, requests;
+};
+
+static void repeated_init(struct repeated *r, const struct journal *j)
 {
-    struct buf last;
-    buf_init(&last, WORKERS_BYTES_MAX + 1);
-    batches_encode_last(&j->batches, atomic_load(&j->sync.synced), &last);
-    struct frame f = {.kind = FRAME_WORKERS, .batch = {.epoch = j->batches.epoch}};
-    struct image *img = buf_ok(&last) ? image_new(frame_size(0, 0, last.len)) : NULL;
+    uint64_t synced = atomic_load(&j->sync.synced);
+    uint32_t max = j->cfg.segment_bytes / REQUESTS_SHARE / FRAME_REQUEST_LEN;
+    buf_init(&r->workers, WORKERS_BYTES_MAX + 1);
+    buf_init(&r->requests, REQUESTS_BYTES_MAX + 1);
+    batches_encode_last(&j->batches, synced, &r->workers);
+    requests_encode(&j->batches.requests, synced, max, &r->requests);
+}
+
+static void repeated_done(struct repeated *r)
+{
+    buf_done(&r->workers);
+    buf_done(&r->requests);
+}
+
+static void put_frame(const struct journal *j, struct image *img, enum frame_kind kind,
+                      const struct buf *body)
+{
+    struct frame f = {.kind = kind, .batch = {.epoch = j->batches.epoch}};
+    frame_encode(img->data + img->len, &f, (struct str){NULL, 0}, buf_str(body));
+    img->len += frame_size(0, 0, body->len);
+}
+
+/* NULL: no memory. */
+static struct image *repeated_image(const struct journal *j)
+{
+    struct repeated r;
+    repeated_init(&r, j);
+    bool ok = buf_ok(&r.workers) && buf_ok(&r.requests);
+    struct image *img =
+        ok ? image_new(frame_size(0, 0, r.workers.len) + frame_size(0, 0, r.requests.len)) : NULL;
     if (img) {
-        img->len = img->cap;
-        frame_encode(img->data, &f, (struct str){NULL, 0}, buf_str(&last));
+        put_frame(j, img, FRAME_WORKERS, &r.workers);
+        if (r.requests.len > 0)
+            put_frame(j, img, FRAME_REQUESTS, &r.requests);
     }
-    buf_done(&last);
+    repeated_done(&r);
+    return img;
+}
+
+/* One image: what is handed to the syncer must not be followed by a failure of the beginning. */
+static enum err_code write_repeated(struct journal *j, struct err *e)
+{
+    struct image *img = repeated_image(j);
     if (!img)
         return err_set(e, ERR_NOMEM, "no memory for a segment's beginning");
     enum err_code rc = journal_write_locked(j, img, e);
@@ -62,7 +105,7 @@ static enum err_code write_beginning(struct journal *j, const struct segpool_fil
                                .begun_us = clock_wall_us(),
                                .older_seq = file->older_seq};
     enum err_code rc = segment_write_header(file->fd, &h, e);
-    return rc ? rc : write_workers(j, e);
+    return rc ? rc : write_repeated(j, e);
 }
 
 /* The new segment failed; nothing points into it. */

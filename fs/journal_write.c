@@ -184,8 +184,9 @@ static bool declare_for_frame(struct journal *j, const char *p, size_t len, stru
     size_t each = f.kind == FRAME_CLOSE ? sizeof(uint32_t) : FRAME_PLACE_LEN;
     if (f.kind != FRAME_CLOSE && f.kind != FRAME_SETTLE && !(f.flags & FRAME_LAST))
         return ok;
-    for (size_t at = 0; at + each <= f.tail_len; at += each) { /* both begin with the number */
-        if (!declare_file(j, out, get_u32(f.tail + at)))
+    struct str named = frame_places(&f);
+    for (size_t at = 0; at + each <= named.len; at += each) { /* both begin with the number */
+        if (!declare_file(j, out, get_u32(named.ptr + at)))
             return false;
     }
     return true;

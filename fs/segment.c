@@ -8,6 +8,7 @@
  *        56  u32 older_seq           60  u32 CRC32C of [0,60)    64  zeros
  *  4096  frames (frame.c), each at a multiple of 8, without a gap, in this order:
  *         WORKERS   the newest number of each worker and its answer, as of the segment's beginning
+ *         REQUESTS  the newest requests and their answers, likewise; left out when there is none
  *         then as they come: STREAM before the first frame of that stream in this segment, FILE
  *         before the first place in that file in this segment, DATA, MOVED, EPOCH, CLOSE, SETTLE,
  *         PUBLISH

@@ -2,7 +2,8 @@
  *
  * Body of the TABLE frame, little-endian:
  *    0  u32 version 2   4  u32 streams   8  u32 files   12  u32 extents   16  u32 workers
- *   20  u32 open batches   24  u64 epoch   32  u64 next_serial   40  u32 publish records   44 zeros
+ *   20  u32 open batches   24  u64 epoch   32  u64 next_serial   40  u32 publish records
+ *   44  u32 requests
  *   48  streams: declarations as in STREAM frames
  *       files:   declaration as in FILE frames, u64 rows, i64 min_ts_us, max_ts_us,
  *                first_append_us, last_append_us (of what was shown while this segment was current)
@@ -14,6 +15,7 @@
  *       open batches: u64 epoch, u64 number, u64 serial, u32 worker, u32 next_part, u32 next_run,
  *                u32 runs; per run u64 stream, i64 min_ts_us, i64 max_ts_us, i32 hour, u32 lines,
  *                len, seq, at, run, skip, u32 zero
+ *       requests: as in REQUESTS frames
  * Extents may point into an earlier segment: a batch is placed where its last frame is.  They may
  * name files that are not declared, because those were forgotten.  The open
  * batches are all of the journal's at that moment, so only the newest table's count.
@@ -253,11 +255,14 @@ void table_encode(const struct segment_table *t, const struct files *files, cons
     uint32_t workers = (uint32_t)((out->len - workers_at) / WORKER_LAST_LEN);
     buf_add_str(out, buf_str(&t->publishes));
     uint32_t open = encode_all_open(b, out);
+    size_t requests_at = out->len;
+    requests_encode(&b->requests, synced, JOURNAL_REQUESTS_MAX, out);
     if (!buf_ok(out))
         return;
     put_u32(out->data + begin + 8, file_count);
     put_u32(out->data + begin + 16, workers);
     put_u32(out->data + begin + 20, open);
+    put_u32(out->data + begin + 44, (uint32_t)((out->len - requests_at) / FRAME_REQUEST_LEN));
 }
 
 /* ---- applying ---- */
@@ -391,5 +396,8 @@ bool table_apply(struct str body, struct files *files, struct batches *b, struct
         if (!apply_open(&c, b))
             return false;
     }
-    return true;
+    const char *requests = take(&c, get_u32(h + 44), FRAME_REQUEST_LEN);
+    return requests &&
+           requests_decode(&b->requests,
+                           (struct str){requests, (size_t)get_u32(h + 44) * FRAME_REQUEST_LEN});
 }

@@ -8,7 +8,7 @@
 #include "base/crc32c.h"
 #include "fs/batch.h"
 
-enum { REPAIR = 1, RUN_COUNT_AT = 36, RUNS_LEN_AT = 40, CHECKSUM_AT = 48 };
+enum { REPAIR = 1, RUN_COUNT_AT = 36, RUNS_LEN_AT = 40, CHECKSUM_AT = 72 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -34,6 +34,12 @@ static uint32_t lines_of(struct str bytes)
     for (size_t i = 0; i < bytes.len; i++)
         lines += bytes.ptr[i] == '\n';
     return lines;
+}
+
+static void check_request(const struct batch_request *r)
+{
+    require((r->mount == 0) == (r->number == 0) && r->answer < ERR_CODE_COUNT);
+    require(r->number > 0 || r->answer == ERR_OK);
 }
 
 static void check_runs(const struct batch_part *p, struct str msg)
@@ -73,6 +79,7 @@ static void decode(struct str msg)
     enum err_code rc = batch_decode(msg, runs, room, &p, &e);
     if (rc == ERR_OK) {
         check_runs(&p, msg);
+        check_request(&p.request);
         encode_again(&p, msg);
         require(p.run_count == 0 || batch_decode(msg, runs, room - 1, &p, &e) == ERR_INVALID);
     } else {

@@ -14,7 +14,8 @@ enum {
     INPUT_MAX = 1 << 20,
     TABLE_MAX = 64 << 20,
     SYNCED_TO_AT = 64, /* in a frame's header */
-    PIECES = 3
+    PIECES = 3,
+    MOUNT = 77 /* whose requests are remembered */
 };
 enum mode {
     REPAIR = 1, /* put the checksums right first: else no change would ever come past them */
@@ -88,6 +89,7 @@ static struct state *state_new(void)
 {
     struct state *s = calloc(1, sizeof *s);
     require(s != NULL && batches_init(&s->j.batches));
+    s->j.batches.requests.mount = MOUNT;
     struct segment *segment = segment_new(SEQ, -1, SEGMENT_BYTES_MAX);
     files_init(&s->j.files);
     require(segment != NULL && files_add_segment(&s->j.files, segment));
@@ -274,6 +276,25 @@ static void same_batches(const struct batches *a, const struct batches *b)
     }
 }
 
+static void same_requests(const struct requests *a, const struct requests *b)
+{
+    struct buf x, y;
+    buf_init(&x, TABLE_MAX);
+    buf_init(&y, TABLE_MAX);
+    requests_encode(a, UINT64_MAX, JOURNAL_REQUESTS_MAX, &x);
+    requests_encode(b, UINT64_MAX, JOURNAL_REQUESTS_MAX, &y);
+    require(str_eq(buf_str(&x), buf_str(&y)));
+    for (size_t at = 0; at < x.len; at += FRAME_REQUEST_LEN) {
+        struct batch_request r;
+        enum err_code answer;
+        uint64_t position;
+        require(request_decode(x.data + at, &r));
+        require(requests_find(b, r.mount, r.number, &answer, &position) && answer == r.answer);
+    }
+    buf_done(&x);
+    buf_done(&y);
+}
+
 /* As fs/journal_recover.c does it. */
 static void apply_publishes(struct state *s, struct str places, int fd)
 {
@@ -312,7 +333,7 @@ static void same_files(const struct files *a, const struct files *b)
 static void check_table(struct state *s, int fd)
 {
     struct state *again = state_new();
-    struct str publishes;
+    struct str publishes = {NULL, 0};
     struct buf body;
     buf_init(&body, TABLE_MAX);
     table_encode(&s->j.table, &s->j.files, &s->j.batches, UINT64_MAX, &body);
@@ -328,6 +349,7 @@ static void check_table(struct state *s, int fd)
     if (is_same)
         same_files(&s->j.files, &again->j.files);
     same_batches(&s->j.batches, &again->j.batches);
+    same_requests(&s->j.batches.requests, &again->j.batches.requests);
     buf_done(&body);
     state_free(again);
 }

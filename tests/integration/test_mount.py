@@ -65,9 +65,9 @@ def batch(epoch, worker, number, runs, flags=LAST, part=0, parts=1):
     """One part as fs/batch.h has it."""
     table = b"".join(run.entry() for run in runs)
     payload = b"".join(run.payload() for run in runs)
-    head = struct.pack("<4sHHQIIQIIII", b"WBAT", 1, flags, epoch, worker, part, number, parts, len(runs),
-                       len(table), len(payload))
-    assert len(head) == 48
+    head = struct.pack("<4sHHQIIQIIIIQQII", b"WBAT", 2, flags, epoch, worker, part, number, parts, len(runs),
+                       len(table), len(payload), 0, 0, 0, 0)
+    assert len(head) == 72
     return head + struct.pack("<II", crc32c(head + table), 0) + table + payload
 
 

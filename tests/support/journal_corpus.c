@@ -11,7 +11,15 @@
 #include "fs/segment.h"
 #include "fs/segment_table.h"
 
-enum { SEQ = 1, HOUR = 490000, REPAIR = 1, TORN = 2, KEEP = 4, SEGMENT_ROOM = 64 << 10 };
+enum {
+    SEQ = 1,
+    MOUNT = 77,
+    HOUR = 490000,
+    REPAIR = 1,
+    TORN = 2,
+    KEEP = 4,
+    SEGMENT_ROOM = 64 << 10
+};
 
 static const char *root;
 
@@ -61,16 +69,19 @@ static void save_valid_batches(char *msg)
     struct batch_run r[] = {run_of(1, STREAM_LOGS, "app", 2, "{\"a\":1}\n{\"a\":2}\n"),
                             run_of(2, STREAM_METRICS, "up", 1, "{\"value\":1}\n"),
                             run_of(3, STREAM_TRACES, "default", 1, "{}\n")};
-    struct batch_part one = {{7, 1, 1}, 0, 1, BATCH_LAST, r, 1};
-    struct batch_part all = {{7, 2, 9}, 0, 1, BATCH_LAST | BATCH_NO_SYNC, r, 3};
-    struct batch_part first = {{7, 3, 2}, 0, 0, 0, r, 2};
-    struct batch_part second = {{7, 3, 2}, 1, 2, BATCH_LAST, r + 2, 1};
-    struct batch_part none = {{7, 4, 1}, 0, 1, BATCH_LAST, r, 0};
+    struct batch_part one = {{7, 1, 1}, 0, 1, BATCH_LAST, r, 1, {0}};
+    struct batch_part all = {{7, 2, 9}, 0, 1, BATCH_LAST | BATCH_NO_SYNC, r, 3, {0}};
+    struct batch_part first = {{7, 3, 2}, 0, 0, 0, r, 2, {0}};
+    struct batch_part second = {{7, 3, 2}, 1, 2, BATCH_LAST, r + 2, 1, {0}};
+    struct batch_part none = {{7, 4, 1}, 0, 1, BATCH_LAST, r, 0, {0}};
+    struct batch_part written = {
+        {7, 5, 1}, 0, 1, BATCH_LAST | BATCH_NO_SYNC, r, 1, {MOUNT, 1234, ERR_INVALID}};
     save("fuzz_batch", "one_run", 0, msg, encode(&one, msg));
     save("fuzz_batch", "three_runs", 0, msg, encode(&all, msg));
     save("fuzz_batch", "first_of_two", 0, msg, encode(&first, msg));
     save("fuzz_batch", "last_of_two", 0, msg, encode(&second, msg));
     save("fuzz_batch", "no_run", 0, msg, encode(&none, msg));
+    save("fuzz_batch", "of_a_request", 0, msg, encode(&written, msg));
 }
 
 static void save_lying_batches(char *msg)
@@ -85,19 +96,23 @@ static void save_lying_batches(char *msg)
                 {"part", 20, 4, 20},
                 {"parts", 32, 4, 3},
                 {"flags", 6, 2, 0x8001},
-                {"stream_zero", 56, 8, 0},
-                {"type", 56 + 12, 1, 9},
-                {"org_len", 56 + 13, 1, 255},
-                {"name_len", 56 + 14, 1, 0},
-                {"lines", 56 + 16, 4, 3},
-                {"lines_none", 56 + 16, 4, 0},
-                {"bytes", 56 + 20, 4, 0xffffffff},
-                {"bytes_none", 56 + 20, 4, 0},
-                {"times", 56 + 32, 8, UINT64_C(1) << 63},
-                {"bytes_cut", 56 + 20, 4, 15}};
+                {"request_of_no_mount", 56, 8, 1234},
+                {"mount_of_no_request", 48, 8, MOUNT},
+                {"answer", 64, 4, 99},
+                {"answer_of_no_request", 64, 4, 1},
+                {"stream_zero", 80, 8, 0},
+                {"type", 80 + 12, 1, 9},
+                {"org_len", 80 + 13, 1, 255},
+                {"name_len", 80 + 14, 1, 0},
+                {"lines", 80 + 16, 4, 3},
+                {"lines_none", 80 + 16, 4, 0},
+                {"bytes", 80 + 20, 4, 0xffffffff},
+                {"bytes_none", 80 + 20, 4, 0},
+                {"times", 80 + 32, 8, UINT64_C(1) << 63},
+                {"bytes_cut", 80 + 20, 4, 15}};
     struct batch_run r[] = {run_of(1, STREAM_LOGS, "app", 2, "{\"a\":1}\n{\"a\":2}\n"),
                             run_of(2, STREAM_LOGS, "web", 1, "{\"b\":1}\n")};
-    struct batch_part p = {{7, 1, 1}, 0, 1, BATCH_LAST, r, 2};
+    struct batch_part p = {{7, 1, 1}, 0, 1, BATCH_LAST, r, 2, {0}};
     for (size_t i = 0; i < sizeof LIES / sizeof *LIES; i++) {
         size_t len = encode(&p, msg);
         memcpy(msg + LIES[i].at, &LIES[i].value, LIES[i].width);
@@ -107,9 +122,9 @@ static void save_lying_batches(char *msg)
     save("fuzz_batch", "cut_header", 0, msg, BATCH_HEADER_LEN - 1);
     save("fuzz_batch", "cut_table", 0, msg, BATCH_HEADER_LEN + 50);
     save("fuzz_batch", "cut_payload", 0, msg, len - 1);
-    msg[60] ^= 4;
+    msg[BATCH_HEADER_LEN + 4] ^= 4;
     save("fuzz_batch", "flipped_table", 0, msg, len);
-    msg[60] ^= 4;
+    msg[BATCH_HEADER_LEN + 4] ^= 4;
     msg[len - 1] ^= 1;
     save("fuzz_batch", "flipped_newline", 0, msg, len);
 }
@@ -168,6 +183,12 @@ static void add_workers(struct image *img)
     worker_last_encode(text + WORKER_LAST_LEN, &(struct worker_last){7, 2, 9, ERR_IO});
     add_tail(img, FRAME_WORKERS, text, sizeof text);
     add_tail(img, FRAME_EPOCH, NULL, 0);
+    char requests[3 * FRAME_REQUEST_LEN];
+    request_encode(requests, &(struct batch_request){MOUNT, 1230, ERR_OK});
+    request_encode(requests + FRAME_REQUEST_LEN, &(struct batch_request){MOUNT + 1, 2, ERR_OK});
+    request_encode(requests + 2 * FRAME_REQUEST_LEN,
+                   &(struct batch_request){MOUNT, 1230 + 2 * JOURNAL_REQUESTS_MAX, ERR_OK});
+    add_tail(img, FRAME_REQUESTS, requests, sizeof requests);
 }
 
 static struct frame data_of(uint32_t worker, uint32_t run, uint64_t stream, uint32_t lines)
@@ -184,14 +205,16 @@ static struct frame data_of(uint32_t worker, uint32_t run, uint64_t stream, uint
                           .line_count = lines};
 }
 
-/* A batch of two runs, the second with the places of both.  Returns where its payload begins. */
+/* A batch of two runs, the second with the places of both and a request.  Returns where its payload
+ * begins. */
 static size_t add_batch(struct image *img)
 {
-    char places[2 * FRAME_PLACE_LEN];
+    char places[2 * FRAME_PLACE_LEN + FRAME_REQUEST_LEN];
     struct frame first = data_of(1, 0, 1, 3), last = data_of(1, 1, 2, 1);
-    last.flags = FRAME_LAST;
+    last.flags = FRAME_LAST | FRAME_REQUEST;
     place_encode(places, &(struct place){1, 24, 0});
     place_encode(places + FRAME_PLACE_LEN, &(struct place){2, 3, 0});
+    request_encode(places + 2 * FRAME_PLACE_LEN, &(struct batch_request){MOUNT, 1234, ERR_INVALID});
     size_t at = add_frame(img, &first, STR("{\"a\":1}\n{\"a\":2}\n{\"a\":3}\n"), STR(""));
     add_frame(img, &last, STR("{}\n"), (struct str){places, sizeof places});
     return at + frame_payload_at(3);
@@ -227,7 +250,9 @@ static void add_table(struct image *img)
     table_add_extent(&table, file, &(struct run_place){SEQ, SEGMENT_HEADER_LEN + 700, 24, 3, 0});
     table_add_publish(&table, SEGMENT_HEADER_LEN, FRAME_HEADER_LEN);
     table_add_facts(&table, file, &(struct shown_facts){3, 10, 20, 30, 30});
-    batches_complete(&batches, &(struct batch_id){7, 0, 5}, 0);
+    batches.requests.mount = MOUNT;
+    batches_complete(&batches, &(struct batch_id){7, 0, 5},
+                     &(struct batch_request){MOUNT, 1232, ERR_OK}, 0);
     struct batch_part part = {.id = {7, 2, 6}};
     struct attempt *a = batches_attempt(&batches, &part);
     if (!a || !attempt_reserve(a, 1))
@@ -363,6 +388,7 @@ static void save_lying_segments(struct image *img)
                 {"table_workers", 112 + 16, 0x0aaaaaab},
                 {"table_open", 112 + 20, UINT32_MAX},
                 {"table_publishes", 112 + 40, UINT32_MAX},
+                {"table_requests", 112 + 44, UINT32_MAX},
                 {"table_name", 112 + 48 + 8, 0x00ffff00},
                 {"table_file_number", 112 + 48 + 56, 1u << 22}};
     for (size_t i = 0; i < sizeof LIES / sizeof *LIES; i++) {

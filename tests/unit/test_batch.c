@@ -13,7 +13,7 @@
 #include "base/crc32c.h"
 #include "fs/batch.h"
 
-enum { RUNS = 3, HOUR = 490000, CHECKSUM_AT = 48, RUNS_LEN_AT = 40 };
+enum { RUNS = 3, HOUR = 490000, CHECKSUM_AT = 72, RUNS_LEN_AT = 40 };
 
 static char message[BATCH_PART_MAX];
 static struct batch_run decoded[BATCH_RUNS_MAX];
@@ -52,7 +52,7 @@ static size_t encode_sample(void)
 {
     struct batch_run runs[RUNS];
     fill(runs);
-    return encode(&(struct batch_part){{7, 4, 9}, 0, 1, BATCH_LAST, runs, RUNS});
+    return encode(&(struct batch_part){{7, 4, 9}, 0, 1, BATCH_LAST, runs, RUNS, {0}});
 }
 
 /* In memory of exactly that size, so that a read past its end is seen. */
@@ -88,13 +88,20 @@ static void what_was_encoded_comes_back(void **state)
         uint32_t part, parts;
         uint16_t flags;
         size_t first, count;
+        struct batch_request request;
     } CASES[] = {
-        {{1, 0, 1}, 0, 1, BATCH_LAST, 0, RUNS},
-        {{UINT64_MAX, UINT32_MAX, UINT64_MAX}, 0, 1, BATCH_LAST | BATCH_NO_SYNC, 1, 1},
-        {{2, 3, 4}, 0, 0, 0, 0, 2},
-        {{2, 3, 4}, 7, 0, BATCH_NO_SYNC, 2, 1},
-        {{2, 3, 4}, BATCH_PARTS_MAX - 1, BATCH_PARTS_MAX, BATCH_LAST, 0, 1},
-        {{2, 3, 4}, 0, 1, BATCH_LAST, 0, 0},
+        {{1, 0, 1}, 0, 1, BATCH_LAST, 0, RUNS, {0}},
+        {{UINT64_MAX, UINT32_MAX, UINT64_MAX},
+         0,
+         1,
+         BATCH_LAST | BATCH_NO_SYNC,
+         1,
+         1,
+         {9, 8, ERR_OK}},
+        {{2, 3, 4}, 0, 0, 0, 0, 2, {UINT64_MAX, UINT64_MAX, ERR_INVALID}},
+        {{2, 3, 4}, 7, 0, BATCH_NO_SYNC, 2, 1, {0}},
+        {{2, 3, 4}, BATCH_PARTS_MAX - 1, BATCH_PARTS_MAX, BATCH_LAST, 0, 1, {0}},
+        {{2, 3, 4}, 0, 1, BATCH_LAST, 0, 0, {0}},
     };
     struct batch_run runs[RUNS];
     struct batch_part p;
@@ -102,8 +109,9 @@ static void what_was_encoded_comes_back(void **state)
     (void)state;
     fill(runs);
     for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
-        struct batch_part want = {CASES[i].id,    CASES[i].part,         CASES[i].parts,
-                                  CASES[i].flags, runs + CASES[i].first, CASES[i].count};
+        struct batch_part want = {CASES[i].id,     CASES[i].part,         CASES[i].parts,
+                                  CASES[i].flags,  runs + CASES[i].first, CASES[i].count,
+                                  CASES[i].request};
         size_t len = encode(&want);
         if (batch_decode((struct str){message, len}, decoded, CASES[i].count, &p, &e))
             fail_msg("case %zu: %s", i, e.msg);
@@ -114,6 +122,9 @@ static void what_was_encoded_comes_back(void **state)
         assert_int_equal(p.parts, want.parts);
         assert_int_equal(p.flags, want.flags);
         assert_int_equal(p.run_count, want.run_count);
+        assert_int_equal(p.request.mount, want.request.mount);
+        assert_int_equal(p.request.number, want.request.number);
+        assert_int_equal(p.request.answer, want.request.answer);
         for (size_t k = 0; k < want.run_count; k++)
             assert_same_run(&p.runs[k], &want.runs[k]);
     }
@@ -123,7 +134,7 @@ static void the_longest_names_come_back(void **state)
 {
     static char letters[NAME_MAX_BYTES];
     struct batch_run run = run_of(1, STREAM_LOGS, "app", 1, "{}\n");
-    struct batch_part p, want = {{1, 1, 1}, 0, 1, BATCH_LAST, &run, 1};
+    struct batch_part p, want = {{1, 1, 1}, 0, 1, BATCH_LAST, &run, 1, {0}};
     struct err e = {0};
     (void)state;
     memset(letters, 'n', sizeof letters);
@@ -143,10 +154,15 @@ static void numbers_that_lie_are_refused(void **state)
         uint64_t value;
         const char *reason;
     } CASES[] = {
-        {"magic", 0, 4, 0x54414258, "batch: no batch of version 1"},
-        {"version", 4, 2, 2, "batch: no batch of version 1"},
+        {"magic", 0, 4, 0x54414258, "batch: no batch of version 2"},
+        {"version", 4, 2, 1, "batch: no batch of version 2"},
         {"an unknown flag", 6, 2, 0x8001, "batch: flags 0x8001 are of another version"},
-        {"what must be zero", 52, 4, 1, "batch: flags 0x1 are of another version"},
+        {"what must be zero", 68, 4, 1, "batch: flags 0x1 are of another version"},
+        {"what must be zero at the end", 76, 4, 1, "batch: flags 0x1 are of another version"},
+        {"a request of no mount", 56, 8, 6, "batch: request 6 with answer 0"},
+        {"a mount of no request", 48, 8, 6, "batch: request 0 with answer 0"},
+        {"an answer to no request", 64, 4, 1, "batch: request 0 with answer 1"},
+        {"an unknown answer", 64, 4, ERR_CODE_COUNT, "batch: request 0 with answer"},
         {"too high a part", 20, 4, BATCH_PARTS_MAX, "batch: part 20 of 1"},
         {"a last part of more", 32, 4, 2, "batch: part 0 of 2"},
         {"a count in a part that is not the last", 6, 2, 0, "batch: part 0 of 1"},
@@ -157,20 +173,20 @@ static void numbers_that_lie_are_refused(void **state)
         {"the longest table", 40, 4, UINT32_MAX, "do not add up"},
         {"a longer payload", 44, 4, 100, "do not add up"},
         {"the longest payload", 44, 4, UINT32_MAX, "do not add up"},
-        {"no stream", 56, 8, 0, "batch: the run at byte 0 is broken"},
-        {"an unknown type", 68, 1, STREAM_TYPE_COUNT, "batch: the run at byte 0 is broken"},
-        {"no org", 69, 1, 0, "batch: the run at byte 0 is broken"},
-        {"no name", 70, 1, 0, "batch: the run at byte 0 is broken"},
-        {"a name past the table", 112 + 14, 1, 200, "batch: the run at byte 56 is broken"},
-        {"a byte that must be zero", 71, 1, 1, "batch: the run at byte 0 is broken"},
-        {"padding that is not zero", 56 + 50, 1, 1, "batch: the run at byte 0 is broken"},
-        {"a first time after the last", 80, 8, 2, "batch: the run at byte 0 is broken"},
-        {"more lines", 72, 4, 3, "batch: run 0 does not hold 3 whole lines"},
-        {"no lines", 72, 4, 0, "batch: run 0 does not hold 0 whole lines"},
-        {"bytes that end within a line", 76, 4, 15, "batch: run 0 does not hold 2 whole lines"},
-        {"no bytes", 76, 4, 0, "batch: run 0 has 0 bytes"},
-        {"more bytes than there are", 76, 4, 27, "batch: run 0 has 27 bytes"},
-        {"most bytes", 76, 4, UINT32_MAX, "batch: run 0 has 4294967295 bytes"},
+        {"no stream", 80, 8, 0, "batch: the run at byte 0 is broken"},
+        {"an unknown type", 92, 1, STREAM_TYPE_COUNT, "batch: the run at byte 0 is broken"},
+        {"no org", 93, 1, 0, "batch: the run at byte 0 is broken"},
+        {"no name", 94, 1, 0, "batch: the run at byte 0 is broken"},
+        {"a name past the table", 136 + 14, 1, 200, "batch: the run at byte 56 is broken"},
+        {"a byte that must be zero", 95, 1, 1, "batch: the run at byte 0 is broken"},
+        {"padding that is not zero", 80 + 50, 1, 1, "batch: the run at byte 0 is broken"},
+        {"a first time after the last", 104, 8, 2, "batch: the run at byte 0 is broken"},
+        {"more lines", 96, 4, 3, "batch: run 0 does not hold 3 whole lines"},
+        {"no lines", 96, 4, 0, "batch: run 0 does not hold 0 whole lines"},
+        {"bytes that end within a line", 100, 4, 15, "batch: run 0 does not hold 2 whole lines"},
+        {"no bytes", 100, 4, 0, "batch: run 0 has 0 bytes"},
+        {"more bytes than there are", 100, 4, 27, "batch: run 0 has 27 bytes"},
+        {"most bytes", 100, 4, UINT32_MAX, "batch: run 0 has 4294967295 bytes"},
     };
     struct err e;
     (void)state;
@@ -227,7 +243,7 @@ static void a_part_is_as_large_as_its_maximum_and_not_larger(void **state)
     static char text[BATCH_PART_MAX];
     static struct batch_run runs[BATCH_RUNS_MAX + 1];
     struct batch_run run = run_of(1, STREAM_LOGS, "app", 1, "");
-    struct batch_part p = {{1, 1, 1}, 0, 1, BATCH_LAST, &run, 1};
+    struct batch_part p = {{1, 1, 1}, 0, 1, BATCH_LAST, &run, 1, {0}};
     struct err e = {0};
     size_t len = 0,
            most = BATCH_PART_MAX - BATCH_HEADER_LEN - batch_run_overhead(run.org, run.name);
@@ -255,7 +271,7 @@ static void names_that_are_too_long_are_not_encoded(void **state)
 {
     static char letters[NAME_MAX_BYTES + 1];
     struct batch_run run = run_of(1, STREAM_LOGS, "app", 1, "{}\n");
-    struct batch_part p = {{1, 1, 1}, 0, 1, BATCH_LAST, &run, 1};
+    struct batch_part p = {{1, 1, 1}, 0, 1, BATCH_LAST, &run, 1, {0}};
     struct err e = {0};
     size_t len = 0;
     (void)state;

@@ -40,7 +40,7 @@ static size_t make_last(char *dst)
     make_frame(dst);
     place_encode(places, &(struct place){1, 28, 1000});
     place_encode(places + FRAME_PLACE_LEN, &(struct place){2, 5, UINT64_C(1) << 40});
-    size_t len = frame_append_tail(dst, (struct str){places, sizeof places});
+    size_t len = frame_append_tail(dst, (struct str){places, sizeof places}, 0);
     frame_finish(dst, frame_position(6, 123), SEQ, OFFSET);
     return len;
 }
@@ -75,6 +75,35 @@ static void all_fields_come_back(void **state)
     assert_int_equal(place_decode(f.tail + FRAME_PLACE_LEN).offset, UINT64_C(1) << 40);
 }
 
+static void a_request_stands_after_the_places(void **state)
+{
+    static const struct batch_request REQUESTS[] = {{5, 6, ERR_OK}, {UINT64_MAX, 1, ERR_INVALID}};
+    char bytes[ROOM], tail[2 * FRAME_PLACE_LEN + FRAME_REQUEST_LEN];
+    struct batch_request got;
+    struct frame f;
+    (void)state;
+    for (size_t i = 0; i < sizeof REQUESTS / sizeof *REQUESTS; i++) {
+        memset(tail, 1, sizeof tail);
+        request_encode(tail + 2 * FRAME_PLACE_LEN, &REQUESTS[i]);
+        make_frame(bytes);
+        size_t len = frame_append_tail(bytes, (struct str){tail, sizeof tail}, FRAME_REQUEST);
+        frame_finish(bytes, 0, SEQ, OFFSET);
+        assert_true(frame_decode((struct str){bytes, len}, SEQ, OFFSET, &f));
+        assert_int_equal(f.flags, FRAME_LAST | FRAME_REQUEST);
+        assert_int_equal(frame_places(&f).len, 2 * FRAME_PLACE_LEN);
+        assert_true(frame_request(&f, &got));
+        assert_int_equal(got.mount, REQUESTS[i].mount);
+        assert_int_equal(got.number, REQUESTS[i].number);
+        assert_int_equal(got.answer, REQUESTS[i].answer);
+        frame_drop_tail(bytes);
+        frame_append_tail(bytes, (struct str){tail, 2 * FRAME_PLACE_LEN}, 0);
+        frame_finish(bytes, 0, SEQ, OFFSET);
+        assert_true(frame_decode((struct str){bytes, len - FRAME_REQUEST_LEN}, SEQ, OFFSET, &f));
+        assert_int_equal(frame_places(&f).len, 2 * FRAME_PLACE_LEN);
+        assert_false(frame_request(&f, &got));
+    }
+}
+
 static void a_tail_can_be_taken_off_and_put_on_again(void **state)
 {
     char bytes[ROOM], again[ROOM];
@@ -83,7 +112,7 @@ static void a_tail_can_be_taken_off_and_put_on_again(void **state)
     make_last(again);
     frame_drop_tail(again);
     assert_int_equal(frame_peek(again, ROOM), frame_size(LINES, PAYLOAD.len, 0));
-    frame_append_tail(again, (struct str){bytes + len - 32, 32});
+    frame_append_tail(again, (struct str){bytes + len - 32, 32}, 0);
     frame_finish(again, frame_position(6, 123), SEQ, OFFSET);
     assert_memory_equal(again, bytes, len);
 }
@@ -204,6 +233,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_fields_come_back),
+        cmocka_unit_test(a_request_stands_after_the_places),
         cmocka_unit_test(a_tail_can_be_taken_off_and_put_on_again),
         cmocka_unit_test(a_frame_is_valid_at_one_place_only),
         cmocka_unit_test(no_flipped_bit_goes_unseen),

@@ -141,11 +141,11 @@ static void bad_batches_are_refused(void **state)
         struct batch_part part;
         enum err_code code;
     } cases[] = {
-        {{{f->epoch, 0, 0}, 0, 1, BATCH_LAST, &r, 1}, ERR_INVALID},
-        {{{f->epoch, 1u << 20, 1}, 0, 1, BATCH_LAST, &r, 1}, ERR_INVALID},
-        {{{f->epoch, 0, 1}, 0, 1, BATCH_LAST, &r, 0}, ERR_INVALID},
-        {{{f->epoch + 1, 0, 1}, 0, 1, BATCH_LAST, &r, 1}, ERR_STALE},
-        {{{0, 0, 1}, 0, 1, BATCH_LAST, &r, 1}, ERR_STALE},
+        {{{f->epoch, 0, 0}, 0, 1, BATCH_LAST, &r, 1, {0}}, ERR_INVALID},
+        {{{f->epoch, 1u << 20, 1}, 0, 1, BATCH_LAST, &r, 1, {0}}, ERR_INVALID},
+        {{{f->epoch, 0, 1}, 0, 1, BATCH_LAST, &r, 0, {0}}, ERR_INVALID},
+        {{{f->epoch + 1, 0, 1}, 0, 1, BATCH_LAST, &r, 1, {0}}, ERR_STALE},
+        {{{0, 0, 1}, 0, 1, BATCH_LAST, &r, 1, {0}}, ERR_STALE},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++)
         assert_int_equal(append_part(f->j, &cases[i].part, NULL), cases[i].code);
@@ -722,7 +722,7 @@ static void the_same_batch_twice_at_once_is_applied_once(void **state)
     fixture_epoch(f);
     for (uint64_t number = 1; number <= 50; number++) {
         struct batch_run r = run_of(1, HOUR, "a\n");
-        struct batch_part p = {{f->epoch, 0, number}, 0, 1, BATCH_LAST, &r, 1};
+        struct batch_part p = {{f->epoch, 0, number}, 0, 1, BATCH_LAST, &r, 1, {0}};
         struct answer first = answer_new(), second = answer_new();
         journal_append(f->j, &p, answer_done, &first);
         journal_append(f->j, &p, answer_done, &second);

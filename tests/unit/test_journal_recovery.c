@@ -198,7 +198,7 @@ static void incomplete_batches_are_dropped_or_kept_by_who_died(void **state)
         fixture_epoch(f);
         assert_int_equal(append_text(f, 1, 1, 1, HOUR + died, "whole\n"), ERR_OK);
         struct batch_run r = run_of(1, HOUR + died, "part one\nof two\n");
-        struct batch_part p = {{f->epoch, 0, 1}, 0, 0, 0, &r, 1};
+        struct batch_part p = {{f->epoch, 0, 1}, 0, 0, 0, &r, 1, {0}};
         assert_int_equal(append_part(f->j, &p, NULL), ERR_OK);
         if (died)
             buf_add_cstr(&want, "part one\nof two\n");
@@ -699,7 +699,7 @@ static enum err_code append_numbered(struct fixture *f, uint32_t worker, uint32_
     char text[256];
     kill_text(text, worker, number);
     struct batch_run r = run_of(1 + worker % 2, HOUR, text);
-    struct batch_part p = {{f->epoch, worker, number}, 0, 1, BATCH_LAST, &r, 1};
+    struct batch_part p = {{f->epoch, worker, number}, 0, 1, BATCH_LAST, &r, 1, {0}};
     if (number % 3)
         return append_part(f->j, &p, NULL);
     p.flags = 0;
