@@ -97,6 +97,7 @@ static void write_request(struct buf *out, const char *parquet, const struct tre
     if (unit->rows > 0) {
         jw_ku64(&w, "first_row", unit->first_row);
         jw_ku64(&w, "rows", unit->rows);
+        jw_kbool(&w, "metrics", true); /* only of a metric are rows asked for */
     } else {
         jw_ku64(&w, "group", unit->group);
     }

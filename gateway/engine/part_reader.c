@@ -273,7 +273,8 @@ static enum err_code read_with(struct reader *r, duckdb_connection con, struct s
     AUTO_RESULT duckdb_result result = {0};
     struct buf sql;
     bool hidden = false;
-    enum err_code rc = range.rows == UINT64_MAX ? ERR_OK : has_row_number(con, path, &hidden, e);
+    bool may_hide = range.rows != UINT64_MAX && !r->shape->is_metrics;
+    enum err_code rc = may_hide ? has_row_number(con, path, &hidden, e) : ERR_OK;
     if (rc != ERR_OK)
         return rc;
     buf_init(&sql, SQL_MAX);

@@ -109,5 +109,6 @@ enum err_code text_request_decode(struct str body, struct arena *a, struct text_
         (!out->by_group && !(json_u64(json_get(doc, "first_row"), &out->first_row) &&
                              json_u64(json_get(doc, "rows"), &out->rows))))
         return err_set(e, ERR_INVALID, "text request: a path, and a group or rows are needed");
+    out->is_metrics = !out->by_group && json_bool(json_get(doc, "metrics"), false);
     return ERR_OK;
 }

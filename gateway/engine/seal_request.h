@@ -34,6 +34,7 @@ struct text_request { /* some rows of a Parquet file */
     bool by_group;
     uint64_t group;           /* by_group */
     uint64_t first_row, rows; /* else */
+    bool is_metrics;          /* else: the rows are one metric's */
 };
 enum err_code text_request_decode(struct str body, struct arena *a, struct text_request *out,
                                   struct err *e);

@@ -110,7 +110,9 @@ static enum err_code send_text(struct sending *s, const struct text_request *r, 
     struct part_shape shape = {0};
     arena_init(&a, ARENA_MAX);
     enum err_code rc = check_path(s->ctx, r->path, e);
-    if (rc == ERR_OK)
+    if (r->is_metrics)
+        shape.is_metrics = true;
+    else if (rc == ERR_OK)
         rc = read_shape(s->con, r->path, &a, &shape, e);
     if (rc == ERR_OK)
         rc = range_of(s, r, &a, &range, e);

@@ -46,7 +46,8 @@
  *   stays in staging.  SEALED: the "part" object of PUBLISH in fs/control.h.
  *   {"timeout_ms"} as in RUN.
  * TEXT: {"path":"<mount>/…/<id>.parquet","group":g}         the text of one row group, or
- *       {"path":"…","first_row":a,"rows":n}                 of some rows (one name of a metrics part)
+ *       {"path":"…","first_row":a,"rows":n}                 of some rows; with "metrics":true they
+ *   are one name's of a metrics part, and what the part says of its other names is not read
  *
  * BATCH, little-endian, the Arrow layout of each column with a header in place of Flatbuffers:
  *   u32 rows, u32 columns, then per column, each piece padded to 8 bytes:

@@ -492,6 +492,49 @@ def crowd():
                 "query_max_s": round(max(took), 2), "failed": dict(failed), "ingest_p99_ms": ingest["p99_ms"], "memory": memory}
 
 
+def names_part(node, org, names):
+    """One part of that many names, each with 50 series of 20 points; labels are other ones in each."""
+    at = int(time.time() * 1e6)
+    for first in range(0, names, 20):
+        body = [{"__name__": f"metric_{i:04}", "job": "a", "instance": f"10.0.{i % 250}.{s}:9100", "pod": f"pod-{i}-{s}", "_timestamp": at - p * 15_000_000, "value": i + s + p}
+                for i in range(first, min(first + 20, names)) for s in range(50) for p in range(20)]
+        status, _, text = node.raw("POST", f"/api/{org}/ingest/metrics/_json", json.dumps(body).encode(), timeout=300)
+        assert status == 200, text
+
+
+def least_ms(action, values):
+    took = []
+    for value in values:
+        began = time.perf_counter()
+        action(value)
+        took.append((time.perf_counter() - began) * 1000)
+    return round(min(took), 1)
+
+
+def metrics_names():
+    """One name of a part of 10, 200 and 2,000 names: by SQL and by its text file, the quickest of 20."""
+    figures = {}
+    with Running(ZO_MAX_FILE_SIZE_ON_DISK="60000", ZO_MAX_FILE_RETENTION_TIME="36000") as node:
+        sizes = {"n10": 10, "n200": 200, "n2000": 2000}
+        for org, names in sizes.items():
+            names_part(node, org, names)
+        node.flush()
+
+        def ask(org):
+            status, reply = node.search("SELECT count(*) AS n, sum(value) AS s FROM metric_0007 WHERE pod <> 'x'", path=f"/api/{org}/_search?type=metrics")
+            assert status == 200 and reply["hits"][0]["n"] == 1000, reply
+
+        def read(path):
+            with open(path, "rb") as file:
+                assert file.read().count(b"\n") == 1000
+
+        for org, names in sizes.items():
+            assert len(node.sealed_files(".parts", org, "metrics")) == 1
+            texts = [os.path.join(d, f) for i in range(10) for d, _, files in os.walk(f"{node.mount}/{org}/metrics/metric_{i:04}") for f in files if f.endswith(".ndjson")]
+            figures[f"{names} names"] = {"sql_ms": least_ms(lambda _, o=org: ask(o), range(20)), "text_ms": least_ms(read, texts)}
+    return figures
+
+
 def journal():
     """The journal without FUSE and HTTP, next to a plain loop of write and fdatasync on the same disk."""
     build = os.path.dirname(os.path.abspath(os.environ["WEIR_BINARY"]))
@@ -502,7 +545,7 @@ def journal():
 
 
 FIGURES = {f.__name__: f for f in (latency, throughput, visibility, start, full, query, journal, seal, seal_memory, seal_streams, sealed_read,
-                                   sealed_query, sealed_size, metrics_size, many_parts, crowd)}
+                                   sealed_query, sealed_size, metrics_size, metrics_names, many_parts, crowd)}
 
 
 def main():

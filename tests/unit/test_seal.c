@@ -147,6 +147,12 @@ static void metrics_are_sorted_by_name_series_and_time(void **state)
     json_u64(json_get(cpu, "stream"), &stream);
     assert_true(str_eq(json_str(json_get(cpu, "name"), STR("")), STR("cpu")));
     assert_true(first == 2 && rows == 3 && stream == 1 && bytes == sizeof CPU_LINES - 1);
+    static const char *const ways[] = {"\"first_row\":0,\"rows\":2",
+                                       "\"first_row\":0,\"rows\":2,\"metrics\":true"};
+    for (size_t i = 0; i < ARRAY_LEN(ways); i++)
+        expect_text(&s, ways[i],
+                    STR("{\"_timestamp\":5,\"__name__\":\"alerts\",\"value\":-0.0}\n"
+                        "{\"_timestamp\":15,\"__name__\":\"alerts\",\"value\":\"+Inf\"}\n"));
     sealed_done(&s);
 }
 
