@@ -29,6 +29,9 @@ enum err_code fs_mount(const struct fs_mount_options *o, int *dev_fuse_fd,
 enum err_code fs_unmount(const char *mount_dir, struct err *e);
 /* Is something mounted there (from /proc/self/mountinfo, without a stat)? */
 bool fs_is_mounted(const char *mount_dir);
+/* Is a mount of ours there that answers?  A child process looks, for at most timeout_ms: a mount
+ * that a killed node left behind fails at once, one that hangs is as good as dead. */
+bool fs_mount_answers(const char *mount_dir, int timeout_ms);
 
 struct fs_config {
     const char *data_dir;      /* journal/, run/, lost+found/, meta/, index/, staging/, sealed/ */
@@ -47,7 +50,9 @@ struct fs_config {
     const char *fuse_features;   /* WEIR_FUSE_FEATURES: "all", a list, "none"; NULL = all */
     bool fsync_disabled;
     bool node_died;            /* see journal.h */
-    bool read_only;
+    bool read_only;            /* nothing in data_dir is changed; no gateway and no fs.sock */
+    const char *scratch_dir;   /* read_only: holds engine.sock, and a copy of the index; NULL: no
+                                  engine, and the copy stands in a folder of its own in /tmp */
     unsigned commit_files;     /* how many .weir/commit/<n> */
     unsigned threads;          /* FUSE workers */
     const char *node_name, *version;

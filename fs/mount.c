@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mount.h>
@@ -62,6 +64,38 @@ bool fs_is_mounted(const char *mount_dir)
     char path[PATH_MAX];
 
     return resolve(mount_dir, path, NULL) == ERR_OK && mountinfo_find(path, &entry);
+}
+
+/* In a child: 0 when somebody answers. */
+static void look(const char *path)
+{
+    struct stat st;
+
+    _exit(stat(path, &st) != 0 && (errno == ENOTCONN || errno == ESTALE) ? 1 : 0);
+}
+
+bool fs_mount_answers(const char *mount_dir, int timeout_ms)
+{
+    struct mount_entry entry;
+    char path[PATH_MAX];
+    int pipe_fds[2], status = 0;
+    pid_t pid;
+
+    if (resolve(mount_dir, path, NULL) || !mountinfo_find(path, &entry) || !entry.is_weir ||
+        pipe2(pipe_fds, O_CLOEXEC) != 0)
+        return false;
+    AUTO_FD int ended = pipe_fds[0], held = pipe_fds[1]; /* the child's end is its life */
+    pid = fork();
+    if (pid == 0)
+        look(path);
+    if (pid < 0)
+        return false;
+    cleanup_fd(&held);
+    if (poll(&(struct pollfd){.fd = ended, .events = POLLIN}, 1, timeout_ms) != 1) {
+        kill(pid, SIGKILL); /* it may not end before the mount does: nobody waits for it */
+        return false;
+    }
+    return waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
 /* ---- fusermount3 ---- */

@@ -9,6 +9,7 @@
  * `weir reindex` takes it in
  */
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -16,6 +17,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/sys.h"
 #include "fs/publish_record.h"
 #include "fs/sealed_internal.h"
 
@@ -61,20 +63,41 @@ static enum err_code take_config(struct sealed *s, const struct sealed_config *c
     return sealed_files_init(&s->files, cfg->data_dir, cfg->read_only, e);
 }
 
+static void remove_scratch(const char *dir)
+{
+    static const char *const names[] = {"data.mdb", "lock.mdb"};
+    char path[PATH_MAX];
+
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        snprintf(path, sizeof path, "%s/%s", dir, names[i]);
+        unlink(path);
+    }
+    rmdir(dir);
+}
+
+static enum err_code make_scratch(struct sealed *s, struct err *e)
+{
+    const char *in = s->cfg.scratch_dir;
+
+    if (asprintf(&s->scratch_dir, in ? "%s/index" : "/tmp/weir-index-XXXXXX", in ? in : "") < 0) {
+        s->scratch_dir = NULL;
+        return err_set(e, ERR_NOMEM, "no memory for a path");
+    }
+    if (in)
+        remove_scratch(s->scratch_dir); /* that of a process before this one */
+    if (in ? sys_mkdir(s->scratch_dir, 0700) == 0 : mkdtemp(s->scratch_dir) != NULL)
+        return ERR_OK;
+    return err_sys(e, errno, "make %s", s->scratch_dir);
+}
+
 /* A store that must not be changed is copied: records of the journal are put into the copy. */
 static enum err_code copy_index(struct sealed *s, const char *path, struct err *e)
 {
-    char dir[] = "/tmp/weir-index-XXXXXX";
     struct parts *original;
-    enum err_code rc = ERR_OK;
+    enum err_code rc = make_scratch(s, e);
 
-    if (!mkdtemp(dir))
-        return err_sys(e, errno, "make a directory in /tmp");
-    s->scratch_dir = strdup(dir);
-    if (!s->scratch_dir)
-        return err_set(e, ERR_NOMEM, "no memory for a path");
-    if (access(path, F_OK) != 0)
-        return ERR_OK;
+    if (rc || access(path, F_OK) != 0)
+        return rc;
     rc = parts_open(path, KV_LONE_READER, &original, e);
     if (rc)
         return rc;
@@ -123,18 +146,6 @@ enum err_code sealed_open(const struct sealed_config *cfg, struct sealed **out, 
     }
     *out = s;
     return ERR_OK;
-}
-
-static void remove_scratch(const char *dir)
-{
-    static const char *const names[] = {"data.mdb", "lock.mdb"};
-    char path[64];
-
-    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-        snprintf(path, sizeof path, "%s/%s", dir, names[i]);
-        unlink(path);
-    }
-    rmdir(dir);
 }
 
 static void free_batch(struct sealed *s)

@@ -30,6 +30,7 @@ struct sealed_config {
     struct status *status;
     const char *node_name;
     bool read_only;
+    const char *scratch_dir; /* read_only: the copy of the index goes there; NULL: into /tmp */
 };
 struct sealed;
 /* Opens the index before the journal is opened: sealed_position is journal_config.covered, and
@@ -55,7 +56,7 @@ enum err_code sealed_discard(struct sealed *s, const struct ulid *part, struct e
 enum err_code sealed_discard_all(struct sealed *s, struct err *e);
 
 /* The stream is deleted in `meta`, for good: no batch is taken for it any more, nothing of it is
- * shown, and its bytes are freed.  Again, or of a stream that never was here: OK. */
+ * shown, and its bytes are freed (read_only: it is only hidden).  Again, or of a stream that never was here: OK. */
 struct dropped_stream {
     uint64_t number;
     struct str org, name;

@@ -9,6 +9,8 @@
  * while somebody reads who had begun before, the stream is doomed, and the keeper takes its parts
  * away once the last of them has ended.  Samples of a deleted metric stay in the files that they
  * share with others, and are shown to nobody: parts know the numbers of their streams.
+ *
+ * Read-only, the directory is hidden, and the parts leave the copy of the index.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -117,7 +119,8 @@ static bool collect_part(const struct part *p, void *ctx)
 static void remove_parts(struct sealed *s, const struct own_parts *o)
 {
     for (size_t i = 0; i < o->count; i++) {
-        sealed_files_remove(&s->files, &o->list[i].id, o->list[i].hour);
+        if (!s->cfg.read_only)
+            sealed_files_remove(&s->files, &o->list[i].id, o->list[i].hour);
         sealed_count(s, GAUGE_SEALED_PARTS, -1);
         sealed_count(s, GAUGE_SEALED_BYTES, -(int64_t)o->list[i].stored_bytes);
     }
@@ -289,15 +292,14 @@ void sealed_free_doomed(struct sealed *s)
 
 enum err_code sealed_drop_stream(struct sealed *s, const struct dropped_stream *d, struct err *e)
 {
-    enum err_code rc = s->cfg.read_only
-                           ? err_set(e, ERR_READONLY, "the data directory is read-only")
-                           : journal_drop_stream(s->cfg.journal, d->number, e);
+    enum err_code rc = journal_drop_stream(s->cfg.journal, d->number, e);
     bool waits = false;
 
     if (rc)
         return rc;
     registry_drop_stream(s->cfg.registry, d->number);
-    rc = drop_files(s, d->number, e);
+    if (!s->cfg.read_only)
+        rc = drop_files(s, d->number, e);
     if (!rc)
         wait_for_flights(s);
     if (!rc && d->type != STREAM_METRICS)

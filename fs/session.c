@@ -183,7 +183,8 @@ static enum err_code open_paths(struct process *p, struct err *e)
     p->lost_found_dir = join(data, "lost+found");
     p->meta_dir = join(data, "meta");
     p->socket_path = join(data, "run/fs.sock");
-    p->engine_path = join(data, "run/engine.sock");
+    p->engine_path = p->session.cfg->scratch_dir ? join(p->session.cfg->scratch_dir, "engine.sock")
+                                                 : join(data, "run/engine.sock");
     p->tmp_dir = join(data, "tmp");
     if (!p->journal_dir || !p->lost_found_dir || !p->meta_dir || !p->socket_path ||
         !p->engine_path || !p->tmp_dir)
@@ -209,7 +210,8 @@ static enum err_code open_sealed(struct session *s, struct err *e)
 {
     struct sealed_config sc = {.data_dir = s->cfg->data_dir,
                                .node_name = s->cfg->node_name,
-                               .read_only = s->cfg->read_only};
+                               .read_only = s->cfg->read_only,
+                               .scratch_dir = s->cfg->scratch_dir};
     enum err_code rc = sealed_open(&sc, &s->sealed, e);
 
     return rc ? err_wrap(e, "sealed parts") : ERR_OK;
@@ -397,7 +399,8 @@ static enum err_code open_parts(struct process *p, struct err *e)
     if (rc)
         return rc;
     journal_file_list(s->journal, add_replayed, s);
-    return ERR_OK;
+    /* Nothing is freed here: what was just shown of deleted streams is hidden again. */
+    return s->cfg->read_only ? drop_deleted(s, e) : ERR_OK;
 }
 
 static void library_log(enum fuse_log_level level, const char *fmt, va_list args)

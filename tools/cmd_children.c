@@ -18,7 +18,8 @@
 
 struct child_options {
     int ready_fd, fuse_fd, anchor_fd;
-    bool node_died;
+    bool node_died, read_only;
+    const char *scratch_dir;
 };
 
 static const struct option options[] = {
@@ -26,6 +27,8 @@ static const struct option options[] = {
     {"fuse-fd", required_argument, NULL, 'f'},
     {"anchor-fd", required_argument, NULL, 'a'},
     {"node-died", no_argument, NULL, 'd'},
+    {"read-only", no_argument, NULL, 'o'},
+    {"scratch", required_argument, NULL, 's'},
     {NULL, 0, NULL, 0},
 };
 
@@ -46,6 +49,12 @@ static bool parse_options(int argc, char **argv, struct child_options *o)
         case 'd':
             o->node_died = true;
             break;
+        case 'o':
+            o->read_only = true;
+            break;
+        case 's':
+            o->scratch_dir = optarg;
+            break;
         default:
             return false;
         }
@@ -63,7 +72,7 @@ static bool begin(int argc, char **argv, struct child_options *o, struct node *n
     prctl(PR_SET_NAME, name); /* what ps and top show */
     if (!parse_options(argc, argv, o))
         return false;
-    if (node_init(n, argv[0], &e)) {
+    if (node_init(n, argv[0], &e) || (o->scratch_dir && node_use_scratch(n, o->scratch_dir, &e))) {
         log_write(LOG_ERROR, "cannot start", "reason", e.msg, (char *)0);
         node_done(n);
         return false;
@@ -97,6 +106,8 @@ int cmd_fs(int argc, char **argv)
         .roll_bytes = (uint64_t)settings_i64(n.settings, SET_MAX_FILE_SIZE_ON_DISK),
         .fsync_disabled = settings_bool(n.settings, SET_WAL_FSYNC_DISABLED),
         .node_died = o.node_died,
+        .read_only = o.read_only,
+        .scratch_dir = n.scratch_dir,
         .replaced_keep_us = (uint64_t)settings_i64(n.settings, SET_REPLACED_KEEP) * 1000,
         .replaced_max_bytes = (uint64_t)settings_i64(n.settings, SET_REPLACED_MAX),
         .fuse_features = settings_text(n.settings, SET_FUSE_FEATURES),

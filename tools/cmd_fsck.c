@@ -187,16 +187,6 @@ static int check(const struct fsck_options *o, const struct node *n)
     return report.told[FSCK_BAD] || fflush(stdout) != 0 ? 1 : 0;
 }
 
-/* Is it a data directory at all? */
-static enum err_code check_dir(const struct node *n, struct err *e)
-{
-    if (access(n->data_dir, R_OK | X_OK) != 0)
-        return err_sys(e, errno, "%s", n->data_dir);
-    if (access(n->journal_dir, F_OK) != 0)
-        return err_sys(e, errno, "%s is no data directory: %s", n->data_dir, n->journal_dir);
-    return ERR_OK;
-}
-
 static int run(int argc, char **argv)
 {
     struct fsck_options o = {0};
@@ -208,7 +198,8 @@ static int run(int argc, char **argv)
         return code;
     if (o.data)
         setenv("ZO_DATA_DIR", o.data, 1);
-    if (node_init(&n, "fsck", &e) || check_dir(&n, &e) || node_lock_unchanged(&n, &lock_fd, &e)) {
+    if (node_init(&n, "fsck", &e) || node_check_data_dir(&n, &e) ||
+        node_lock_unchanged(&n, &lock_fd, &e)) {
         fprintf(stderr, "weir fsck: %s\n", e.msg);
         code = EXIT_CONFIG;
     } else {

@@ -64,7 +64,7 @@ static int run(int argc, char **argv)
     }
     log_write(LOG_INFO, "starting", "version", WEIR_VERSION, "data", n.data_dir, "mount",
               n.mount_dir, "node", n.name, (char *)0);
-    code = supervise(&n);
+    code = supervise(&n, SUPERVISE_NODE);
     node_done(&n);
     return code;
 }

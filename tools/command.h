@@ -8,7 +8,8 @@
 struct cli_command;
 extern const struct cli_command *const weir_commands[]; /* ends with NULL */
 extern const struct cli_command command_serve, command_query, command_tail, command_ls,
-    command_config, command_reindex, command_completion, command_man, command_doctor, command_fsck;
+    command_config, command_reindex, command_completion, command_man, command_doctor, command_fsck,
+    command_mount;
 
 /* Children of the supervisor. */
 int cmd_fs(int argc, char **argv);

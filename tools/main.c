@@ -8,9 +8,9 @@
 #include "tools/command.h"
 
 const struct cli_command *const weir_commands[] = {
-    &command_serve, &command_query,   &command_tail,   &command_ls,         &command_config,
-    &command_fsck,  &command_reindex, &command_doctor, &command_completion, &command_man,
-    NULL,
+    &command_serve,  &command_mount,      &command_query, &command_tail,
+    &command_ls,     &command_config,     &command_fsck,  &command_reindex,
+    &command_doctor, &command_completion, &command_man,   NULL,
 };
 
 /* Processes below the supervisor: not for people, and without options of their own to explain. */

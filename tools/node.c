@@ -193,19 +193,49 @@ void node_done(struct node *n)
     n->settings = NULL;
 }
 
-enum err_code node_make_dirs(const struct node *n, struct err *e)
+enum err_code node_use_scratch(struct node *n, const char *dir, struct err *e)
 {
-    const char *const inside[] = {n->journal_dir, n->meta_dir,       n->index_dir, n->run_dir,
-                                  n->staging_dir, n->lost_found_dir, n->tmp_dir};
+    struct arena *a = &n->arena;
+
+    n->scratch_dir = n->run_dir = arena_strdup(a, str_from(dir));
+    n->staging_dir = arena_printf(a, "%s/staging", dir);
+    n->tmp_dir = arena_printf(a, "%s/tmp", dir);
+    n->fs_socket = NULL;
+    n->engine_socket = arena_printf(a, "%s/engine.sock", dir);
+    return a->failed ? err_set(e, ERR_NOMEM, "no memory for paths") : ERR_OK;
+}
+
+enum err_code node_check_data_dir(const struct node *n, struct err *e)
+{
+    if (access(n->data_dir, R_OK | X_OK) != 0)
+        return err_sys(e, errno, "%s", n->data_dir);
+    if (access(n->journal_dir, F_OK) != 0)
+        return err_sys(e, errno, "%s is no data directory: %s", n->data_dir, n->journal_dir);
+    if (access(n->journal_dir, R_OK | X_OK) != 0)
+        return err_sys(e, errno, "%s", n->journal_dir);
+    return ERR_OK;
+}
+
+enum err_code node_check_places(const struct node *n, struct err *e)
+{
     size_t mount_len = strlen(n->mount_dir);
-    enum err_code rc;
 
     if (strncmp(n->data_dir, n->mount_dir, mount_len) == 0 &&
         (n->data_dir[mount_len] == '/' || n->data_dir[mount_len] == '\0'))
         return err_set(e, ERR_INVALID,
                        "ZO_DATA_DIR %s lies on the mount %s: the store cannot stand on itself",
                        n->data_dir, n->mount_dir);
-    rc = sys_mkdirs(n->data_dir, 0711, e);
+    return ERR_OK;
+}
+
+enum err_code node_make_dirs(const struct node *n, struct err *e)
+{
+    const char *const inside[] = {n->journal_dir, n->meta_dir,       n->index_dir, n->run_dir,
+                                  n->staging_dir, n->lost_found_dir, n->tmp_dir};
+    enum err_code rc = node_check_places(n, e);
+
+    if (!rc)
+        rc = sys_mkdirs(n->data_dir, 0711, e);
     for (size_t i = 0; !rc && i < sizeof inside / sizeof inside[0]; i++)
         rc = sys_mkdirs(inside[i], 0700, e);
     return rc ? err_wrap(e, "data directory") : ERR_OK;

@@ -21,6 +21,7 @@ struct node {
     const char *data_dir, *mount_dir, *journal_dir, *meta_dir, *index_dir, *run_dir;
     const char *staging_dir, *lost_found_dir, *tmp_dir, *lock_path;
     const char *fs_socket, *engine_socket;
+    const char *scratch_dir; /* where nothing in data_dir is changed; else NULL */
     const char *name;
     uid_t owner_uid;
     gid_t owner_gid;
@@ -32,8 +33,13 @@ struct node {
 /* Reads the environment; sets up logging for `process`. */
 enum err_code node_init(struct node *n, const char *process, struct err *e);
 void node_done(struct node *n);
-/* Makes the folders below data_dir (0711 itself, 0700 the rest) and refuses a data directory that
- * lies on the mount. */
+/* For one that changes nothing in data_dir: what it must write goes below `dir`. */
+enum err_code node_use_scratch(struct node *n, const char *dir, struct err *e);
+/* Refuses a data directory that lies on its own mount. */
+enum err_code node_check_places(const struct node *n, struct err *e);
+/* Refuses what is no data directory, or may not be read. */
+enum err_code node_check_data_dir(const struct node *n, struct err *e);
+/* After node_check_places: the folders below data_dir (0711 itself, 0700 the rest). */
 enum err_code node_make_dirs(const struct node *n, struct err *e);
 
 #endif

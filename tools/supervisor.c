@@ -1,7 +1,7 @@
 /* tools/supervisor.c - starts, watches, restarts and drains the processes of a node.
  *
  *   mount --> fs --+
- *        engine ---+--> gateway --> ready (said once all three have been ready)
+ *        engine ---+--> gateway --> ready (said once all have been ready)
  *
  * A child that dies is started again, at once the first time and then with a growing pause; so is
  * one that cannot be started for the moment (no descriptors, no memory).  When fs dies:
@@ -15,6 +15,7 @@
  * Either way the gateway's batches come again under the same ids.  A child that exits with
  * EXIT_CONFIG ends the node, and so do START_TRIES_MAX failures before it has been ready once.
  * On SIGTERM: gateway first (it drains), then engine, then the mount, then fs.
+ * A mount without a node is the same without a gateway.
  */
 #include "tools/supervisor.h"
 
@@ -28,6 +29,7 @@
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -44,6 +46,8 @@
 #define FOLLOWERS_MAX 3   /* what kills one fs after the other may be a request that comes again */
 #define START_TRIES_MAX 5 /* processes that may give up before the node has been ready once */
 #define STOP_EXTRA_MS 20000 /* past the drain time a stopping child is killed */
+#define STALE_WAIT_MS 5000
+#define STALE_POLL_MS 20
 
 enum child_id { CHILD_FS, CHILD_ENGINE, CHILD_GATEWAY, CHILD_COUNT };
 
@@ -61,10 +65,13 @@ struct child {
 
 struct supervisor {
     const struct node *node;
+    enum supervised what;
+    int count; /* of the children, in order of their ids: only a node has a gateway */
     struct child children[CHILD_COUNT];
     int signal_fd, lock_fd, fuse_fd;
     int anchor_fd;      /* of the mount of fuse_fd: what outlives its fs process */
     unsigned followers; /* fs processes in a row that this mount may have killed */
+    bool has_place;     /* the data directory and the mount point are ours */
     bool node_died;     /* for the first fs only: nobody says how the last run ended */
     bool said_ready;
     unsigned failed_starts; /* before said_ready */
@@ -78,7 +85,7 @@ struct supervisor {
 static void become_child(const struct supervisor *s, enum child_id id, int ready_fd, pid_t parent)
 {
     char ready_text[16], fuse_text[16], anchor_text[16];
-    const char *argv[10] = {"weir", child_names[id], "--ready-fd", ready_text};
+    const char *argv[14] = {"weir", child_names[id], "--ready-fd", ready_text};
     int argc = 4;
     sigset_t none;
 
@@ -90,6 +97,7 @@ static void become_child(const struct supervisor *s, enum child_id id, int ready
     signal(SIGPIPE, SIG_DFL);
     /* Ctrl-C reaches the whole process group; the supervisor alone decides when to stop. */
     signal(SIGINT, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);
     /* Descriptors are close-on-exec; only what this child owns is passed on. */
     fcntl(ready_fd, F_SETFD, 0);
     snprintf(ready_text, sizeof ready_text, "%d", ready_fd);
@@ -104,6 +112,12 @@ static void become_child(const struct supervisor *s, enum child_id id, int ready
         argv[argc++] = anchor_text;
         if (s->node_died)
             argv[argc++] = "--node-died";
+        if (s->what == SUPERVISE_READ_ONLY)
+            argv[argc++] = "--read-only";
+    }
+    if (s->node->scratch_dir) {
+        argv[argc++] = "--scratch";
+        argv[argc++] = s->node->scratch_dir;
     }
     argv[argc] = NULL;
     execv("/proc/self/exe", (char *const *)(uintptr_t)argv);
@@ -144,8 +158,8 @@ static void drop_mount(struct supervisor *s)
     cleanup_fd(&s->anchor_fd);
     s->fuse_fd = s->anchor_fd = -1;
     s->followers = 0;
-    if (s->lock_fd < 0)
-        return; /* it is the mount of the node that has the data directory */
+    if (!s->has_place)
+        return; /* it is the mount of another */
     if (fs_unmount(s->node->mount_dir, &e))
         log_write(LOG_WARN, "unmount failed", "mount", s->node->mount_dir, "reason", e.msg,
                   (char *)0);
@@ -239,7 +253,7 @@ static void fs_ended(struct supervisor *s, int status)
         c->backoff_ms = 0;
     if (s->followers >= FOLLOWERS_MAX || !anchor_was_answered(s->anchor_fd))
         drop_mount(s); /* else who waits for it waits for ever */
-    s->node_died = !c->was_ready && s->node_died;
+    s->node_died = s->node_died && (!c->was_ready || s->what == SUPERVISE_READ_ONLY);
 }
 
 static void child_ended(struct supervisor *s, enum child_id id, int status)
@@ -264,6 +278,12 @@ static void child_ended(struct supervisor *s, enum child_id id, int status)
         s->stopping = true;
         return;
     }
+    /* Unmounted by hand: a node needs its mount, else that is all there is to stop. */
+    if (s->what != SUPERVISE_NODE && id == CHILD_FS && WIFEXITED(status) &&
+        WEXITSTATUS(status) == 0) {
+        s->stopping = true;
+        return;
+    }
     if (!s->said_ready && WIFEXITED(status) && ++s->failed_starts >= START_TRIES_MAX) {
         log_write(LOG_ERROR, "cannot run: a process fails at every start, for the reason above",
                   "process", child_names[id], (char *)0);
@@ -282,7 +302,7 @@ static void reap(struct supervisor *s)
     int status;
 
     for (pid_t pid; (pid = waitpid(-1, &status, WNOHANG)) > 0;) {
-        for (int i = 0; i < CHILD_COUNT; i++) {
+        for (int i = 0; i < s->count; i++) {
             if (s->children[i].pid == pid)
                 child_ended(s, (enum child_id)i, status);
         }
@@ -303,7 +323,7 @@ static enum err_code start_due(struct supervisor *s, struct err *e)
 {
     uint64_t now = clock_mono_ms();
 
-    for (int i = 0; i < CHILD_COUNT; i++) {
+    for (int i = 0; i < s->count; i++) {
         struct child *c = &s->children[i];
         enum err_code rc = ERR_OK;
         if (c->pid || c->start_at_ms > now)
@@ -325,7 +345,7 @@ static void say_ready(struct supervisor *s)
 {
     char took[24];
 
-    for (int i = 0; i < CHILD_COUNT; i++) {
+    for (int i = 0; i < s->count; i++) {
         if (!s->children[i].was_ready)
             return;
     }
@@ -347,8 +367,9 @@ static void read_ready(struct supervisor *s, enum child_id id)
     if (n != 1)
         return; /* it ended; SIGCHLD tells the rest */
     c->was_ready = true;
+    /* What a recovery has not written down is to be recovered again. */
     if (id == CHILD_FS)
-        s->node_died = false;
+        s->node_died = s->what == SUPERVISE_READ_ONLY;
     say_ready(s);
 }
 
@@ -357,7 +378,7 @@ static int poll_timeout(const struct supervisor *s)
 {
     uint64_t now = clock_mono_ms(), best = UINT64_MAX;
 
-    for (int i = 0; i < CHILD_COUNT; i++) {
+    for (int i = 0; i < s->count; i++) {
         const struct child *c = &s->children[i];
         if (!c->pid && c->start_at_ms < best)
             best = c->start_at_ms;
@@ -372,7 +393,7 @@ static void read_signals(struct supervisor *s)
     struct signalfd_siginfo info;
 
     while (sys_read(s->signal_fd, &info, sizeof info) == (ssize_t)sizeof info) {
-        if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT)
+        if (info.ssi_signo != SIGCHLD)
             s->stopping = true;
     }
     reap(s);
@@ -383,11 +404,11 @@ static void wait_events(struct supervisor *s, int timeout_ms)
 {
     struct pollfd fds[1 + CHILD_COUNT] = {{.fd = s->signal_fd, .events = POLLIN}};
 
-    for (int i = 0; i < CHILD_COUNT; i++)
+    for (int i = 0; i < s->count; i++)
         fds[1 + i] = (struct pollfd){.fd = s->children[i].ready_fd, .events = POLLIN};
-    if (poll(fds, 1 + CHILD_COUNT, timeout_ms) <= 0)
+    if (poll(fds, 1 + (nfds_t)s->count, timeout_ms) <= 0)
         return;
-    for (int i = 0; i < CHILD_COUNT; i++) {
+    for (int i = 0; i < s->count; i++) {
         if (fds[1 + i].revents && s->children[i].ready_fd >= 0)
             read_ready(s, (enum child_id)i);
     }
@@ -446,16 +467,50 @@ static void stop_all(struct supervisor *s)
 
 static enum err_code open_signals(struct supervisor *s, struct err *e)
 {
+    struct sigaction hangup;
     sigset_t set;
 
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGCHLD);
+    /* A terminal that is closed must not leave a dead mount behind; nohup is heeded. */
+    if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN)
+        sigaddset(&set, SIGHUP);
     sigprocmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
     s->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     return s->signal_fd < 0 ? err_sys(e, errno, "signalfd") : ERR_OK;
+}
+
+/* A killed node's fs may need a moment to die: its mount answers until then. */
+static enum err_code refuse_living_mount(const struct node *n, struct err *e)
+{
+    uint64_t deadline = clock_mono_ms() + STALE_WAIT_MS;
+
+    while (fs_mount_answers(n->mount_dir, STALE_WAIT_MS)) {
+        if (clock_mono_ms() >= deadline)
+            return err_set(e, ERR_EXISTS, "%s shows another data directory; stop that one first",
+                           n->mount_dir);
+        nanosleep(&(struct timespec){.tv_nsec = STALE_POLL_MS * 1000000L}, NULL);
+    }
+    return ERR_OK;
+}
+
+static enum err_code take_place(struct supervisor *s, struct err *e)
+{
+    bool is_read_only = s->what == SUPERVISE_READ_ONLY;
+    enum err_code rc = is_read_only ? node_check_places(s->node, e) : node_make_dirs(s->node, e);
+
+    if (!rc)
+        rc = is_read_only ? node_lock_unchanged(s->node, &s->lock_fd, e)
+                          : node_lock(s->node, &s->lock_fd, e);
+    if (!rc)
+        rc = refuse_living_mount(s->node, e);
+    if (!rc)
+        rc = refuse_full_mount_dir(s->node, e);
+    s->has_place = !rc;
+    return rc;
 }
 
 static enum err_code run(struct supervisor *s, struct err *e)
@@ -463,11 +518,7 @@ static enum err_code run(struct supervisor *s, struct err *e)
     enum err_code rc = open_signals(s, e);
 
     if (!rc)
-        rc = node_make_dirs(s->node, e);
-    if (!rc)
-        rc = node_lock(s->node, &s->lock_fd, e);
-    if (!rc)
-        rc = refuse_full_mount_dir(s->node, e);
+        rc = take_place(s, e);
     while (!rc && !s->stopping) {
         rc = start_due(s, e);
         if (!rc)
@@ -477,9 +528,11 @@ static enum err_code run(struct supervisor *s, struct err *e)
     return rc;
 }
 
-int supervise(const struct node *n)
+int supervise(const struct node *n, enum supervised what)
 {
     struct supervisor s = {.node = n,
+                           .what = what,
+                           .count = what == SUPERVISE_NODE ? CHILD_COUNT : CHILD_GATEWAY,
                            .signal_fd = -1,
                            .lock_fd = -1,
                            .fuse_fd = -1,
