@@ -2,8 +2,10 @@
 #include "tools/cli.h"
 
 #include <getopt.h>
+#include <inttypes.h>
 #include <stdarg.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "tools/command.h"
 
@@ -22,21 +24,22 @@ int cli_usage_error(const struct cli_command *c, const char *fmt, ...)
     return EXIT_USAGE;
 }
 
+static const struct {
+    char letter;
+    int64_t us;
+} duration_units[] = {
+    {'s', US_PER_SEC}, {'m', 60 * US_PER_SEC}, {'h', US_PER_HOUR}, {'d', 24 * US_PER_HOUR}};
+
 static bool parse_duration(const char *text, int64_t *us)
 {
-    static const struct {
-        char letter;
-        int64_t us;
-    } units[] = {
-        {'s', US_PER_SEC}, {'m', 60 * US_PER_SEC}, {'h', US_PER_HOUR}, {'d', 24 * US_PER_HOUR}};
     size_t len = strlen(text);
     int64_t n;
 
     if (len < 2 || !str_to_i64((struct str){text, len - 1}, &n) || n < 0)
         return false;
-    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
-        if (units[i].letter == text[len - 1])
-            return !__builtin_mul_overflow(n, units[i].us, us);
+    for (size_t i = 0; i < ARRAY_LEN(duration_units); i++) {
+        if (duration_units[i].letter == text[len - 1])
+            return !__builtin_mul_overflow(n, duration_units[i].us, us);
     }
     return false;
 }
@@ -148,6 +151,7 @@ bool cli_parse(const struct cli_command *c, int *argc, char ***argv, void *optio
     snprintf(name, sizeof name, "weir %s", c->name);
     (*argv)[0] = name; /* what getopt begins its messages with */
     for_getopt(c->options, longs, letters);
+    optind = 0;
     while ((id = getopt_long(*argc, *argv, letters, longs, NULL)) != -1) {
         const struct cli_option *o = row_of(c, id);
         if (id == 'h') {
@@ -168,4 +172,79 @@ bool cli_parse(const struct cli_command *c, int *argc, char ***argv, void *optio
     *argc -= optind;
     *argv += optind;
     return check_arguments(c, *argc, *argv, exit_code);
+}
+
+/* ---- back into words ---- */
+
+static bool differs(const struct cli_option *o, const char *at, const char *def)
+{
+    switch (o->kind) {
+    case CLI_FLAG:
+        return *(const bool *)at != *(const bool *)def;
+    case CLI_TEXT: /* of argv: the same text at two places was given twice */
+        return *(const char *const *)at != *(const char *const *)def;
+    case CLI_CHOICE:
+        return *(const int *)(const void *)at != *(const int *)(const void *)def;
+    default:
+        return *(const int64_t *)(const void *)at != *(const int64_t *)(const void *)def;
+    }
+}
+
+static void put_duration(struct buf *out, int64_t us)
+{
+    for (size_t i = ARRAY_LEN(duration_units); i-- > 0;) {
+        if (us % duration_units[i].us == 0) {
+            buf_printf(out, "%" PRId64 "%c", us / duration_units[i].us, duration_units[i].letter);
+            return;
+        }
+    }
+}
+
+static void put_choice(struct buf *out, const char *choices, int place)
+{
+    struct str rest = str_from(choices), word = {0};
+
+    for (int i = 0; i < place; i++)
+        str_cut(rest, ' ', &word, &rest);
+    buf_add_str(out, word);
+}
+
+static void put_value(struct buf *out, const struct cli_option *o, const void *at)
+{
+    char time[40];
+
+    switch (o->kind) {
+    case CLI_FLAG:
+        break;
+    case CLI_TEXT:
+        buf_add_cstr(out, *(const char *const *)at);
+        break;
+    case CLI_COUNT:
+    case CLI_NUMBER:
+        buf_add_i64(out, *(const int64_t *)at);
+        break;
+    case CLI_DURATION:
+        put_duration(out, *(const int64_t *)at);
+        break;
+    case CLI_TIME:
+        time_format_rfc3339(*(const int64_t *)at, time, sizeof time);
+        buf_add_cstr(out, time);
+        break;
+    case CLI_CHOICE:
+        put_choice(out, o->choices, *(const int *)at);
+        break;
+    }
+}
+
+void cli_put_options(const struct cli_command *c, const void *options, const void *defaults,
+                     struct buf *out)
+{
+    for (const struct cli_option *o = c->options; o && o->name; o++) {
+        const char *at = (const char *)options + o->at;
+        if (!differs(o, at, (const char *)defaults + o->at))
+            continue;
+        buf_printf(out, "--%s%s", o->name, o->kind == CLI_FLAG ? "" : "=");
+        put_value(out, o, at);
+        buf_add_char(out, '\0');
+    }
 }

@@ -13,6 +13,7 @@
 #include "tools/command.h"
 #include "tools/console.h"
 #include "tools/http_client.h"
+#include "tools/query.h"
 #include "tools/table.h"
 
 #define REPLY_MAX (UINT64_C(2) << 30)
@@ -22,17 +23,10 @@
 #define CELL_MAX_TERMINAL 60
 #define PROGRESS_AFTER_MS 1000
 #define LAST_DEFAULT_US (24 * US_PER_HOUR)
+#define SIZE_DEFAULT 1000
+#define ARGUMENTS_MAX (1u << 20)
 
-enum form { FORM_AUTO, FORM_TABLE, FORM_JSON, FORM_CSV }; /* as in the choices of --format */
-
-struct query_options {
-    const char *sql, *file, *org, *type, *url, *user, *password;
-    int type_choice;
-    int64_t last_us, start_us, end_us, size, timeout_s;
-    int form, color;
-    bool range_given, no_header;
-    char url_text[300]; /* the default one */
-};
+const struct query_options query_defaults = {.org = "default", .timeout_s = 600};
 
 static const struct cli_option options[] = {
     {.name = "last",
@@ -98,6 +92,18 @@ static const struct cli_option options[] = {
      .at = offsetof(struct query_options, timeout_s),
      .value = "SECONDS",
      .help = "how long to wait (default 600)"},
+    {.name = "again",
+     .letter = 'a',
+     .kind = CLI_FLAG,
+     .at = offsetof(struct query_options, again),
+     .help = "ask once more what was asked last, or the number N of the history; options that are "
+             "given beside it count"},
+    {.name = "history",
+     .kind = CLI_FLAG,
+     .at = offsetof(struct query_options, history),
+     .help =
+         "list what was asked from a terminal, the newest last; TEXT: only what holds it; -n N: "
+         "how many (default 20)"},
     CLI_COLOR_ROW(struct query_options),
     CLI_END,
 };
@@ -141,6 +147,8 @@ static void settle(struct query_options *o)
         o->user = getenv("ZO_ROOT_USER_EMAIL");
     if (!o->url)
         o->url = default_url(o->url_text, sizeof o->url_text);
+    if (!o->size)
+        o->size = SIZE_DEFAULT;
     if (!o->end_us)
         o->end_us = clock_wall_us() + US_PER_SEC;
     if (!o->start_us)
@@ -345,41 +353,75 @@ static int ask(const struct query_options *o)
     return code;
 }
 
-static int run(int argc, char **argv)
-{
-    struct query_options o = {.org = "default", .size = 1000, .timeout_s = 600};
-    struct buf sql;
-    struct err e;
-    int code;
+/* ---- run ---- */
 
-    if (!cli_parse(&command_query, &argc, &argv, &o, &code))
-        return code;
-    if ((argc == 1) == (o.file != NULL))
+static int check_options(const struct query_options *o, const char *sql)
+{
+    if ((sql != NULL) == (o->file != NULL))
         return cli_usage_error(&command_query, "expected one SQL text, in quotes, or --file");
-    buf_init(&sql, REQUEST_MAX / 2);
-    settle(&o);
-    o.sql = argv[0];
-    if (o.file && read_sql(o.file, &sql, &e)) {
+    if (o->last_us && o->start_us)
+        return cli_usage_error(&command_query, "expected --last or --from, not both");
+    return 0;
+}
+
+static int ask_and_remember(struct query_options *o, const char *sql, struct arena *a)
+{
+    int code = check_options(o, sql);
+    struct buf text;
+    struct err e;
+
+    if (code)
+        return code;
+    buf_init(&text, REQUEST_MAX / 2);
+    if (o->file && read_sql(o->file, &text, &e)) {
         fprintf(stderr, "weir query: %s\n", e.msg);
         code = 1;
     } else {
-        if (o.file)
-            o.sql = sql.data ? sql.data : "";
-        code = ask(&o);
+        o->sql = !o->file ? sql : text.data ? text.data : "";
+        query_remember(o, a);
+        settle(o);
+        code = ask(o);
     }
-    buf_done(&sql);
+    buf_done(&text);
+    return code;
+}
+
+static int run(int argc, char **argv)
+{
+    struct query_options o = query_defaults;
+    int all = argc, code = 0;
+    char **given = argv;
+    const char *sql;
+    struct arena a;
+
+    if (!cli_parse(&command_query, &argc, &argv, &o, &code))
+        return code;
+    sql = argc ? argv[0] : NULL;
+    if (o.history)
+        return query_list_history(&o, sql);
+    arena_init(&a, ARGUMENTS_MAX);
+    if (o.again)
+        code = query_recall(sql, all, given, &o, &a, &sql);
+    if (!code)
+        code = ask_and_remember(&o, sql, &a);
+    arena_done(&a);
     return code;
 }
 
 const struct cli_command command_query = {
     .name = "query",
-    .arguments = "SQL",
+    .arguments = "SQL | --again [N] | --history [TEXT]",
     .summary = "ask a node in SQL: table, JSON or CSV",
     .about = "Asks a node in SQL and prints the rows: a table on a terminal, JSON lines into a "
-             "pipe.\n\nThe password is $ZO_ROOT_USER_PASSWORD.",
+             "pipe.\n\nThe password is $ZO_ROOT_USER_PASSWORD.\n\nWhat is asked from a terminal is "
+             "kept with its options, but without passwords, in "
+             "~/.local/state/weir/query_history ($XDG_STATE_HOME): the last 1000. WEIR_HISTORY "
+             "names another file, which also gets what scripts ask; empty, nothing is kept.",
     .examples = "weir query 'SELECT level, count(*) AS n FROM k8slogs GROUP BY level'\n"
                 "weir query --last 1h --format csv 'SELECT * FROM k8slogs' > last-hour.csv\n"
-                "weir query --file report.sql --last 7d",
+                "weir query --file report.sql --last 7d\n"
+                "weir query --history k8slogs\n"
+                "weir query --again 12 --last 7d",
     .exit_codes = "0 answered\n1 refused or failed\n2 the command line is wrong",
     .options = options,
     .completes = CLI_OTHER,

@@ -14,6 +14,7 @@ from weirlib import BINARY, EMAIL, PASSWORD, ROOT, NodeCase, TestNode, main
 
 def weir(*args, env=None, timeout=60):
     full = {k: v for k, v in os.environ.items() if not k.startswith(("ZO_", "WEIR_"))}
+    full["WEIR_HISTORY"] = ""
     full.update(env or {})
     return subprocess.run([BINARY, *args], env=full, capture_output=True, text=True, timeout=timeout, check=False)
 
