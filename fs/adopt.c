@@ -107,17 +107,10 @@ static void note_org(const struct registry_org *org, void *ctx)
 
 static void gather_known(struct registry *r, struct known *k)
 {
-    size_t pos = 0;
-    struct str key;
-    void *org;
-
     map_init(&k->orgs, REGISTRY_STREAMS_MAX);
     map_init(&k->streams, REGISTRY_STREAMS_MAX);
     registry_each_org(r, note_org, k);
-    while (map_next(&k->orgs, &pos, &key, &org)) {
-        for (int type = 0; type < STREAM_TYPE_COUNT; type++)
-            registry_each_stream(r, org, (enum stream_type)type, note_stream, k);
-    }
+    registry_each_stream_ever(r, note_stream, k); /* what is deleted may be read still */
 }
 
 struct reading {

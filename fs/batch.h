@@ -17,9 +17,9 @@
  *        u64 stream number, i32 hour, u8 type, u8 org_len, u8 name_len, u8 zero,
  *        u32 lines, u32 bytes, i64 min_ts_us, i64 max_ts_us, org, name, zeros to a multiple of 8
  *  then the payload: the runs' lines, each ended by '\n', in the order of the table.
- * A repeated (epoch, worker, number) is answered as it was and never applied again.  So is one whose
- * request (a write to an `ingest` file, which the kernel may send again) the journal has already,
- * whatever its number.
+ * A repeated (epoch, worker, number) is answered as it was and never applied again.  So is one
+ * whose request (a write to an `ingest` file, which the kernel may send again) the journal has
+ * already, whatever its number.
  */
 #ifndef WEIR_FS_BATCH_H
 #define WEIR_FS_BATCH_H
@@ -36,9 +36,9 @@
 enum { BATCH_LAST = 1, BATCH_NO_SYNC = 2 };
 
 struct batch_id {
-    uint64_t epoch; /* given out by the fs process (fs/control.h) */
-    uint32_t worker;/* = n of the commit file */
-    uint64_t number;/* counts up by one per worker and epoch, from 1 */
+    uint64_t epoch;  /* given out by the fs process (fs/control.h) */
+    uint32_t worker; /* = n of the commit file */
+    uint64_t number; /* counts up by one per worker and epoch, from 1 */
 };
 
 /* The write to an `ingest` file whose lines a batch holds. */

@@ -3,6 +3,10 @@
  * Messages are base/ipc.h frames whose bodies are JSON; each request gets one reply with its tag.
  * Requests (kind: body -> reply):
  *   HELLO    {"epoch":E or 0, "pid":P}        -> {"epoch":E, "commit_files":N, "version":"…"}
+ *            with an epoch also "snapshots":[[id,[["ULID",bytes],…]],…]: those that live, with
+ * their active files; nothing that one of them may need goes before a fs process that follows
+ *            another has heard them all, or an epoch has begun.  A connection beside says nothing
+ *            of them
  *   SNAPSHOT {"streams":[n,…], "start_us":a, "end_us":b}
  *            -> {"snapshot":id, "files":[{"stream":n,"id":"ULID","hour":h,"bytes":B,"rows":R,
  *                "min_ts":t,"max_ts":t,"state":"active"}, …]}     an end_us of 0 = no bound

@@ -3,8 +3,9 @@
  *   connected ── a send or a receive fails ──► away ── connect, HELLO with our epoch ──► connected
  *
  * A call that loses its connection is sent again on the next one until its deadline; every request
- * may be repeated.  Calls wait for each other no longer than their deadlines allow; what HELLO said
- * is read without waiting, for it stands on the path of every commit.
+ * may be repeated.  The HELLO of a client that took snapshots names those that live, in case it is
+ * another fs process.  Calls wait for each other no longer than their deadlines allow; what HELLO
+ * said is read without waiting, for it stands on the path of every commit.
  */
 #include "fs/control.h"
 
@@ -22,12 +23,25 @@
 #define REPLY_MAX ((size_t)256 << 20)
 #define SNAPSHOT_MEMORY_MAX ((size_t)1 << 30)
 #define HELLO_MEMORY_MAX 65536
+#define HELLO_MAX ((size_t)16 << 20) /* as the fs process takes */
 #define RELEASE_MS 1000
 #define PAUSE_MS 10
 #define OWED_MAX 1024
 
+/* A snapshot that lives: what another fs process has to be told of it. */
+struct kept {
+    struct kept *next;
+    uint64_t id;
+    size_t count;
+    struct kept_file {
+        struct ulid id;
+        uint64_t bytes;
+    } files[]; /* the active ones */
+};
+
 struct control_client {
     char *path;                    /* immutable */
+    bool is_beside;                /* immutable: another client has the snapshots */
     _Atomic uint64_t epoch;        /* written by whose turn it is */
     _Atomic unsigned commit_files; /* the same */
     int fd;                        /* of whose turn it is; -1: away */
@@ -36,6 +50,7 @@ struct control_client {
     pthread_mutex_t lock;
     pthread_cond_t given_back;
     bool is_taken;           /* (lock) it is somebody's turn */
+    struct kept *kept;       /* (lock) */
     uint64_t owed[OWED_MAX]; /* (lock) snapshots whose release did not get through */
     size_t owed_count;       /* (lock) */
 };
@@ -108,12 +123,46 @@ static enum err_code read_hello(struct control_client *c, struct err *e)
     return ERR_OK;
 }
 
+static void write_kept(struct json_writer *w, const struct kept *k)
+{
+    char text[ULID_TEXT_LEN + 1];
+
+    jw_array(w);
+    jw_u64(w, k->id);
+    jw_array(w);
+    for (size_t i = 0; i < k->count; i++) {
+        ulid_format(&k->files[i].id, text);
+        jw_array(w);
+        jw_cstr(w, text);
+        jw_u64(w, k->files[i].bytes);
+        jw_end(w);
+    }
+    jw_end(w);
+    jw_end(w);
+}
+
+static void write_hello(struct control_client *c, uint64_t epoch, struct buf *out)
+{
+    struct json_writer w = {.out = out};
+
+    jw_object(&w);
+    jw_ku64(&w, "epoch", epoch);
+    jw_ki64(&w, "pid", getpid());
+    if (epoch != 0 && !c->is_beside) {
+        LOCK_SCOPE(&c->lock);
+        jw_key(&w, STR("snapshots"));
+        jw_array(&w);
+        for (const struct kept *k = c->kept; k; k = k->next)
+            write_kept(&w, k);
+        jw_end(&w);
+    }
+    jw_end(&w);
+}
+
 static enum err_code connect_fs(struct control_client *c, uint64_t deadline_ms, bool *lost,
                                 struct err *e)
 {
-    char body[64];
-    int n = snprintf(body, sizeof body, "{\"epoch\":%llu,\"pid\":%d}",
-                     (unsigned long long)atomic_load(&c->epoch), (int)getpid());
+    struct buf body;
     enum err_code rc = ipc_connect(c->path, deadline_ms, &c->fd, e);
 
     *lost = false;
@@ -121,7 +170,11 @@ static enum err_code connect_fs(struct control_client *c, uint64_t deadline_ms, 
         c->fd = -1;
         return rc;
     }
-    rc = exchange(c, CONTROL_HELLO, (struct str){body, (size_t)n}, deadline_ms, lost, e);
+    buf_init(&body, HELLO_MAX);
+    write_hello(c, atomic_load(&c->epoch), &body);
+    rc = buf_ok(&body) ? exchange(c, CONTROL_HELLO, buf_str(&body), deadline_ms, lost, e)
+                       : err_set(e, ERR_NOMEM, "no memory to name the snapshots that live");
+    buf_done(&body);
     if (!rc)
         rc = read_hello(c, e);
     if (rc)
@@ -177,6 +230,7 @@ static enum err_code open_as(const char *socket_path, uint64_t epoch, uint64_t d
     if (!c)
         return err_set(e, ERR_NOMEM, "no memory for the control connection");
     c->fd = -1;
+    c->is_beside = epoch != 0;
     atomic_store(&c->epoch, epoch);
     c->path = strdup(socket_path);
     init_turns(c);
@@ -210,11 +264,26 @@ enum err_code control_open_beside(struct control_client *beside, uint64_t deadli
     return open_as(beside->path, control_epoch(beside), deadline_ms, out, e);
 }
 
+/* The snapshot's record, out of the list; NULL: it is not there. */
+static struct kept *unlink_kept_locked(struct control_client *c, uint64_t id)
+{
+    struct kept **link = &c->kept, *k;
+
+    while (*link && (*link)->id != id)
+        link = &(*link)->next;
+    k = *link;
+    if (k)
+        *link = k->next;
+    return k;
+}
+
 void control_close(struct control_client *c)
 {
     if (!c)
         return;
     hang_up(c);
+    while (c->kept)
+        free(unlink_kept_locked(c, c->kept->id));
     buf_done(&c->reply.body);
     pthread_cond_destroy(&c->given_back);
     pthread_mutex_destroy(&c->lock);
@@ -381,6 +450,33 @@ static enum err_code read_snapshot(const struct json *v, struct arena *a, struct
     return ERR_OK;
 }
 
+static enum err_code keep(struct control_client *c, const struct snapshot *s, struct err *e)
+{
+    struct kept *k = malloc(sizeof *k + s->file_count * sizeof k->files[0]);
+
+    if (!k)
+        return err_set(e, ERR_NOMEM, "no memory to remember a snapshot");
+    *k = (struct kept){.id = s->id};
+    for (size_t i = 0; i < s->file_count; i++) {
+        if (!s->files[i].is_sealed)
+            k->files[k->count++] = (struct kept_file){s->files[i].id, s->files[i].bytes};
+    }
+    LOCK_SCOPE(&c->lock);
+    k->next = c->kept;
+    c->kept = k;
+    return ERR_OK;
+}
+
+static void forget_kept(struct control_client *c, uint64_t id)
+{
+    struct kept *k;
+
+    pthread_mutex_lock(&c->lock);
+    k = unlink_kept_locked(c, id);
+    pthread_mutex_unlock(&c->lock);
+    free(k);
+}
+
 enum err_code control_snapshot(struct control_client *c, const uint64_t *streams, size_t count,
                                int64_t start_us, int64_t end_us, uint64_t deadline_ms,
                                struct arena *a, struct snapshot *out, struct err *e)
@@ -398,6 +494,8 @@ enum err_code control_snapshot(struct control_client *c, const uint64_t *streams
              : err_set(e, ERR_NOMEM, "no memory to ask for a snapshot");
     if (!rc)
         rc = read_snapshot(reply, a, out, e);
+    if (!rc)
+        rc = keep(c, out, e);
     buf_done(&body);
     arena_done(&scratch);
     return rc ? err_wrap(e, "snapshot") : ERR_OK;
@@ -437,6 +535,7 @@ static bool take_owed(struct control_client *c, uint64_t *snapshot_id)
 
 void control_release(struct control_client *c, uint64_t snapshot_id)
 {
+    forget_kept(c, snapshot_id);
     do {
         if (release(c, snapshot_id)) {
             owe(c, snapshot_id);

@@ -22,6 +22,8 @@ enum err_code control_want_epoch(const struct control_request *r, struct err *e)
 /* control_snapshot.c */
 enum err_code control_answer_snapshot(struct control_request *r, struct err *e);
 enum err_code control_answer_release(struct control_request *r, struct err *e);
+/* What a HELLO says of the snapshots that live. */
+enum err_code control_hear_snapshots(struct control_request *r, uint64_t epoch, struct err *e);
 
 /* control_publish.c */
 enum err_code control_answer_sealable(struct control_request *r, struct err *e);

@@ -75,6 +75,9 @@ static enum err_code answer_hello(struct control_request *r, struct err *e)
     if (rc)
         return rc;
     *r->epoch = epoch;
+    rc = control_hear_snapshots(r, epoch, e);
+    if (rc)
+        return rc;
     snapshots_end_before(r->cfg->snapshots, epoch);
     if (wanted == 0)
         clear_staging(r);

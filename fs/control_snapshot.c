@@ -1,4 +1,4 @@
-/* fs/control_snapshot.c - answers SNAPSHOT and RELEASE. */
+/* fs/control_snapshot.c - answers SNAPSHOT and RELEASE, and hears which snapshots live. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -192,5 +192,51 @@ enum err_code control_answer_release(struct control_request *r, struct err *e)
 
     if (!rc)
         snapshots_release(r->cfg->snapshots, *r->epoch, id);
+    return rc;
+}
+
+/* ---- those of an earlier process ---- */
+
+/* [id, [["ULID", bytes], …]] */
+static enum err_code hear_one(struct control_request *r, uint64_t epoch, const struct json *v,
+                              struct err *e)
+{
+    const struct json *list = v->type == JSON_ARRAY && v->first ? v->first->next : NULL;
+    struct notifier_name *files;
+    uint64_t id;
+    size_t n = 0;
+
+    if (!list || list->type != JSON_ARRAY || !json_u64(v->first, &id))
+        return err_set(e, ERR_INVALID, "a snapshot is no [id, files]");
+    files = arena_alloc(r->arena, (list->count + 1) * sizeof *files);
+    if (!files)
+        return err_set(e, ERR_NOMEM, "no memory for %zu files of a snapshot", list->count);
+    for (const struct json *f = list->first; f; f = f->next, n++) {
+        if (f->type != JSON_ARRAY || !f->first ||
+            !ulid_parse(json_str(f->first, STR("")), &files[n].id) ||
+            !json_u64(f->first->next, &files[n].bytes))
+            return err_set(e, ERR_INVALID, "a file of snapshot %llu is no [id, bytes]",
+                           (unsigned long long)id);
+    }
+    return snapshots_declare(r->cfg->snapshots, epoch, id, files, n, e);
+}
+
+/* One that was heard before, because the first HELLO's reply was lost, is heard again. */
+enum err_code control_hear_snapshots(struct control_request *r, uint64_t epoch, struct err *e)
+{
+    const struct json *all = json_get(r->body, "snapshots");
+    uint64_t asked = 0;
+    enum err_code rc = ERR_OK;
+
+    json_u64(json_get(r->body, "epoch"), &asked);
+    if (all && all->type != JSON_ARRAY)
+        return err_set(e, ERR_INVALID, "\"snapshots\" is no array");
+    for (const struct json *v = all ? all->first : NULL; v && !rc; v = v->next) {
+        rc = hear_one(r, epoch, v, e);
+        if (rc == ERR_EXISTS || rc == ERR_AGAIN)
+            rc = ERR_OK;
+    }
+    if (!rc && (all || asked == 0))
+        snapshots_declared(r->cfg->snapshots);
     return rc;
 }

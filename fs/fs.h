@@ -14,13 +14,13 @@
 
 struct fs_mount_options {
     const char *mount_dir;
-    uid_t owner_uid;   /* of what the mount shows, when root */
+    uid_t owner_uid; /* of what the mount shows, when root */
     gid_t owner_gid;
 };
-struct fs_mount_report {   /* for the start-up log */
-    bool privileged;       /* mount(2) by root; else fusermount3 */
+struct fs_mount_report { /* for the start-up log */
+    bool privileged;     /* mount(2) by root; else fusermount3 */
     bool allow_other;
-    char note[200];        /* what is less than usual, or empty */
+    char note[200]; /* what is less than usual, or empty */
 };
 /* Opens /dev/fuse, makes the directory, detaches a stale mount of ours, mounts. */
 enum err_code fs_mount(const struct fs_mount_options *o, int *dev_fuse_fd,
@@ -34,12 +34,12 @@ bool fs_is_mounted(const char *mount_dir);
 bool fs_mount_answers(const char *mount_dir, int timeout_ms);
 
 struct fs_config {
-    const char *data_dir;      /* journal/, run/, lost+found/, meta/, index/, staging/, sealed/ */
+    const char *data_dir; /* journal/, run/, lost+found/, meta/, index/, staging/, sealed/ */
     const char *mount_dir;
     int dev_fuse_fd;
-    int anchor_fd;             /* fs/anchor.h; -1: nobody can follow this process */
-    int ready_fd;              /* one byte is written once requests are answered; -1 = none */
-    uid_t node_uid;            /* who may see .weir/commit and .weir/at */
+    int anchor_fd;  /* fs/anchor.h; -1: nobody can follow this process */
+    int ready_fd;   /* one byte is written once requests are answered; -1 = none */
+    uid_t node_uid; /* who may see .weir/commit and .weir/at */
     uid_t owner_uid;
     gid_t owner_gid;
     uint64_t journal_max_bytes, disk_reserve_bytes;
@@ -49,14 +49,15 @@ struct fs_config {
     uint64_t replaced_max_bytes; /* WEIR_REPLACED_MAX */
     const char *fuse_features;   /* WEIR_FUSE_FEATURES: "all", a list, "none"; NULL = all */
     bool fsync_disabled;
-    bool node_died;            /* see journal.h */
-    bool read_only;            /* nothing in data_dir is changed; no gateway and no fs.sock */
-    const char *scratch_dir;   /* read_only: holds engine.sock, and a copy of the index; NULL: no
-                                  engine, and the copy stands in a folder of its own in /tmp */
-    unsigned commit_files;     /* how many .weir/commit/<n> */
-    unsigned threads;          /* FUSE workers */
+    bool node_died;          /* see journal.h */
+    bool snapshots_live;     /* a gateway has some of an earlier fs process: snapshots.h */
+    bool read_only;          /* nothing in data_dir is changed; no gateway and no fs.sock */
+    const char *scratch_dir; /* read_only: holds engine.sock, and a copy of the index; NULL: no
+                                engine, and the copy stands in a folder of its own in /tmp */
+    unsigned commit_files;   /* how many .weir/commit/<n> */
+    unsigned threads;        /* FUSE workers */
     const char *node_name, *version;
-    const char *config_json;   /* for .weir/config.json */
+    const char *config_json; /* for .weir/config.json */
 };
 /* Runs until SIGTERM, SIGINT or the end of the session; returns the process' exit code. */
 int fs_run(const struct fs_config *cfg);

@@ -58,6 +58,7 @@ static enum err_code journal_new(const struct journal_config *cfg, struct journa
     pthread_mutex_init(&j->append_lock, NULL);
     pthread_cond_init(&j->moved, NULL);
     freer_init(&j->freer);
+    j->freer.is_held = cfg->hold_replaced;
     j->covered = cfg->covered;
     files_init(&j->files);
     map_init(&j->dropped, JOURNAL_DROPPED_MAX);

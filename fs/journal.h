@@ -47,6 +47,8 @@ struct journal_config {
     uint64_t covered;            /* journal position that the index covers at start */
     uint64_t replaced_keep_us;   /* WEIR_REPLACED_KEEP */
     uint64_t replaced_max_bytes; /* WEIR_REPLACED_MAX */
+    bool hold_replaced; /* replaced files that are found wait for journal_let_go: who reads them is
+                           not known yet */
 };
 
 struct journal_file { /* a copy; strings live in the journal for ever */
@@ -85,8 +87,8 @@ enum err_code journal_epoch(struct journal *j, uint64_t wanted, uint64_t *epoch,
  * syncer thread: ERR_OK once the part may be answered (for the last part: the batch is durable). */
 typedef void (*journal_done)(enum err_code code, const struct err *e, void *ctx);
 void journal_append(struct journal *j, const struct batch_part *part, journal_done done, void *ctx);
-/* Are the lines of that request of the present mount in the journal?  Then *answer is what its batch
- * says that the write is answered. */
+/* Are the lines of that request of the present mount in the journal?  Then *answer is what its
+ * batch says that the write is answered. */
 bool journal_request_find(struct journal *j, uint64_t number, enum err_code *answer);
 /* No batch is taken for that stream any more: FORBIDDEN.  Not durable: the caller's to say again
  * after a start.  NOMEM. */
@@ -150,6 +152,9 @@ enum err_code journal_roll_files(struct journal *j, const struct ulid *ids, size
 /* The same for one; *out is what it holds for good.  NOTFOUND: there is no such file. */
 enum err_code journal_roll_file(struct journal *j, const struct ulid *id, struct journal_file *out,
                                 struct err *e);
+
+/* Those who read replaced files from before the start have pinned them. */
+void journal_let_go(struct journal *j);
 
 struct journal_stats {
     uint64_t segments, bytes_used, bytes_max, appended_bytes, synced_bytes;

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/sys.h"
@@ -48,6 +49,13 @@ void journal_wake_freer_locked(struct journal *j)
     pthread_cond_signal(&j->freer.wake);
 }
 
+void journal_let_go(struct journal *j)
+{
+    LOCK_SCOPE(&j->append_lock);
+    j->freer.is_held = false;
+    journal_wake_freer_locked(j);
+}
+
 void journal_want_room_locked(struct journal *j)
 {
     j->freer.is_full = true;
@@ -61,7 +69,7 @@ static bool may_forget(const struct journal *j, const struct jfile *file, uint64
 {
     uint64_t keep_ms = j->cfg.replaced_keep_us / 1000, age_ms = now_ms - file->replaced_ms;
     bool is_read = file->pins[JOURNAL_READER_HANDLE] > 0 || file->was_replayed;
-    if (file->pins[JOURNAL_READER_SNAPSHOT] > 0 || file->published > j->covered)
+    if (file->pins[JOURNAL_READER_SNAPSHOT] > 0 || file->published > j->covered || j->freer.is_held)
         return false;
     return age_ms >= keep_ms || (!is_read && age_ms >= UNREAD_KEEP_MS);
 }

@@ -80,6 +80,7 @@ struct freer { /* append_lock */
     pthread_cond_t wake;
     bool is_running, stopping, is_woken;
     bool is_full; /* an append was refused for want of room */
+    bool is_held; /* nothing is forgotten before journal_let_go */
 };
 
 struct journal {

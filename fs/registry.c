@@ -693,6 +693,18 @@ void registry_each_stream(struct registry *r, const struct registry_org *org, en
     pthread_rwlock_unlock(&r->lock);
 }
 
+void registry_each_stream_ever(struct registry *r, registry_stream_fn fn, void *ctx)
+{
+    size_t pos = 0;
+    struct str key;
+    void *stream;
+
+    pthread_rwlock_rdlock(&r->lock);
+    while (map_next(&r->streams, &pos, &key, &stream))
+        fn(stream, ctx);
+    pthread_rwlock_unlock(&r->lock);
+}
+
 void registry_each_span(struct registry *r, const struct registry_stream *s, const struct span *in,
                         registry_span_fn fn, void *ctx)
 {

@@ -124,6 +124,8 @@ typedef void (*registry_file_fn)(const struct ulid *id, void *ctx);
 void registry_each_org(struct registry *r, registry_org_fn fn, void *ctx);
 void registry_each_stream(struct registry *r, const struct registry_org *org, enum stream_type type,
                           registry_stream_fn fn, void *ctx);
+/* Also those that are deleted. */
+void registry_each_stream_ever(struct registry *r, registry_stream_fn fn, void *ctx);
 /* The directories of one level inside `in` (NULL: the years) that hold files. */
 void registry_each_span(struct registry *r, const struct registry_stream *s, const struct span *in,
                         registry_span_fn fn, void *ctx);

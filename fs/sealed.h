@@ -56,7 +56,8 @@ enum err_code sealed_discard(struct sealed *s, const struct ulid *part, struct e
 enum err_code sealed_discard_all(struct sealed *s, struct err *e);
 
 /* The stream is deleted in `meta`, for good: no batch is taken for it any more, nothing of it is
- * shown, and its bytes are freed (read_only: it is only hidden).  Again, or of a stream that never was here: OK. */
+ * shown, and its bytes are freed (read_only: it is only hidden).  Again, or of a stream that never
+ * was here: OK. */
 struct dropped_stream {
     uint64_t number;
     struct str org, name;
@@ -75,6 +76,8 @@ struct sealed_reader {
     uint64_t number;                     /* sealed's: 0 is no reader */
 };
 void sealed_reader_begin(struct sealed *s, struct sealed_reader *r);
+/* A reader that has begun when `with`, which reads still, had. */
+void sealed_reader_join(struct sealed *s, struct sealed_reader *r, struct sealed_reader *with);
 void sealed_reader_end(struct sealed *s, struct sealed_reader *r);
 
 struct parts *sealed_index(struct sealed *s);

@@ -161,6 +161,14 @@ void sealed_reader_begin(struct sealed *s, struct sealed_reader *r)
     s->newest_reader = r;
 }
 
+void sealed_reader_join(struct sealed *s, struct sealed_reader *r, struct sealed_reader *with)
+{
+    LOCK_SCOPE(&s->lock);
+    *r = (struct sealed_reader){.older = with, .newer = with->newer, .number = with->number};
+    *(r->newer ? &r->newer->older : &s->newest_reader) = r;
+    with->newer = r;
+}
+
 void sealed_reader_end(struct sealed *s, struct sealed_reader *r)
 {
     if (r->number == 0)

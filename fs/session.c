@@ -160,8 +160,12 @@ static enum err_code drop_deleted(struct session *s, struct err *e)
         rc = ERR_OK; /* no `meta` yet */
     else if (!rc && d.arena.failed)
         rc = err_set(e, ERR_NOMEM, "no memory for the deleted streams");
-    for (size_t i = 0; i < d.count && !rc; i++)
+    for (size_t i = 0; i < d.count && !rc; i++) {
+        /* Who reads it from before this process finds its files by its name. */
+        if (s->cfg->snapshots_live)
+            add_stream(s, d.list[i].number, d.list[i].org, d.list[i].type, d.list[i].name, 0);
         rc = sealed_drop_stream(s->sealed, &d.list[i], e);
+    }
     arena_done(&d.arena);
     return rc;
 }
@@ -237,6 +241,7 @@ static enum err_code open_journal(struct process *p, struct journal_recovery *fo
         .covered = sealed_position(p->session.sealed),
         .replaced_keep_us = cfg->replaced_keep_us,
         .replaced_max_bytes = cfg->replaced_max_bytes,
+        .hold_replaced = cfg->snapshots_live,
     };
     enum err_code rc = journal_open(&jc, &p->session.journal, found, e);
 
@@ -304,6 +309,7 @@ static enum err_code open_snapshots(struct process *p, struct err *e)
     enum err_code rc = notifier_start(s->status, drop_snapshot_name, s, &p->notifier, e);
 
     sc.notifier = p->notifier;
+    sc.held = s->cfg->snapshots_live ? &s->held : NULL;
     return rc ? rc : snapshots_new(&sc, &p->snapshots, e);
 }
 
@@ -366,6 +372,8 @@ static enum err_code open_stores(struct process *p, struct err *e)
         rc = sealed_start(s->sealed, s->journal, s->registry, s->status, e);
     if (!rc)
         rc = schema_new(p->meta_dir, s->cfg->read_only ? KV_LONE_READER : KV_READER, &s->schema, e);
+    if (!rc && s->cfg->snapshots_live)
+        sealed_reader_begin(s->sealed, &s->held);
     if (!rc && !s->cfg->read_only)
         rc = drop_deleted(s, e);
     if (!rc)

@@ -42,6 +42,7 @@ struct session {
     struct journal *journal;
     struct registry *registry;
     struct sealed *sealed;
+    struct sealed_reader held; /* for the snapshots that are not declared yet */
     struct schema *schema;
     struct status *status;
     struct tree *tree;

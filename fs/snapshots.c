@@ -22,6 +22,7 @@ struct snapshots {
     pthread_mutex_t lock;
     struct map live;  /* (lock) id -> struct live */
     uint64_t last_id; /* (lock) starts at the time, so that ids of earlier processes differ */
+    bool is_held;     /* (lock) cfg.held reads */
 };
 
 static struct str key_of(const uint64_t *id)
@@ -38,6 +39,7 @@ enum err_code snapshots_new(const struct snapshots_config *cfg, struct snapshots
         return err_set(e, ERR_NOMEM, "no memory for snapshots");
     s->cfg = *cfg;
     s->last_id = (uint64_t)clock_wall_us();
+    s->is_held = cfg->held != NULL;
     pthread_mutex_init(&s->lock, NULL);
     map_init(&s->live, SNAPSHOTS_MAX);
     *out = s;
@@ -317,11 +319,16 @@ enum err_code snapshots_take(struct snapshots *s, uint64_t epoch, const struct s
     return ERR_OK;
 }
 
-/* It has left the map. */
-static void end(struct snapshots *s, struct live *live)
+static void unpin_live(struct snapshots *s, const struct live *live)
 {
     for (size_t i = 0; i < live->count; i++)
         journal_unpin(s->cfg.journal, &live->files[i].id, JOURNAL_READER_SNAPSHOT);
+}
+
+/* It has left the map. */
+static void end(struct snapshots *s, struct live *live)
+{
+    unpin_live(s, live);
     notifier_add(s->cfg.notifier, live->files, live->count);
     status_count(s->cfg.status, GAUGE_SNAPSHOTS, -1);
     free_live(s, live);
@@ -345,6 +352,74 @@ void snapshots_release(struct snapshots *s, uint64_t epoch, uint64_t id)
 
     if (live)
         end(s, live);
+}
+
+/* ---- of an earlier process ---- */
+
+/* Replaced and forgotten files are left out: who opens one gets ESTALE. */
+static void pin_files(struct snapshots *s, struct live *live, const struct notifier_name *files,
+                      size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (journal_pin(s->cfg.journal, &files[i].id, JOURNAL_READER_SNAPSHOT, NULL) == ERR_OK)
+            live->files[live->count++] = files[i];
+    }
+}
+
+static enum err_code adopt_locked(struct snapshots *s, struct live *live, struct err *e)
+{
+    if (!s->is_held)
+        return err_set(e, ERR_AGAIN, "snapshots were declared already");
+    if (map_find(&s->live, key_of(&live->id)))
+        return err_set(e, ERR_EXISTS, "snapshot %llu was declared already",
+                       (unsigned long long)live->id);
+    if (!map_put(&s->live, key_of(&live->id), live))
+        return err_set(e, ERR_AGAIN, "%d snapshots live already", SNAPSHOTS_MAX);
+    if (s->cfg.sealed)
+        sealed_reader_join(s->cfg.sealed, &live->reader, s->cfg.held);
+    return ERR_OK;
+}
+
+enum err_code snapshots_declare(struct snapshots *s, uint64_t epoch, uint64_t id,
+                                const struct notifier_name *files, size_t count, struct err *e)
+{
+    struct live *live = calloc(1, sizeof *live);
+    enum err_code rc;
+
+    if (live)
+        live->files = malloc((count + 1) * sizeof *live->files);
+    if (!live || !live->files) {
+        free(live);
+        return err_set(e, ERR_NOMEM, "no memory for a snapshot");
+    }
+    live->id = id;
+    live->epoch = epoch;
+    pin_files(s, live, files, count);
+    pthread_mutex_lock(&s->lock);
+    rc = adopt_locked(s, live, e);
+    pthread_mutex_unlock(&s->lock);
+    if (rc) {
+        unpin_live(s, live);
+        free_live(s, live);
+        return rc;
+    }
+    status_count(s->cfg.status, GAUGE_SNAPSHOTS, 1);
+    return ERR_OK;
+}
+
+void snapshots_declared(struct snapshots *s)
+{
+    bool was_held;
+
+    pthread_mutex_lock(&s->lock);
+    was_held = s->is_held;
+    s->is_held = false;
+    pthread_mutex_unlock(&s->lock);
+    if (!was_held)
+        return;
+    if (s->cfg.sealed)
+        sealed_reader_end(s->cfg.sealed, s->cfg.held);
+    journal_let_go(s->cfg.journal);
 }
 
 static struct live *take_before(struct snapshots *s, uint64_t epoch)

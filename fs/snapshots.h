@@ -1,7 +1,9 @@
 /* fs/snapshots.h - which files, at which length, and which sealed parts each running query reads.
  *
  * A snapshot belongs to an epoch of the gateway and lives until it is released or a newer epoch
- * begins.  Bytes of files below their shown size never change, so a snapshot needs no copy; its
+ * begins.  Those that an earlier fs process gave out are declared by the gateway that reads them;
+ * until it has spoken nothing that one may need is freed.
+ * Bytes of files below their shown size never change, so a snapshot needs no copy; its
  * files are pinned in the journal, so that they can be read after they were replaced; its parts can
  * be opened (as .weir/at/<id>.parquet) until it ends, also when their stream is deleted.
  * A row is in it once: of each stream the registry is asked first, then the index (registry.h).
@@ -22,9 +24,11 @@ struct snapshots;
 struct snapshots_config {
     struct journal *journal;
     struct registry *registry;
-    struct sealed *sealed;     /* NULL: there are no sealed parts */
-    struct status *status;     /* GAUGE_SNAPSHOTS counts what lives */
-    struct notifier *notifier; /* is told of the files of a snapshot that ended */
+    struct sealed *sealed;      /* NULL: there are no sealed parts */
+    struct status *status;      /* GAUGE_SNAPSHOTS counts what lives */
+    struct notifier *notifier;  /* is told of the files of a snapshot that ended */
+    struct sealed_reader *held; /* NULL, or: an earlier process gave out snapshots that live; reads
+                                   on behalf of all of them until they are declared */
 };
 enum err_code snapshots_new(const struct snapshots_config *cfg, struct snapshots **out,
                             struct err *e);
@@ -57,6 +61,12 @@ enum err_code snapshots_take(struct snapshots *s, uint64_t epoch, const struct s
                              struct snapshot_content *out, struct err *e);
 /* Unknown ids (of an earlier process, or released before) are fine. */
 void snapshots_release(struct snapshots *s, uint64_t epoch, uint64_t id);
+/* A snapshot that an earlier process gave out lives on under its id; of its files those that are
+ * still there.  After snapshots_declared: AGAIN. */
+enum err_code snapshots_declare(struct snapshots *s, uint64_t epoch, uint64_t id,
+                                const struct notifier_name *files, size_t count, struct err *e);
+/* No more will be: what was held for them may go.  Again: nothing. */
+void snapshots_declared(struct snapshots *s);
 /* The epochs before this one have ended for good. */
 void snapshots_end_before(struct snapshots *s, uint64_t epoch);
 

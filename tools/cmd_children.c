@@ -18,18 +18,15 @@
 
 struct child_options {
     int ready_fd, fuse_fd, anchor_fd;
-    bool node_died, read_only;
+    bool node_died, snapshots_live, read_only;
     const char *scratch_dir;
 };
 
 static const struct option options[] = {
-    {"ready-fd", required_argument, NULL, 'r'},
-    {"fuse-fd", required_argument, NULL, 'f'},
-    {"anchor-fd", required_argument, NULL, 'a'},
-    {"node-died", no_argument, NULL, 'd'},
-    {"read-only", no_argument, NULL, 'o'},
-    {"scratch", required_argument, NULL, 's'},
-    {NULL, 0, NULL, 0},
+    {"ready-fd", required_argument, NULL, 'r'},  {"fuse-fd", required_argument, NULL, 'f'},
+    {"anchor-fd", required_argument, NULL, 'a'}, {"node-died", no_argument, NULL, 'd'},
+    {"snapshots-live", no_argument, NULL, 'l'},  {"read-only", no_argument, NULL, 'o'},
+    {"scratch", required_argument, NULL, 's'},   {NULL, 0, NULL, 0},
 };
 
 static bool parse_options(int argc, char **argv, struct child_options *o)
@@ -45,6 +42,9 @@ static bool parse_options(int argc, char **argv, struct child_options *o)
             break;
         case 'a':
             o->anchor_fd = atoi(optarg);
+            break;
+        case 'l':
+            o->snapshots_live = true;
             break;
         case 'd':
             o->node_died = true;
@@ -106,6 +106,7 @@ int cmd_fs(int argc, char **argv)
         .roll_bytes = (uint64_t)settings_i64(n.settings, SET_MAX_FILE_SIZE_ON_DISK),
         .fsync_disabled = settings_bool(n.settings, SET_WAL_FSYNC_DISABLED),
         .node_died = o.node_died,
+        .snapshots_live = o.snapshots_live,
         .read_only = o.read_only,
         .scratch_dir = n.scratch_dir,
         .replaced_keep_us = (uint64_t)settings_i64(n.settings, SET_REPLACED_KEEP) * 1000,

@@ -112,6 +112,8 @@ static void become_child(const struct supervisor *s, enum child_id id, int ready
         argv[argc++] = anchor_text;
         if (s->node_died)
             argv[argc++] = "--node-died";
+        else if (s->what == SUPERVISE_NODE)
+            argv[argc++] = "--snapshots-live";
         if (s->what == SUPERVISE_READ_ONLY)
             argv[argc++] = "--read-only";
     }

@@ -1,18 +1,12 @@
 """The filesystem's process dies and another goes on with the same mount: who uses it sees a pause."""
 import errno
 import os
-import platform
 import signal
 import subprocess
 import threading
 import unittest
 
-from weirlib import NodeCase, TestNode, children, main, wait_for
-
-
-def kernel_resends():
-    version = tuple(int(n) for n in platform.release().split("-")[0].split(".")[:2])
-    return version >= (6, 9)
+from weirlib import NodeCase, TestNode, children, kernel_resends, main, wait_for
 
 
 def wait_until_held(node, count):

@@ -3,6 +3,7 @@ import gzip
 import http.client
 import json
 import os
+import platform
 import shutil
 import signal
 import socket
@@ -50,6 +51,12 @@ def wait_for(condition, seconds=30, what="the condition"):
         if time.monotonic() > deadline:
             raise AssertionError(f"{what} did not come true in {seconds} s")
         time.sleep(0.005)
+
+
+def kernel_resends():
+    """Does a filesystem process that died leave its mount to the next?"""
+    version = tuple(int(n) for n in platform.release().split("-")[0].split(".")[:2])
+    return version >= (6, 9)
 
 
 class TestNode(Node):
@@ -188,5 +195,5 @@ class NodeCase(unittest.TestCase):
 
 __all__ = [
     "BINARY", "EMAIL", "NodeCase", "PASSWORD", "ROOT", "SANITIZED", "SHARED", "SKIP", "TestNode",
-    "children", "free_port", "gzip", "main", "now_us", "read_parquet", "text_of", "wait_for",
+    "children", "free_port", "gzip", "kernel_resends", "main", "now_us", "read_parquet", "text_of", "wait_for",
 ]

@@ -27,6 +27,7 @@ struct fixture {
     struct status *status;
     struct notifier *notifier;
     struct snapshots *snapshots;
+    struct sealed_reader held;
     struct control_server *server;
     _Atomic int dropped; /* names the notifier was told of */
     struct arena arena;
@@ -75,6 +76,28 @@ static void stop_server(struct fixture *f)
     f->server = NULL;
 }
 
+/* As in a process that follows another, whose gateway may have snapshots (is_held). */
+static void open_snapshots(struct fixture *f, bool is_held)
+{
+    struct snapshots_config nc = {.journal = f->journal,
+                                  .registry = f->registry,
+                                  .status = f->status,
+                                  .notifier = f->notifier,
+                                  .held = is_held ? &f->held : NULL};
+
+    assert_int_equal(snapshots_new(&nc, &f->snapshots, NULL), ERR_OK);
+}
+
+/* The process with `living` snapshots died; what it knew of them is gone. */
+static void follow_process(struct fixture *f, int64_t living)
+{
+    stop_server(f);
+    snapshots_free(f->snapshots);
+    status_count(f->status, GAUGE_SNAPSHOTS, -living);
+    open_snapshots(f, true);
+    start_server(f);
+}
+
 static void open_parts(struct fixture *f)
 {
     struct journal_recovery found;
@@ -86,17 +109,14 @@ static void open_parts(struct fixture *f)
                                 .on_grow = on_grow,
                                 .ctx = f};
     struct status_config sc = {0};
-    struct snapshots_config nc = {0};
 
     assert_int_equal(registry_new(&f->registry, NULL), ERR_OK);
     assert_int_equal(journal_open(&jc, &f->journal, &found, NULL), ERR_OK);
-    sc.journal = nc.journal = f->journal;
-    sc.registry = nc.registry = f->registry;
+    sc.journal = f->journal;
+    sc.registry = f->registry;
     assert_int_equal(status_new(&sc, &f->status, NULL), ERR_OK);
     assert_int_equal(notifier_start(f->status, count_drop, f, &f->notifier, NULL), ERR_OK);
-    nc.status = f->status;
-    nc.notifier = f->notifier;
-    assert_int_equal(snapshots_new(&nc, &f->snapshots, NULL), ERR_OK);
+    open_snapshots(f, false);
 }
 
 static int setup(void **state)
@@ -317,6 +337,45 @@ static void a_client_comes_back_under_its_epoch(void **state)
     control_close(c);
 }
 
+static void snapshots_live_on_in_the_process_that_follows(void **state)
+{
+    struct fixture *f = *state;
+    struct control_client *c = connect_client(f);
+    uint64_t left, ended;
+
+    append(f, c, 1, 1, 10);
+    left = snapshot(f, c, 0, 0).id;
+    ended = snapshot(f, c, 0, 0).id;
+    control_release(c, ended);
+    follow_process(f, 1);
+    assert_int_equal(live_snapshots(f, c), 1);
+    assert_int_equal(snapshots_declare(f->snapshots, control_epoch(c), 4711, NULL, 0, NULL),
+                     ERR_AGAIN); /* all have been heard */
+    stop_server(f);
+    start_server(f); /* the same process: what it knows is said again, and changes nothing */
+    assert_int_equal(live_snapshots(f, c), 1);
+    control_release(c, left);
+    assert_int_equal(live_snapshots(f, c), 0);
+    control_close(c);
+}
+
+static void a_new_gateway_has_none_of_the_old_ones_snapshots(void **state)
+{
+    struct fixture *f = *state;
+    struct control_client *old = connect_client(f), *new;
+
+    append(f, old, 1, 1, 10);
+    snapshot(f, old, 0, 0);
+    assert_int_equal(live_snapshots(f, old), 1);
+    control_close(old);
+    follow_process(f, 1);
+    new = connect_client(f);
+    assert_int_equal(live_snapshots(f, new), 0);
+    assert_int_equal(snapshots_declare(f->snapshots, control_epoch(new), 1, NULL, 0, NULL),
+                     ERR_AGAIN);
+    control_close(new);
+}
+
 static void a_client_of_an_older_epoch_is_refused(void **state)
 {
     struct fixture *f = *state;
@@ -487,6 +546,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_newer_epoch_ends_the_snapshots_of_older_ones, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_client_comes_back_under_its_epoch, setup, teardown),
+        cmocka_unit_test_setup_teardown(snapshots_live_on_in_the_process_that_follows, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_new_gateway_has_none_of_the_old_ones_snapshots, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(a_client_of_an_older_epoch_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(a_call_ends_at_its_deadline_when_nobody_answers, setup,
                                         teardown),
