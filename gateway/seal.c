@@ -57,7 +57,9 @@ struct sealer {
     pthread_t scheduler, workers[SEAL_WORKERS_MAX];
     unsigned worker_count;
     bool has_scheduler;
-    atomic_bool stopping;
+    atomic_bool stopping; /* what runs is cancelled */
+    bool draining;        /* (lock) nothing is queued any more */
+    unsigned running;     /* (lock) jobs */
     pthread_mutex_t lock;
     pthread_cond_t work, progress;                    /* there is a job; a job has ended */
     pthread_cond_t stop;                              /* the scheduler's rest is over early */
@@ -481,8 +483,10 @@ static void *schedule(void *arg)
         if (rc && !atomic_load(&s->stopping))
             log_write(LOG_WARN, "cannot look for files to seal", "reason", e.msg, (char *)0);
         LOCK_SCOPE(&s->lock);
-        if (!atomic_load(&s->stopping))
+        if (!s->draining)
             wait_ms(s, &s->stop, rc ? RETRY_MS_MIN : ROUND_MS);
+        if (s->draining)
+            return NULL;
     }
     return NULL;
 }
@@ -497,7 +501,7 @@ static bool is_stopping(void *ctx)
 static struct seal_entry *take_job(struct sealer *s)
 {
     LOCK_SCOPE(&s->lock);
-    while (!s->first && !atomic_load(&s->stopping))
+    while (!s->first && !s->draining)
         pthread_cond_wait(&s->work, &s->lock);
     struct seal_entry *j = atomic_load(&s->stopping) ? NULL : s->first;
     if (j) {
@@ -505,6 +509,7 @@ static struct seal_entry *take_job(struct sealer *s)
         if (!s->first)
             s->last = NULL;
         j->state = JOB_RUNNING;
+        s->running++;
     }
     return j;
 }
@@ -525,6 +530,7 @@ static void fail_locked(struct sealer *s, struct seal_entry *j, const struct err
 static void end_job(struct sealer *s, struct seal_entry *j, const struct err *e)
 {
     LOCK_SCOPE(&s->lock);
+    s->running--;
     if (e)
         fail_locked(s, j, e);
     else
@@ -698,14 +704,23 @@ enum err_code seal_open(const struct seal_config *cfg, struct sealer **out, stru
     return ERR_OK;
 }
 
+static void drain(struct sealer *s)
+{
+    uint64_t ms = s->cfg.drain_ms < SEAL_DRAIN_MS_MAX ? s->cfg.drain_ms : SEAL_DRAIN_MS_MAX;
+    uint64_t deadline_ms = clock_mono_ms() + ms;
+    LOCK_SCOPE(&s->lock);
+    s->draining = true;
+    pthread_cond_broadcast(&s->work);
+    pthread_cond_broadcast(&s->stop);
+    while (s->worker_count > 0 && (s->first || s->running > 0) && clock_mono_ms() < deadline_ms)
+        wait_ms(s, &s->progress, ROUND_MS);
+    atomic_store(&s->stopping, true);
+    pthread_cond_broadcast(&s->progress);
+}
+
 static void stop_threads(struct sealer *s)
 {
-    pthread_mutex_lock(&s->lock);
-    atomic_store(&s->stopping, true);
-    pthread_cond_broadcast(&s->work);
-    pthread_cond_broadcast(&s->progress);
-    pthread_cond_broadcast(&s->stop);
-    pthread_mutex_unlock(&s->lock);
+    drain(s);
     if (s->has_scheduler)
         pthread_join(s->scheduler, NULL);
     for (unsigned i = 0; i < s->worker_count; i++)

@@ -21,13 +21,16 @@ struct seal_config {
     uint64_t file_bytes; /* ZO_MAX_FILE_SIZE_ON_DISK */
     int64_t age_us;      /* ZO_MAX_FILE_RETENTION_TIME */
     unsigned workers;    /* ZO_FILE_MOVE_THREAD_NUM; at least 1, at most SEAL_WORKERS_MAX */
+    uint64_t drain_ms; /* how long seal_close goes on with what is due; at most SEAL_DRAIN_MS_MAX */
 };
 #define SEAL_WORKERS_MAX 16
+#define SEAL_DRAIN_MS_MAX 10000
 #define SEAL_JOBS_MAX 100000 /* waiting or failed; what is over waits in the journal */
 
 struct sealer;
 enum err_code seal_open(const struct seal_config *cfg, struct sealer **out, struct err *e);
-/* Cancels what runs (it is done again by the next start); NULL is fine. */
+/* Ends what is queued already: that is due, and nothing else becomes so.  What is not done after
+ * drain_ms is cancelled, for the next start to do again.  NULL is fine. */
 void seal_close(struct sealer *s);
 
 /* Everything acknowledged before the call is in sealed files when it returns OK.  TIMEOUT, or the

@@ -149,6 +149,7 @@ static enum err_code open_sealer(struct gateway *g, struct err *e)
         .file_bytes = (uint64_t)settings_i64(s, SET_MAX_FILE_SIZE_ON_DISK),
         .age_us = settings_i64(s, SET_MAX_FILE_RETENTION_TIME) * 1000,
         .workers = g->node->seal_threads,
+        .drain_ms = (uint64_t)settings_i64(s, SET_HTTP_SHUTDOWN_TIMEOUT),
     };
 
     return seal_open(&cfg, &g->sealer, e);

@@ -385,6 +385,30 @@ class Reindex(NodeCase):  # nothing is sealed by itself meanwhile
         self.assertEqual(answers(), before)
 
 
+class Stopping(unittest.TestCase):
+    def sealed_after_stop(self, streams, **settings):
+        """(streams that were due for certain when the stop began, parts on the disk after it)"""
+        node = TestNode(ZO_HTTP_SHUTDOWN_TIMEOUT="60", **settings)
+        self.addCleanup(node.destroy)
+        node.start()
+        posted = []
+        for i in range(streams):
+            self.assertEqual(node.post_json(f"stop_{i}", [{"n": n, "pad": "x" * 500} for n in range(20)])[0], 200)
+            posted.append(time.monotonic())
+        if settings:
+            wait_for(lambda: node.sealed_files("stop_0"), what="the first seal")
+        due = sum(t < time.monotonic() - 2 for t in posted)
+        self.assertEqual(node.stop(), 0)
+        self.assertEqual(os.listdir(f"{node.data_dir}/staging"), [])
+        return due, len(glob.glob(f"{node.data_dir}/sealed/*/*.parquet"))
+
+    def test_a_stop_seals_what_is_due_and_nothing_else(self):
+        due, sealed = self.sealed_after_stop(600, ZO_MAX_FILE_RETENTION_TIME="1")
+        self.assertGreaterEqual(sealed, due)
+        self.assertGreater(sealed, 0)
+        self.assertEqual(self.sealed_after_stop(20), (0, 0))
+
+
 class ManyNames(NodeCase):
     def test_more_names_than_one_part_takes_become_several(self):
         names, at = 9000, now_us() // 1_000_000
