@@ -12,14 +12,21 @@
 #include "base/file_sum.h"
 #include "base/sys.h"
 #include "fs/part_json.h"
+#include "fs/publish_record.h"
+#include "fs/schema.h"
 #include "fs/sealed_internal.h"
+
+#define DELETED_MEMORY_MAX ((size_t)256 << 20)
 
 struct reindex {
     const struct reindex_config *cfg;
     struct reindex_result *out;
     struct sealed *sealed;
     struct journal *journal;
-    char *journal_dir, *lost_found_dir;
+    char *journal_dir, *lost_found_dir, *meta_dir;
+    struct arena arena;
+    uint64_t *deleted; /* numbers of streams, in order; in the arena */
+    size_t deleted_count, deleted_cap;
 };
 
 static enum err_code remove_old(const char *data_dir, struct err *e)
@@ -36,13 +43,87 @@ static enum err_code remove_old(const char *data_dir, struct err *e)
     return ERR_OK;
 }
 
+/* ---- deleted streams ---- */
+
+static bool note_deleted(uint64_t number, struct str org, enum stream_type type, struct str name,
+                         void *ctx)
+{
+    struct reindex *r = ctx;
+
+    (void)org;
+    (void)type;
+    (void)name;
+    r->deleted =
+        arena_grow(&r->arena, r->deleted, r->deleted_count, &r->deleted_cap, sizeof *r->deleted);
+    if (!r->deleted)
+        return false;
+    r->deleted[r->deleted_count++] = number;
+    return true;
+}
+
+static enum err_code list_deleted(struct reindex *r, struct err *e)
+{
+    struct schema *schema = NULL;
+    enum err_code rc = schema_new(r->meta_dir, KV_LONE_READER, &schema, e);
+
+    if (!rc)
+        rc = schema_each_deleted(schema, note_deleted, r, e);
+    schema_free(schema);
+    if (rc == ERR_GONE)
+        return ERR_OK; /* no `meta` yet */
+    return !rc && r->arena.failed ? err_set(e, ERR_NOMEM, "no memory for the deleted streams") : rc;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* A metrics part has no number of its own, and is kept for its other names.  The list is in order.
+ */
+static bool is_deleted(const struct reindex *r, const struct part *p)
+{
+    return r->deleted_count > 0 &&
+           bsearch(&p->stream, r->deleted, r->deleted_count, sizeof *r->deleted, by_value);
+}
+
 /* ---- from the journal ---- */
 
+static enum err_code is_record_deleted(struct reindex *r, const struct journal_publish *p,
+                                       bool *deleted, struct err *e)
+{
+    struct part_column *columns;
+    struct arena arena;
+    struct part part;
+    size_t count;
+    enum err_code rc;
+
+    if (p->record.len == 0)
+        return ERR_OK;
+    arena_init(&arena, BATCH_MEMORY_MAX);
+    rc = publish_record_decode(p->record, &arena, &part, &columns, &count, e);
+    if (!rc)
+        *deleted = is_deleted(r, &part);
+    arena_done(&arena);
+    return rc;
+}
+
+/* Of a deleted stream only the position counts. */
 static enum err_code take_record(const struct journal_publish *p, uint64_t position, void *ctx,
                                  struct err *e)
 {
     struct reindex *r = ctx;
+    struct journal_publish nothing = *p;
+    bool deleted = false;
+    enum err_code rc = is_record_deleted(r, p, &deleted, e);
 
+    if (rc)
+        return err_wrap(e, "a publish record");
+    nothing.record = STR("");
+    if (deleted || p->record.len == 0)
+        return sealed_apply(&nothing, position, r->sealed, e);
     r->out->from_journal++;
     return sealed_apply(p, position, r->sealed, e);
 }
@@ -124,6 +205,11 @@ static enum err_code adopt(struct reindex *r, const struct sealed_found *found, 
         r->out->last_problem = problem;
         return ERR_OK;
     }
+    if (is_deleted(r, &p)) {
+        sealed_files_remove(&r->sealed->files, &found->id, found->hour);
+        r->out->deleted++;
+        return ERR_OK;
+    }
     r->out->from_files++;
     return sealed_batch_add(r->sealed, &p, columns, count, e);
 }
@@ -162,13 +248,19 @@ enum err_code reindex_run(const struct reindex_config *cfg, struct reindex_resul
 
     *out = (struct reindex_result){0};
     if (!rc && (asprintf(&r.journal_dir, "%s/journal", cfg->data_dir) < 0 ||
-                asprintf(&r.lost_found_dir, "%s/lost+found", cfg->data_dir) < 0))
+                asprintf(&r.lost_found_dir, "%s/lost+found", cfg->data_dir) < 0 ||
+                asprintf(&r.meta_dir, "%s/meta", cfg->data_dir) < 0))
         rc = err_set(e, ERR_NOMEM, "no memory for paths");
+    arena_init(&r.arena, DELETED_MEMORY_MAX);
+    if (!rc)
+        rc = list_deleted(&r, e);
     if (!rc)
         rc = rebuild(&r, e);
     journal_close(r.journal);
     sealed_close(r.sealed);
     free(r.journal_dir);
     free(r.lost_found_dir);
+    free(r.meta_dir);
+    arena_done(&r.arena);
     return rc ? err_wrap(e, "reindex") : ERR_OK;
 }

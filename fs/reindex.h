@@ -2,7 +2,8 @@
  *
  * For a data directory that nobody else uses: the caller holds its lock.  The old index is removed
  * first; cut off in the middle, it is simply run again.  Afterwards a start of the fs process finds
- * everything that it had published, and nothing twice.
+ * everything that it had published, and nothing twice.  Parts of streams that `meta` knows as
+ * deleted are left out, and their files removed.
  */
 #ifndef WEIR_FS_REINDEX_H
 #define WEIR_FS_REINDEX_H
@@ -24,6 +25,7 @@ struct reindex_result {
     uint64_t from_journal;   /* parts that the journal has a record of */
     uint64_t from_files;     /* parts that their file told of */
     uint64_t removed;        /* files that were never published; the journal has their rows */
+    uint64_t deleted;        /* files of deleted streams, which are removed */
     uint64_t unreadable;     /* files left where they are and out of the index */
     struct err last_problem; /* of one of those */
 };

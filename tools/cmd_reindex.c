@@ -93,6 +93,8 @@ static int report(const struct reindex_result *r)
     if (r->removed)
         printf("%llu files removed that were never published; their rows are in the journal\n",
                (unsigned long long)r->removed);
+    if (r->deleted)
+        printf("%llu files of deleted streams removed\n", (unsigned long long)r->deleted);
     if (r->unreadable == 0)
         return 0;
     fprintf(stderr, "weir reindex: %llu files could not be read and are left out: %s\n",

@@ -363,6 +363,7 @@ class Reindex(NodeCase):  # nothing is sealed by itself meanwhile
     def test_an_index_made_anew_answers_equally(self):
         t = now_us()
         self.node.post_json("anew_rare", list(sparse_records(3000)))
+        self.node.post_json("anew_gone", [{"a": 1}])
         for i in range(10):
             self.node.post_json("anew", [{"_timestamp": t - j * 60_000_000 * 20, "i": i, "j": j, "pad": "q" * 300} for j in range(14)])
             self.node.raw("POST", "/api/default/ingest/metrics/_json", json.dumps([{"__name__": f"anew_{i}", "job": "a", "value": i}]).encode())
@@ -376,11 +377,14 @@ class Reindex(NodeCase):  # nothing is sealed by itself meanwhile
             rows = [self.node.hits(q, size=1000) for q in queries]
             return rows, sorted(line for line in tree.split("\n") if ".json" not in line and not line.endswith(" 0"))
 
+        self.assertEqual(self.node.raw("DELETE", "/api/default/streams/anew_gone?type=logs")[0], 200)
         before = answers()
         self.node.stop()
         shutil.rmtree(f"{self.node.data_dir}/index")
         done = subprocess.run([self.node.binary, "reindex"], env=self.node.env, capture_output=True, text=True)
         self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
+        checked = subprocess.run([self.node.binary, "fsck", "--data", self.node.data_dir], env=self.node.env, capture_output=True, text=True)
+        self.assertEqual((checked.returncode, checked.stderr), (0, ""), checked.stdout)
         self.node.start()
         self.assertEqual(answers(), before)
 

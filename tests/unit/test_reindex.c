@@ -3,6 +3,7 @@
 #include "tests/support/sealed_fixture.h"
 
 #include "fs/reindex.h"
+#include "index/meta.h"
 
 #define HOUR 490000
 
@@ -227,6 +228,54 @@ static void what_cannot_be_read_is_left_out_and_counted(void **state)
     store_open(s);
 }
 
+/* Under the number that the fixture gave it. */
+static void delete_app(struct store *s)
+{
+    char path[STORE_PATH_MAX + 8];
+    struct meta_stream *stream;
+    struct meta *meta;
+    struct arena a;
+
+    snprintf(path, sizeof path, "%s/meta", s->data);
+    arena_init(&a, 1u << 20);
+    assert_int_equal(meta_open(path, KV_OWNER, &meta, &s->e), ERR_OK);
+    assert_int_equal(
+        meta_stream_make(meta, STR("default"), STREAM_LOGS, STR("app"), &a, &stream, &s->e),
+        ERR_OK);
+    assert_int_equal(stream->number, 1);
+    assert_int_equal(meta_stream_delete(meta, stream->number, &s->e), ERR_OK);
+    meta_close(meta);
+    arena_done(&a);
+}
+
+/* Its record may be in the journal still, its file on the disk; both are nobody's. */
+static void of_a_deleted_stream_nothing_comes_back(void **state)
+{
+    static const char *const lost[] = {NULL, "journal"};
+    struct fixture *f = *state;
+    struct store *s = f->store;
+    struct reindex_result result;
+    bool has;
+
+    delete_app(s);
+    for (size_t i = 0; i < ARRAY_LEN(lost); i++) {
+        store_close(s);
+        remove_dir(s, "index");
+        if (lost[i])
+            remove_dir(s, lost[i]);
+        result = reindex(f);
+        assert_int_equal(result.from_journal, lost[i] ? 0 : 1);
+        assert_int_equal(result.from_files, lost[i] ? 1 : 0);
+        assert_int_equal(result.deleted, lost[i] ? 0 : 1);
+        store_open(s);
+        assert_int_equal(parts_has(sealed_index(s->sealed), &f->logs.part.id, &has, &s->e), ERR_OK);
+        assert_false(has);
+        assert_int_equal(parts_has(sealed_index(s->sealed), &f->metrics.part.id, &has, &s->e),
+                         ERR_OK);
+        assert_true(has);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -235,6 +284,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_files_tell_of_what_the_journal_has_freed, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(what_was_never_published_is_removed, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(of_a_deleted_stream_nothing_comes_back, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_cannot_be_read_is_left_out_and_counted, set_up,
                                         tear_down),
     };
