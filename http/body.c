@@ -195,15 +195,18 @@ enum err_code body_flush(struct body *b, struct err *e)
     return ERR_OK;
 }
 
+bool body_must_flush(struct body *b)
+{
+    return b->buf.len > 0 && b->buf.len == b->buf.cap && !grow(b, b->buf.len + 1);
+}
+
 enum err_code body_room(struct body *b, char **to, size_t *room, struct err *e)
 {
-    if (b->buf.len == b->buf.cap && !grow(b, b->buf.len + 1)) {
-        enum err_code rc = b->buf.len > 0 ? body_flush(b, e) : ERR_OK;
-        if (rc)
-            return rc;
-        if (b->buf.cap == 0 && !grow(b, 1))
-            return refuse(b, e);
-    }
+    enum err_code rc = body_must_flush(b) ? body_flush(b, e) : ERR_OK;
+    if (rc)
+        return rc;
+    if (b->buf.cap == 0 && !grow(b, 1))
+        return refuse(b, e);
     *to = b->buf.data + b->buf.len;
     *room = b->buf.cap - b->buf.len;
     return ERR_OK;

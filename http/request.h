@@ -99,7 +99,6 @@ struct request {
     struct err job_error;
     struct body body, decoded;
     enum route_lane lane;              /* of RUNNING */
-    bool is_prepared;                  /* RUNNING has checked and decompressed */
     uint64_t body_from_ms, body_bytes; /* when it began to come; what has */
     uint64_t discarded_bytes;
     struct worker_tools *tools; /* while RUNNING */

@@ -32,14 +32,25 @@ uint64_t run_body_limit(const struct request *r)
     return most < configured ? most : configured;
 }
 
+static bool is_for_large_lane(const struct request *r)
+{
+    return r->call.route->lane == LANE_INGEST && r->lane != LANE_LARGE;
+}
+
+/* What turns out to be large is not made here, where small ones wait, but again in its own lane. */
 static enum err_code decoded_room(void *ctx, char **to, size_t *room, struct err *e)
 {
-    return body_room(ctx, to, room, e);
+    struct request *r = ctx;
+    if (body_must_flush(&r->decoded) && is_for_large_lane(r)) {
+        r->lane = LANE_LARGE;
+        return err_set(e, ERR_AGAIN, "too many large bodies are waiting");
+    }
+    return body_room(&r->decoded, to, room, e);
 }
 
 static void decoded_made(void *ctx, size_t n)
 {
-    body_made(ctx, n);
+    body_made(&((struct request *)ctx)->decoded, n);
 }
 
 static enum err_code decode(struct request *r, struct err *e)
@@ -54,11 +65,10 @@ static enum err_code decode(struct request *r, struct err *e)
     const struct decode_sink sink = {.max_bytes = (size_t)run_body_limit(r),
                                      .room = decoded_room,
                                      .made = decoded_made,
-                                     .ctx = &r->decoded};
+                                     .ctx = r};
     rc = body_open(r->server->bodies, &r->decoded, raw.len * EXPECTED_RATIO, sink.max_bytes + 1, e);
     if (!rc)
         rc = decode_body(r->tools->decoder, r->coding, raw, &sink, e);
-    body_done(&r->body);
     return rc ? rc : body_view(&r->decoded, &r->call.body, e);
 }
 
@@ -69,29 +79,18 @@ static bool org_is_known(const struct http_call *c)
            catalog_org_exists(c->cfg->catalog, c->org);
 }
 
-static enum err_code prepare(struct request *r, struct err *e)
+/* False: the request goes on in another lane, and is not the caller's any more. */
+static bool decode_here(struct request *r, enum err_code *rc, struct err *e)
 {
-    if (r->is_prepared)
-        return ERR_OK;
-    r->is_prepared = true;
-    if (!org_is_known(&r->call)) {
-        reply_text(&r->reply, 404, "Organization not found");
-        return ERR_NOTFOUND;
+    enum route_lane lane = r->lane;
+    *rc = decode(r, e);
+    if (*rc && r->lane != lane) {
+        body_done(&r->decoded);
+        return !workers_submit(r->server->workers, r->lane, &r->job);
     }
-    enum err_code rc = decode(r, e);
-    if (rc)
-        reply_error(&r->reply, e);
-    return rc;
-}
-
-/* What decompression has shown to be large goes on among its like. */
-static bool moves_to_large_lane(struct request *r)
-{
-    if (r->call.route->lane != LANE_INGEST || r->lane == LANE_LARGE ||
-        !body_is_spooled(&r->decoded))
-        return false;
-    r->lane = LANE_LARGE;
-    return workers_submit(r->server->workers, LANE_LARGE, &r->job);
+    if (r->coding != CODING_IDENTITY)
+        body_done(&r->body);
+    return true;
 }
 
 static void finish(struct request *r)
@@ -110,13 +109,17 @@ void run_request(struct job *j, struct worker_tools *tools)
 {
     struct request *r = request_of_job(j);
     struct err e = {0};
+    enum err_code rc = ERR_OK;
     r->tools = tools;
     r->call.arena = &tools->arena;
-    if (prepare(r, &e) == ERR_OK) {
-        if (moves_to_large_lane(r))
+    if (!org_is_known(&r->call)) {
+        reply_text(&r->reply, 404, "Organization not found");
+    } else {
+        if (!decode_here(r, &rc, &e))
             return;
-        enum err_code rc = r->call.route->run(&r->call, &e);
-        if (rc != ERR_OK && !r->streaming)
+        if (!rc)
+            rc = r->call.route->run(&r->call, &e);
+        if (rc && !r->streaming)
             reply_error(&r->reply, &e);
     }
     finish(r);

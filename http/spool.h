@@ -16,7 +16,7 @@
 #include "base/bytes.h"
 #include "base/err.h"
 
-#define SPOOL_TRIM_MS 20
+#define SPOOL_TRIM_MS 5
 
 struct spool_config {
     const char *dir; /* there already; the caller's */
