@@ -50,6 +50,7 @@ struct deadline;
 
 /* What lives as long as a connection, which serves one request after the other. */
 struct connection {
+    int fd;
     struct deadline *deadline;
     bool lingers; /* the client may still be sending when it is closed */
 };
@@ -66,7 +67,6 @@ struct http_server {
     struct health *health;
     struct linger_set *linger;
     struct deadlines *deadlines;
-    struct metric_child *slow_readers;
     atomic_uint in_flight;  /* requests between their headers and their end */
     atomic_bool draining;   /* new requests are refused */
     atomic_bool cancelling; /* queries give up */
@@ -89,7 +89,8 @@ struct request {
     struct str method, authorization, origin;
     bool asks_method;        /* Access-Control-Request-Method is there */
     uint64_t declared_bytes; /* Content-Length */
-    bool chunked, expects_continue;
+    bool chunked, expects_continue, is_http11;
+    bool is_probed; /* stream.c */
     struct framing framing;
     enum decode_coding coding;
     struct route_match match;
@@ -135,7 +136,18 @@ void run_spooling(struct job *j, struct worker_tools *tools);
 void run_request(struct job *j, struct worker_tools *tools);
 uint64_t run_body_limit(const struct request *r); /* of the request's route */
 
+/* await.c: deadlines (deadline.h) of what a client sends; none while a request is being handled. */
+void await_request(const struct http_server *s, struct connection *c); /* the next, after silence */
+void await_headers(const struct request *r);
+void await_body(const struct request *r); /* what has come (body_from_ms, body_bytes) buys time */
+bool await_met(const struct request *r);  /* it has come; false: too late, the 408 is out */
+bool await_failed(const struct request *r);
+
+/* stream.c: once, before the first request. */
+void stream_init(void);
+
 /* server.c, for the above. */
+void request_suspend(struct request *r);
 void request_resume(struct request *r); /* the request is not the caller's any more */
 void request_unref(struct request *r);
 

@@ -12,7 +12,6 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "base/metrics.h"
 #include "base/sys.h"
 #include "http/access.h"
 #include "http/cors.h"
@@ -30,12 +29,6 @@
 #define DRAIN_LOOK_MS 5
 #define ORIGIN_MAX_BYTES 512 /* a longer one is not allowed in */
 
-static const struct metric_desc SLOW_READERS = {
-    .name = "zo_http_slow_readers",
-    .help = "Replies cut off because the client read too slowly (WEIR_HTTP_REPLY_TIMEOUT).",
-    .type = METRIC_COUNTER,
-};
-
 /* --- life of a connection ------------------------------------------------------------------- */
 
 static int connection_fd(struct MHD_Connection *conn)
@@ -43,14 +36,6 @@ static int connection_fd(struct MHD_Connection *conn)
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(conn, MHD_CONNECTION_INFO_CONNECTION_FD);
     return info ? info->connect_fd : -1;
-}
-
-/* Silence is libmicrohttpd's to notice; so what is late here has sent something. */
-static void expect_a_request(const struct http_server *s, struct connection *c)
-{
-    if (c)
-        deadline_set(c->deadline, clock_mono_ms() + s->cfg.idle_timeout_s * UINT64_C(1000) +
-                                      s->cfg.request_timeout_ms);
 }
 
 /* A refusal is lost when the socket is closed on bytes that nobody read. */
@@ -73,8 +58,8 @@ static void on_connection(void *cls, struct MHD_Connection *conn, void **context
     if (what == MHD_CONNECTION_NOTIFY_STARTED) {
         *context = c = calloc(1, sizeof *c);
         if (c)
-            c->deadline = deadlines_add(s->deadlines, fd);
-        expect_a_request(s, c);
+            *c = (struct connection){.fd = fd, .deadline = deadlines_add(s->deadlines, fd)};
+        await_request(s, c);
         return;
     }
     leave_to_linger(s, fd, c && c->lingers);
@@ -109,8 +94,7 @@ static void *on_uri(void *cls, const char *uri, struct MHD_Connection *conn)
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(conn, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     r->connection = info ? info->socket_context : NULL;
-    if (r->connection)
-        deadline_set(r->connection->deadline, clock_mono_ms() + s->cfg.request_timeout_ms);
+    await_headers(r);
     return r;
 }
 
@@ -126,15 +110,14 @@ void request_unref(struct request *r)
     free(r);
 }
 
+void request_suspend(struct request *r)
+{
+    MHD_suspend_connection(r->conn);
+}
+
 void request_resume(struct request *r)
 {
     MHD_resume_connection(r->conn);
-}
-
-static bool was_late(const struct request *r)
-{
-    return r->connection && r->connection->deadline &&
-           atomic_load(&r->connection->deadline->was_late);
 }
 
 static void on_completed(void *cls, struct MHD_Connection *conn, void **req_cls,
@@ -151,13 +134,13 @@ static void on_completed(void *cls, struct MHD_Connection *conn, void **req_cls,
     if (r->counted) {
         bool whole = how == MHD_REQUEST_TERMINATED_COMPLETED_OK || r->refused;
         access_record(&r->call,
-                      was_late(r) ? MHD_HTTP_REQUEST_TIMEOUT
-                      : whole     ? r->status
-                                  : 0,
+                      await_failed(r) ? MHD_HTTP_REQUEST_TIMEOUT
+                      : whole         ? r->status
+                                      : 0,
                       clock_mono_ns() - r->started_ns);
         atomic_fetch_sub(&s->in_flight, 1);
     }
-    expect_a_request(s, r->connection);
+    await_request(s, r->connection);
     request_unref(r);
 }
 
@@ -242,19 +225,6 @@ static enum MHD_Result send_reply(struct request *r)
     return r->streaming ? send_stream(r) : send_whole(r);
 }
 
-static struct deadline *deadline_of(const struct request *r)
-{
-    return r->connection ? r->connection->deadline : NULL;
-}
-
-/* What has come buys time for the rest. */
-static void expect_body(const struct request *r)
-{
-    const struct http_config *cfg = &r->server->cfg;
-    uint64_t earned_ms = r->body_bytes * 1000 / cfg->body_rate_min_bytes;
-    deadline_set(deadline_of(r), r->body_from_ms + cfg->request_timeout_ms + earned_ms);
-}
-
 /* The reply says no.  A body that is still to come is read and thrown away when it is small; else
  * the answer goes out at once, which ends the connection. */
 static enum MHD_Result send_refusal(struct request *r)
@@ -263,7 +233,7 @@ static enum MHD_Result send_refusal(struct request *r)
                 !(r->expects_continue && r->declared_bytes > 0);
     if (wait) {
         r->phase = PHASE_DISCARD;
-        expect_body(r);
+        await_body(r);
         return MHD_YES;
     }
     r->refused = true;
@@ -271,71 +241,6 @@ static enum MHD_Result send_refusal(struct request *r)
         r->connection->lingers = true;
     r->reply.close = true;
     return send_reply(r);
-}
-
-/* --- streaming, for handlers (call.h) -------------------------------------------------------- */
-
-static void park_reader(void *ctx)
-{
-    MHD_suspend_connection(((struct request *)ctx)->conn);
-}
-
-static void wake_reader(void *ctx)
-{
-    MHD_resume_connection(((struct request *)ctx)->conn);
-}
-
-/* A worker does not wait for ever for a client that does not read, or hardly: it has to take so
- * much in each reply_timeout_ms of waiting. */
-static bool writer_gives_up(void *ctx)
-{
-    struct request *r = ctx;
-    const struct http_config *cfg = &r->server->cfg;
-    if (atomic_load(&r->server->cancelling))
-        return true;
-    if (r->pipe.taken_bytes * 1000 >= cfg->reply_timeout_ms * cfg->body_rate_min_bytes)
-        r->pipe.waited_ms = r->pipe.taken_bytes = 0;
-    if (r->pipe.waited_ms <= cfg->reply_timeout_ms)
-        return false;
-    metric_add(r->server->slow_readers, 1);
-    return true;
-}
-
-bool call_stream_start(struct http_call *c)
-{
-    struct request *r = request_of_call(c);
-    pipe_init(&r->pipe);
-    r->pipe.park = park_reader;
-    r->pipe.wake = wake_reader;
-    r->pipe.given_up = writer_gives_up;
-    r->pipe.ctx = r;
-    r->streaming = true;
-    atomic_fetch_add(&r->refs, 1); /* the handler's */
-    /* Before the write: what has been gathered may be more than the pipe holds. */
-    MHD_resume_connection(r->conn);
-    bool ok = pipe_write(&r->pipe, buf_str(&r->reply.body));
-    buf_clear(&r->reply.body);
-    return ok;
-}
-
-bool call_stream_write(struct http_call *c, struct str bytes)
-{
-    return pipe_write(&request_of_call(c)->pipe, bytes);
-}
-
-bool call_client_gone(void *ctx)
-{
-    struct request *r = request_of_call(ctx);
-    bool closed = false, parked = true;
-    if (atomic_load(&r->server->cancelling))
-        return true;
-    if (r->streaming)
-        pipe_look(&r->pipe, &closed, &parked);
-    if (closed || !parked)
-        return closed;
-    /* Suspended: libmicrohttpd does not look at the socket now, and will not close it. */
-    struct pollfd p = {.fd = connection_fd(r->conn), .events = POLLRDHUP};
-    return poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
 }
 
 /* --- receiving ------------------------------------------------------------------------------ */
@@ -353,8 +258,9 @@ static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind, const char 
     return MHD_YES;
 }
 
-static void read_headers(struct request *r, const char *method)
+static void read_headers(struct request *r, const char *method, const char *version)
 {
+    r->is_http11 = strcmp(version, MHD_HTTP_VERSION_1_1) == 0;
     r->method = str_from(method);
     r->call.content_type = header_of(r, MHD_HTTP_HEADER_CONTENT_TYPE);
     r->call.content_encoding = header_of(r, MHD_HTTP_HEADER_CONTENT_ENCODING);
@@ -392,7 +298,7 @@ static enum MHD_Result follow(struct request *r, enum admission decision)
     case ADMIT_BODY:
         r->phase = PHASE_BODY;
         r->body_from_ms = clock_mono_ms();
-        expect_body(r);
+        await_body(r);
         return MHD_YES;
     case ADMIT_REFUSE:
         break;
@@ -400,14 +306,14 @@ static enum MHD_Result follow(struct request *r, enum admission decision)
     return send_refusal(r);
 }
 
-static enum MHD_Result on_headers(struct request *r, const char *method)
+static enum MHD_Result on_headers(struct request *r, const char *method, const char *version)
 {
-    if (!deadline_met(deadline_of(r)))
+    if (!await_met(r))
         return MHD_NO;
     r->body_from_ms = clock_mono_ms();
     r->counted = true;
     atomic_fetch_add(&r->server->in_flight, 1);
-    read_headers(r, method);
+    read_headers(r, method, version);
     return follow(r, admit_headers(r));
 }
 
@@ -424,9 +330,9 @@ static enum MHD_Result on_verified(struct request *r)
 static enum MHD_Result on_discarded(struct request *r, size_t *size)
 {
     if (*size == 0)
-        return deadline_met(deadline_of(r)) ? send_reply(r) : MHD_NO;
+        return await_met(r) ? send_reply(r) : MHD_NO;
     r->body_bytes += *size;
-    expect_body(r);
+    await_body(r);
     uint64_t most = r->server->cfg.body_max_bytes;
     if (most < REFUSED_BODY_READ_MAX)
         most = REFUSED_BODY_READ_MAX;
@@ -446,7 +352,7 @@ static enum MHD_Result refuse_body(struct request *r, const struct err *e, size_
 static enum MHD_Result run(struct request *r)
 {
     enum route_lane lane = r->call.route->lane;
-    if (!deadline_met(deadline_of(r)))
+    if (!await_met(r))
         return MHD_NO;
     r->lane = lane == LANE_INGEST && body_is_spooled(&r->body) ? LANE_LARGE : lane;
     return hand_over(r, r->lane, PHASE_RUNNING, run_request);
@@ -455,7 +361,7 @@ static enum MHD_Result run(struct request *r)
 /* The time that our disk takes is not the client's. */
 static enum MHD_Result spool(struct request *r)
 {
-    if (!deadline_met(deadline_of(r)))
+    if (!await_met(r))
         return MHD_NO;
     r->body_from_ms -= clock_mono_ms();
     return hand_over(r, LANE_SPOOL, PHASE_SPOOLING, run_spooling);
@@ -472,14 +378,14 @@ static enum MHD_Result on_body(struct request *r, const char *data, size_t *size
         return refuse_body(r, &e, size);
     *size -= taken;
     r->body_bytes += taken;
-    expect_body(r);
+    await_body(r);
     return *size == 0 ? MHD_YES : spool(r);
 }
 
 static enum MHD_Result on_spooled(struct request *r, const char *data, size_t *size)
 {
     r->body_from_ms += clock_mono_ms();
-    expect_body(r);
+    await_body(r);
     if (r->job_result != ERR_OK)
         return refuse_body(r, &r->job_error, size);
     r->phase = PHASE_BODY;
@@ -491,12 +397,12 @@ static enum MHD_Result on_access(void *cls, struct MHD_Connection *conn, const c
                                  size_t *size, void **req_cls)
 {
     struct request *r = *req_cls;
-    (void)cls, (void)conn, (void)url, (void)version;
+    (void)cls, (void)conn, (void)url;
     if (!r)
         return MHD_NO;
     switch (r->phase) {
     case PHASE_HEADERS:
-        return on_headers(r, method);
+        return on_headers(r, method, version);
     case PHASE_VERIFYING:
         return on_verified(r);
     case PHASE_BODY:
@@ -604,7 +510,7 @@ enum err_code http_start(const struct http_config *cfg, struct http_server **out
     s->listen_fd = -1;
     s->cfg.connections_max = listen_connections(cfg->connections_max);
     access_init();
-    s->slow_readers = metric_only(metrics_register(&SLOW_READERS));
+    stream_init();
     enum err_code rc = check_base_uri(s, e);
     if (rc == ERR_OK)
         rc = start_parts(s, e);

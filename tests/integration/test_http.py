@@ -135,6 +135,18 @@ class Framing(HttpCase):
                 self.assert_stored(wire.reply())
             self.assertTrue(wire.is_closed())
 
+    def test_a_half_closed_client_gets_the_answer_to_its_query(self):
+        self.node.post_json("half", [{"i": i} for i in range(2000)])
+        for sql, hits in (("SELECT count(*) AS n FROM half", 1), ("SELECT count(*) AS n FROM half a, half b, half c WHERE a.i * b.i + c.i = 7 AND c.i < 20", 1), ("SELECT * FROM half", 2000)):
+            body = json.dumps({"query": {"sql": sql, "start_time": 1_000_000, "end_time": now_us() + 1_000_000, "size": 10_000}}).encode()
+            with self.wire() as wire:
+                wire.send(request("POST", "/api/default/_search", body, ["Content-Type: application/json"]))
+                wire.socket.shutdown(socket.SHUT_WR)
+                reply = wire.reply()
+                while reply[0] == 100:
+                    reply = wire.reply()
+                self.assertEqual((reply[0], len(json.loads(reply[2])["hits"])), (200, hits))
+
     def test_a_body_cut_off_by_the_client_stores_nothing(self):
         with self.wire() as wire:
             wire.send(request("POST", "/api/default/cut/_json", b'[{"a":1}]', length=1000))
@@ -453,7 +465,7 @@ class ChosenBrowsers(Browsers):
 class LargeBodies(HttpCase):
     """What is larger than WEIR_BODY_MEMORY_MAX waits on disk, whatever its form."""
 
-    settings = {"WEIR_BODY_MEMORY_MAX": "1MiB", "WEIR_INGEST_MEMORY_MAX": "4MiB", "WEIR_SPOOL_MAX": "64MiB"}
+    settings = {"WEIR_BODY_MEMORY_MAX": "1MiB", "WEIR_INGEST_MEMORY_MAX": "4MiB", "WEIR_SPOOL_MAX": "64MiB", "ZO_PAYLOAD_LIMIT": "36000000"}
     ROWS = 30_000
 
     @classmethod
@@ -516,6 +528,40 @@ class LargeBodies(HttpCase):
             first.send(b'{"a":1}]')
             self.assert_stored(first.reply())
         self.assertGreater(self.metric("zo_http_spool_refused"), refused)
+
+    def test_a_body_of_just_a_limit_is_taken_and_past_the_last_one_refused(self):
+        deflate = zlib.compressobj(1, zlib.DEFLATED, -15)
+        for size in (4096, 4097, 262_144, 262_145, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 2 << 20, 36_000_000, 36_000_001):
+            body = b'[{"a":1}' + b" " * (size - 9) + b"]"
+            chunked = b"%x\r\n%s\r\n0\r\n\r\n" % (size, body)
+            packer = deflate.copy()
+            for data in (
+                request("POST", PATH, body), request("POST", PATH, headers=["Transfer-Encoding: chunked"]) + chunked,
+                request("POST", PATH, gzip.compress(body, 1), ["Content-Encoding: gzip"]),
+                request("POST", PATH, packer.compress(body) + packer.flush(), ["Content-Encoding: deflate"]),
+            ):
+                with self.wire() as wire:
+                    wire.send(data)
+                    self.assertEqual(wire.reply()[0], 413 if size > 36_000_000 else 200, size)
+
+    def test_bombs_are_unpacked_beside_other_clients(self):
+        bomb = gzip.compress(b"[" + b" " * 30_000_000 + b'{"a":1}]', 9)
+        self.assertLess(len(bomb) * 900, 30_000_000)
+        answers = []
+        threads = [threading.Thread(target=lambda: answers.append(self.send("bomb", bomb, ["Content-Encoding: gzip"])[0])) for _ in range(10)]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            self.assert_stored(self.send("beside", b'[{"a":1}]'))
+        self.assertEqual(len(answers), 10)
+        self.assertLessEqual(set(answers), {200, 503})
+        self.assertIn(200, answers)
+
+    def test_members_and_what_follows_them(self):
+        pack = gzip.compress
+        for body, status in ((pack(b'[{"a":1}') + pack(b"]"), 200), (pack(b"") * 10_000 + pack(b'[{"a":1}]'), 200), (pack(b'[{"a":1}]') + b"\0", 400),
+                             (pack(b'[{"a":1}') + pack(b"]")[:-1], 400), (pack(b'[{"a":1}]')[:-5] + b"\0" * 5, 400), (pack(pack(b'[{"a":1}]')), 400), (b"", 400)):
+            self.assertEqual(self.send("members", body, ["Content-Encoding: gzip"])[0], status)
 
     def test_who_goes_away_in_the_middle_leaves_nothing(self):
         for _ in range(5):

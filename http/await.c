@@ -1,0 +1,41 @@
+/* http/await.c - by when a client has to have sent the next part of a request. */
+#include "base/clock.h"
+#include "http/deadline.h"
+#include "http/request.h"
+
+/* Silence is libmicrohttpd's to notice; so what is late here has sent something. */
+void await_request(const struct http_server *s, struct connection *c)
+{
+    if (c)
+        deadline_set(c->deadline, clock_mono_ms() + s->cfg.idle_timeout_s * UINT64_C(1000) +
+                                      s->cfg.request_timeout_ms);
+}
+
+static struct deadline *deadline_of(const struct request *r)
+{
+    return r->connection ? r->connection->deadline : NULL;
+}
+
+void await_headers(const struct request *r)
+{
+    deadline_set(deadline_of(r), clock_mono_ms() + r->server->cfg.request_timeout_ms);
+}
+
+/* What has come buys time for the rest. */
+void await_body(const struct request *r)
+{
+    const struct http_config *cfg = &r->server->cfg;
+    uint64_t earned_ms = r->body_bytes * 1000 / cfg->body_rate_min_bytes;
+    deadline_set(deadline_of(r), r->body_from_ms + cfg->request_timeout_ms + earned_ms);
+}
+
+bool await_met(const struct request *r)
+{
+    return deadline_met(deadline_of(r));
+}
+
+bool await_failed(const struct request *r)
+{
+    return r->connection && r->connection->deadline &&
+           atomic_load(&r->connection->deadline->was_late);
+}
