@@ -165,7 +165,8 @@ bool cli_parse(const struct cli_command *c, int *argc, char ***argv, void *optio
             return false;
         }
         if (!take(o, optarg, options)) {
-            *exit_code = cli_usage_error(c, "--%s '%s': expected %s", o->name, optarg, expected(o));
+            *exit_code = cli_usage_error(c, "--%s '%s': expected %s%s", o->name, optarg,
+                                         o->kind == CLI_CHOICE ? "one of: " : "", expected(o));
             return false;
         }
     }

@@ -70,8 +70,8 @@ struct cli_command {
         .name = NULL                                                                               \
     }
 
-/* May be called again.  Fills *options and leaves the arguments at *argv, *argc of them.  False: the command is over
- * (help was asked for, or the command line is wrong) with *exit_code. */
+/* May be called again.  Fills *options and leaves the arguments at *argv, *argc of them.  False:
+ * the command is over (help was asked for, or the command line is wrong) with *exit_code. */
 bool cli_parse(const struct cli_command *c, int *argc, char ***argv, void *options, int *exit_code);
 /* The options that differ from `defaults`, as words "--name=value", each with a final NUL. */
 void cli_put_options(const struct cli_command *c, const void *options, const void *defaults,

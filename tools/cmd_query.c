@@ -203,7 +203,7 @@ static void show_progress(void *ctx, uint64_t received)
 /* The next step after an error, or NULL. */
 static const char *advice(const struct query_options *o, long status, int64_t code)
 {
-    if (status == 401 && !(o->user && o->password))
+    if (status == 401 && !(o->user && o->user[0] && o->password && o->password[0]))
         return "set ZO_ROOT_USER_EMAIL and ZO_ROOT_USER_PASSWORD to the node's user";
     if (status == 401)
         return "the user and password are those of the node's first start";

@@ -1,10 +1,12 @@
 /* tools/console.c - colours, sizes and times for people. */
 #include "tools/console.h"
 
+#include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
+#include <wchar.h>
 
 #include "base/clock.h"
 #include "base/utf8.h"
@@ -71,20 +73,53 @@ void console_format_time(int64_t us, char dst[40])
              c.second);
 }
 
+/* Wide ones take two columns, combining ones none; what the C library does not know counts as one.
+ */
+static size_t count_columns(uint32_t cp)
+{
+    static locale_t unicode;
+    static bool is_known;
+    locale_t before;
+    int columns;
+
+    if (cp < 0x7f)
+        return 1;
+    if (!is_known)
+        unicode = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
+    is_known = true;
+    if (!unicode)
+        return 1;
+    before = uselocale(unicode);
+    columns = wcwidth((wchar_t)cp);
+    uselocale(before);
+    return columns < 0 ? 1 : (size_t)columns;
+}
+
+size_t console_add_char(struct buf *out, const char **p, const char *end)
+{
+    const char *from = *p;
+    uint32_t cp;
+    size_t n = utf8_decode(from, end, &cp);
+
+    *p += n ? n : 1;
+    if (n && cp == '\n') {
+        buf_add_cstr(out, "\\n");
+        return 2;
+    }
+    if (n == 0 || cp < 0x20 || (cp >= 0x7f && cp < 0xa0)) {
+        buf_printf(out, "\\x%02x", (unsigned)(n ? cp : (unsigned char)*from));
+        return 4;
+    }
+    buf_add(out, from, n);
+    return count_columns(cp);
+}
+
 void console_add_visible(struct buf *out, struct str text)
 {
     const char *p = text.ptr, *end = text.ptr + text.len;
 
-    while (p < end) {
-        uint32_t cp;
-        size_t n = utf8_decode(p, end, &cp);
-        if (n == 0 || cp < 0x20 || (cp >= 0x7f && cp < 0xa0))
-            buf_printf(out, cp == '\n' && n ? "\\n" : "\\x%02x",
-                       (unsigned)(n ? cp : (unsigned char)*p));
-        else
-            buf_add(out, p, n);
-        p += n ? n : 1;
-    }
+    while (p < end)
+        console_add_char(out, &p, end);
 }
 
 bool console_flush(struct buf *out)

@@ -34,6 +34,8 @@ void console_format_size(uint64_t bytes, char dst[8]);
 void console_format_time(int64_t us, char dst[40]);
 /* Bytes from outside: control bytes are shown as escapes, so that a terminal obeys nobody. */
 void console_add_visible(struct buf *out, struct str text);
+/* The next character of it, which *p is moved behind; returns how many columns it takes. */
+size_t console_add_char(struct buf *out, const char **p, const char *end);
 
 /* Writes all to standard output and empties the buffer; false: nobody reads any more. */
 bool console_flush(struct buf *out);

@@ -1,4 +1,5 @@
 /* tools/main.c - the `weir` binary: a list of commands. */
+#include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -53,7 +54,19 @@ static bool is_any(const char *word, const char *a, const char *b, const char *c
     return strcmp(word, a) == 0 || strcmp(word, b) == 0 || strcmp(word, c) == 0;
 }
 
-int main(int argc, char **argv)
+/* A full disk must not look like success, whatever the command made of it. */
+static int end_output(int code)
+{
+    bool is_flushed = fflush(stdout) == 0;
+
+    if (is_flushed && !ferror(stdout))
+        return code;
+    fprintf(stderr, "weir: standard output cannot be written%s%s\n", is_flushed ? "" : ": ",
+            is_flushed ? "" : strerror(errno));
+    return code ? code : 1;
+}
+
+static int run(int argc, char **argv)
 {
     const struct cli_command *c;
 
@@ -73,4 +86,9 @@ int main(int argc, char **argv)
     }
     c = find_command(argv[1]);
     return c ? c->run(argc - 1, argv + 1) : no_command(argv[1]);
+}
+
+int main(int argc, char **argv)
+{
+    return end_output(run(argc, argv));
 }

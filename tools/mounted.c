@@ -85,15 +85,27 @@ static enum err_code check_readable(const char *mount, struct err *e)
     return err_sys(e, errno, "the mount %s", mount);
 }
 
+/* Else any folder would be a mount without streams. */
+static enum err_code check_status_dir(const char *mount, struct err *e)
+{
+    char path[PATH_MAX];
+
+    if (snprintf(path, sizeof path, "%s/.weir", mount) < (int)sizeof path &&
+        access(path, F_OK) == 0)
+        return ERR_OK;
+    return err_set(e, ERR_NOTFOUND, "%s is no mount of Weir: there is no .weir in it", mount);
+}
+
 enum err_code mounted_find(const char *wanted, char mount[PATH_MAX], struct err *e)
 {
     enum err_code rc = ERR_OK;
     struct node n;
 
-    if (wanted) { /* also a folder of the mount that is bound elsewhere */
+    if (wanted) { /* also one that is bound elsewhere, or a copy of what it shows */
         if (!realpath(wanted, mount))
             return err_sys(e, errno, "the mount %s", wanted);
-        return check_readable(mount, e);
+        rc = check_readable(mount, e);
+        return rc ? rc : check_status_dir(mount, e);
     }
     rc = node_init(&n, "weir", e);
     if (!rc && fs_is_mounted(n.mount_dir))

@@ -1,7 +1,7 @@
 /* tools/table.c - prints rows as an aligned table, CSV or JSON lines. */
 #include "tools/table.h"
 
-#include "base/utf8.h"
+#include "tools/console.h"
 
 #define COLUMNS_MAX 4096
 #define CELL_TEXT_MAX (16u << 20)
@@ -52,27 +52,24 @@ static void cell_text(struct buf *out, const struct json *cell)
         json_write(out, cell);
 }
 
-/* Copies at most `max` characters of s, control bytes as escapes; returns how many were written. */
+/* What fits of s into `max` columns (0: all of it), control bytes as escapes; returns how many it
+ * takes. */
 static size_t add_visible(struct buf *out, struct str s, size_t max)
 {
     const char *p = s.ptr, *end = s.ptr + s.len;
-    size_t shown = 0;
+    size_t shown = 0, cut_shown = 0, cut_len = out->len; /* as much as leaves room for the "…" */
 
     while (p < end) {
-        uint32_t cp;
-        size_t n = utf8_decode(p, end, &cp);
-        if (max && shown + 1 >= max && p + n < end) {
+        shown += console_add_char(out, &p, end);
+        if (max && shown > max) {
+            out->len = cut_len;
             buf_add_cstr(out, "…");
-            return shown + 1;
+            return cut_shown + 1;
         }
-        if (n == 0 || cp < 0x20 || cp == 0x7f) {
-            buf_printf(out, "\\x%02x", (unsigned char)*p);
-            shown += 4;
-        } else {
-            buf_add(out, p, n);
-            shown++;
+        if (shown < max) {
+            cut_len = out->len;
+            cut_shown = shown;
         }
-        p += n ? n : 1;
     }
     return shown;
 }

@@ -1,7 +1,8 @@
 /* tools/tail_follow.c - prints the lines that come after the begin, file by file. */
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
-#include <time.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -96,7 +97,9 @@ enum err_code tail_follow(struct tail *t, struct err *e)
 
     while (read_all(t)) {
         struct stat st;
-        nanosleep(&(struct timespec){.tv_nsec = READ_EVERY_MS * 1000000L}, NULL);
+        /* A reader that is gone is known before the next line comes, which may be never. */
+        if (poll(&(struct pollfd){.fd = STDOUT_FILENO}, 1, READ_EVERY_MS) > 0)
+            break;
         t->form.today_us = clock_wall_us();
         if (clock_mono_ms() - scanned_ms < SCAN_EVERY_MS)
             continue;

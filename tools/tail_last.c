@@ -203,6 +203,6 @@ enum err_code tail_last(struct tail *t, size_t lines, struct err *e)
     }
     free(l.lines);
     if (!rc && !console_flush(&t->out))
-        rc = err_set(e, ERR_IO, "standard output is closed");
+        rc = err_set(e, ERR_IO, "the lines cannot be written");
     return rc;
 }

@@ -1,12 +1,17 @@
 """The weir binary's commands: config, query, and how serve refuses."""
+import contextlib
 import csv
+import fcntl
 import io
 import json
 import os
+import pty
 import re
 import socket
+import struct
 import subprocess
 import tempfile
+import termios
 import unittest
 
 from weirlib import BINARY, EMAIL, PASSWORD, ROOT, NodeCase, TestNode, main
@@ -65,6 +70,20 @@ class Usage(unittest.TestCase):
 
     def test_a_wrong_value_names_its_option(self):
         self.assertIn("--last '1x': expected", weir("query", "--last", "1x", "SELECT 1").stderr)
+
+    def test_a_full_disk_is_no_success_and_is_said(self):
+        for args in (["--help"], ["--version"], ["ls", "--help"], ["config"], ["completion", "bash"], ["man", "ls"]):
+            with open("/dev/full", "w") as full:
+                result = subprocess.run([BINARY, *args], stdout=full, stderr=subprocess.PIPE, text=True)
+            self.assertEqual(result.returncode, 1, args)
+            self.assertIn("standard output cannot be written", result.stderr)
+
+    def test_a_folder_that_is_no_mount_is_not_an_empty_one(self):
+        with tempfile.TemporaryDirectory() as scratch:
+            for args in (["ls"], ["tail", "app"]):
+                result = weir(*args, "--mount", scratch)
+                self.assertEqual(result.returncode, 1)
+                self.assertIn("is no mount of Weir", result.stderr)
 
     def test_config_takes_no_words(self):
         self.assertEqual(weir("config", "ZO_HTTP_PORT").returncode, 2)
@@ -160,6 +179,33 @@ class Query(NodeCase):
         result = self.query("--format", "table", "SELECT level, count(*) AS n FROM app GROUP BY level ORDER BY n DESC")
         self.assertEqual(result.stdout.splitlines(), ["level  n", "info   2", "error  1"])
         self.assertIn("2 rows", result.stderr)
+
+    def test_wide_characters_do_not_break_the_columns(self):
+        rows = ["'日本語' AS a, 'x' AS b", "'naïve' AS a, 'y' AS b", "'🌊' AS a, 'z' AS b", "chr(155) || 'e' || chr(769) AS a, 'w' AS b"]
+        result = self.query("--format", "table", " UNION ALL ".join("SELECT " + row for row in rows))
+        lines = result.stdout.splitlines()
+        self.assertEqual(sorted(lines[1:]), sorted(["日本語  x", "naïve   y", "🌊      z", "\\x9be\u0301   w"]), result.stderr)
+
+    def test_a_cell_of_wide_characters_is_cut_to_the_terminal(self):
+        pid, terminal = pty.fork()
+        if pid == 0:
+            os.environ.update({"WEIR_URL": self.node.url, "ZO_ROOT_USER_EMAIL": EMAIL, "ZO_ROOT_USER_PASSWORD": PASSWORD,
+                               "WEIR_HISTORY": "", "NO_COLOR": "1"})
+            fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 40, 0, 0))
+            os.execv(BINARY, [BINARY, "query", "SELECT 7 AS n, repeat('日', 50) AS wide, 'end' AS z"])
+        shown = b""
+        with contextlib.suppress(OSError):  # the other side is closed
+            while piece := os.read(terminal, 4096):
+                shown += piece
+        os.close(terminal)
+        os.waitpid(pid, 0)
+        row = shown.decode().splitlines()[1]
+        self.assertEqual(row, "7  " + "日" * 15 + "…   end")
+
+    def test_a_wrong_or_missing_password_says_what_to_do(self):
+        for password, text in (("wrong", "first start"), ("", "set ZO_ROOT_USER_EMAIL")):
+            result = weir("query", "SELECT 1", env={"WEIR_URL": self.node.url, "ZO_ROOT_USER_EMAIL": EMAIL, "ZO_ROOT_USER_PASSWORD": password})
+            self.assertEqual((result.returncode, text in result.stderr), (1, True), result.stderr)
 
     def test_errors_are_clear(self):
         result = self.query("SELECT nosuch FROM app")

@@ -166,6 +166,12 @@ class Tail(NodeCase):
         self.assertEqual(result.returncode, 1)
         self.assertIn("default/logs/nosuch", result.stderr)
 
+    def test_following_ends_when_the_reader_goes_though_no_line_comes(self):
+        follower = subprocess.Popen([BINARY, "tail", "-f", "--mount", self.node.mount, "app"], stdout=subprocess.PIPE)
+        self.assertTrue(follower.stdout.readline())
+        follower.stdout.close()
+        self.assertEqual(follower.wait(timeout=30), 0)
+
     def test_too_many_lines_are_refused(self):
         self.assertEqual(self.tail("app", "-n", "100000000").returncode, 2)
 
