@@ -28,7 +28,7 @@ const struct cli_command command_completion = {
     .about = "Prints a script that completes commands, options, their values, and the names of the "
              "streams on the mount of this machine.",
     .examples = "source <(weir completion bash)\n"
-                "weir completion zsh > ~/.zfunc/_weir",
+                "mkdir -p ~/.zfunc && weir completion zsh > ~/.zfunc/_weir",
     .exit_codes = "0 printed\n1 could not be written\n2 the command line is wrong",
     .completes = CLI_OTHER,
     .words = "bash zsh",

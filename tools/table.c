@@ -207,10 +207,11 @@ static void add_csv(struct buf *out, struct str s)
 void table_print_csv(struct buf *out, const struct json *rows, const struct table_options *o)
 {
     static struct columns c;
-    struct buf text;
+    struct buf text, shown;
 
     c.count = 0;
     buf_init(&text, CELL_TEXT_MAX);
+    buf_init(&shown, 4 * CELL_TEXT_MAX);
     collect_columns(&c, rows);
     for (size_t i = 0; i < c.count && !o->no_header; i++) {
         buf_add_cstr(out, i ? "," : "");
@@ -224,10 +225,14 @@ void table_print_csv(struct buf *out, const struct json *rows, const struct tabl
             bool known = str_copy_to(c.names[i], key, sizeof key);
             cell_text(&text, known ? json_get(row, key) : NULL);
             buf_add_cstr(out, i ? "," : "");
-            add_csv(out, buf_str(&text));
+            buf_clear(&shown);
+            if (o->width) /* a terminal obeys nobody */
+                console_add_visible(&shown, buf_str(&text));
+            add_csv(out, buf_str(o->width ? &shown : &text));
         }
         buf_add_char(out, '\n');
     }
+    buf_done(&shown);
     buf_done(&text);
 }
 

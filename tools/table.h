@@ -15,7 +15,8 @@ struct table_options {
     bool no_header;  /* leave out the names of the columns */
 };
 void table_print(struct buf *out, const struct json *rows, const struct table_options *o);
-/* RFC 4180 with \n line ends; of the options only no_header counts */
+/* RFC 4180 with \n line ends.  Of the options no_header counts; with a width it is for a terminal,
+ * and control bytes are shown as escapes. */
 void table_print_csv(struct buf *out, const struct json *rows, const struct table_options *o);
 void table_print_json(struct buf *out, const struct json *rows); /* one object a line */
 

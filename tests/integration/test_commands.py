@@ -186,21 +186,32 @@ class Query(NodeCase):
         lines = result.stdout.splitlines()
         self.assertEqual(sorted(lines[1:]), sorted(["日本語  x", "naïve   y", "🌊      z", "\\x9be\u0301   w"]), result.stderr)
 
-    def test_a_cell_of_wide_characters_is_cut_to_the_terminal(self):
+    def on_terminal(self, *args):
+        """What `weir query` prints on a terminal of 40 columns."""
         pid, terminal = pty.fork()
         if pid == 0:
             os.environ.update({"WEIR_URL": self.node.url, "ZO_ROOT_USER_EMAIL": EMAIL, "ZO_ROOT_USER_PASSWORD": PASSWORD,
                                "WEIR_HISTORY": "", "NO_COLOR": "1"})
             fcntl.ioctl(1, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 40, 0, 0))
-            os.execv(BINARY, [BINARY, "query", "SELECT 7 AS n, repeat('日', 50) AS wide, 'end' AS z"])
+            os.execv(BINARY, [BINARY, "query", *args])
         shown = b""
         with contextlib.suppress(OSError):  # the other side is closed
             while piece := os.read(terminal, 4096):
                 shown += piece
         os.close(terminal)
         os.waitpid(pid, 0)
-        row = shown.decode().splitlines()[1]
-        self.assertEqual(row, "7  " + "日" * 15 + "…   end")
+        return shown.decode()
+
+    def test_a_cell_of_wide_characters_is_cut_to_the_terminal(self):
+        shown = self.on_terminal("SELECT 7 AS n, repeat('日', 50) AS wide, 'end' AS z")
+        self.assertEqual(shown.splitlines()[1], "7  " + "日" * 15 + "…   end")
+
+    def test_no_value_commands_the_terminal(self):
+        for form in ("table", "csv", "json"):
+            shown = self.on_terminal("--format", form, "SELECT 'a' || chr(27) || '[31m' || chr(10) || chr(155) AS a")
+            self.assertNotIn("\x1b", shown, form)
+        pipe = self.query("--format", "csv", "SELECT chr(27) AS a")
+        self.assertEqual(pipe.stdout, "a\n\x1b\n")
 
     def test_a_wrong_or_missing_password_says_what_to_do(self):
         for password, text in (("wrong", "first start"), ("", "set ZO_ROOT_USER_EMAIL")):
