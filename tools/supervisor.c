@@ -39,6 +39,7 @@
 #include "fs/anchor.h"
 #include "fs/fs.h"
 #include "tools/command.h"
+#include "tools/notify.h"
 
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 5000
@@ -295,6 +296,7 @@ static void child_ended(struct supervisor *s, enum child_id id, int status)
     }
     log_write(LOG_ERROR, "a process ended and is started again", "process", child_names[id], "how",
               how, (char *)0);
+    notify_manager("STATUS=%s ended (%s) and is started again", child_names[id], how);
     c->was_ready = false;
     plan_restart(c);
 }
@@ -351,6 +353,7 @@ static void say_ready(struct supervisor *s)
         if (!s->children[i].was_ready)
             return;
     }
+    notify_manager("READY=1\nSTATUS=running, mount %s", s->node->mount_dir);
     if (s->said_ready)
         return;
     s->said_ready = true;
@@ -459,6 +462,7 @@ static void stop_all(struct supervisor *s)
     uint64_t drain_ms = (uint64_t)settings_i64(s->node->settings, SET_HTTP_SHUTDOWN_TIMEOUT);
 
     s->stopping = true;
+    notify_manager("STOPPING=1\nSTATUS=draining");
     s->draining = true;
     stop_child(s, CHILD_GATEWAY, drain_ms + STOP_EXTRA_MS);
     stop_child(s, CHILD_ENGINE, STOP_EXTRA_MS);

@@ -148,6 +148,23 @@ class Serve(unittest.TestCase):
         node.start()
         self.assertIn("ZO_ROOT_USER_EMAIL has no effect", open(node.log_path).read())
 
+    def test_a_service_manager_is_told(self):
+        for abstract in (False, True):
+            with tempfile.TemporaryDirectory() as scratch, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+                name = f"{scratch}/notify"
+                manager.bind("\0" + name if abstract else name)
+                manager.settimeout(30)
+                node = TestNode(NOTIFY_SOCKET="@" + name if abstract else name)
+                self.addCleanup(node.destroy)
+                node.start()
+                self.assertEqual(manager.recv(4096).decode(), f"READY=1\nSTATUS=running, mount {node.mount}")
+                self.assertEqual(node.request("GET", "/healthz")[0], 200)
+                node.kill_child("engine")
+                self.assertEqual(manager.recv(4096), b"STATUS=engine ended (signal 9) and is started again")
+                self.assertTrue(manager.recv(4096).startswith(b"READY=1\nSTATUS=running"))
+                self.assertEqual(node.stop(), 0)
+                self.assertEqual(manager.recv(4096), b"STOPPING=1\nSTATUS=draining")
+
     def test_unknown_settings_are_reported_and_not_fatal(self):
         node = TestNode(ZO_NO_SUCH_THING="1")
         self.addCleanup(node.destroy)
