@@ -66,11 +66,14 @@ bool fs_is_mounted(const char *mount_dir)
     return resolve(mount_dir, path, NULL) == ERR_OK && mountinfo_find(path, &entry);
 }
 
-/* In a child: 0 when somebody answers. */
-static void look(const char *path)
+/* In a child: 0 when somebody answers.  It may hang for long, and so keeps nothing but `held`: a
+ * copy of the data directory's lock would outlive its owner. */
+static void look(const char *path, int held)
 {
     struct stat st;
 
+    dup2(held, STDIN_FILENO);
+    close_range(STDIN_FILENO + 1, ~0U, 0);
     _exit(stat(path, &st) != 0 && (errno == ENOTCONN || errno == ESTALE) ? 1 : 0);
 }
 
@@ -87,7 +90,7 @@ bool fs_mount_answers(const char *mount_dir, int timeout_ms)
     AUTO_FD int ended = pipe_fds[0], held = pipe_fds[1]; /* the child's end is its life */
     pid = fork();
     if (pid == 0)
-        look(path);
+        look(path, held);
     if (pid < 0)
         return false;
     cleanup_fd(&held);
