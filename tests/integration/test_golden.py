@@ -73,6 +73,8 @@ class Golden(unittest.TestCase):
             if verdict == "wrong":
                 wrong.append(f"{case['name']}: {difference}\n    {case['request']['path']} {str(case['request'].get('body'))[:200]}\n    -> {str(reply)[:200]}")
         self.assertEqual(node.stop(), 0)
+        with open(node.log_path, errors="replace") as log:
+            self.assertNotRegex(log.read(), "ERROR: AddressSanitizer|runtime error:")
         self.assertEqual(wrong, [], f"{topic}: {len(wrong)} wrong\n" + "\n".join(wrong[:SHOWN_MAX]))
 
     def test_z_each_row_of_differences_was_seen(self):
