@@ -105,7 +105,7 @@ def plain(response):
 def numbers(value):
     """A string that is nothing but a time stands for a number."""
     if isinstance(value, dict):
-        return {k: numbers(v) for k, v in value.items()}
+        return {k: v if k == "zo_sql_key" else numbers(v) for k, v in value.items()}
     if isinstance(value, list):
         return [numbers(v) for v in value]
     if isinstance(value, str) and re.fullmatch(r"1[78]\d{14,17}", value):
