@@ -69,18 +69,30 @@ static bool column_is_double(const struct json *names, const struct gate_source 
     return false;
 }
 
+static bool is_in(const char *words, struct str name)
+{
+    struct str rest = str_from(words), word;
+    bool more = name.len > 0;
+    while (more) {
+        more = str_cut(rest, ' ', &word, &rest);
+        if (str_eq(word, name))
+            return true;
+    }
+    return false;
+}
+
 static bool call_is_double(const struct json *call, const struct gate_source *sources,
                            unsigned depth)
 {
-    static const char *const always[] = {"avg", "mean",  "sqrt", "cbrt",   "ln",         "log",
-                                         "exp", "log10", "log2", "stddev", "stddev_pop", "pi",
-                                         "var", "power", "pow",  "random", "stddev_samp"};
-    static const char *const as_arguments[] = {
-        "+",     "-",   "*",    "/",     "%",        "sum",      "min",   "max",   "round",
-        "floor", "abs", "ceil", "trunc", "coalesce", "greatest", "least", "nullif"};
-    return is_one_of(call, "function_name", always, ARRAY_LEN(always)) ||
-           (is_one_of(call, "function_name", as_arguments, ARRAY_LEN(as_arguments)) &&
-            any_is_double(json_get(call, "children"), sources, depth));
+    static const char always[] = "avg mean median quantile_cont stddev stddev_pop stddev_samp var "
+                                 "corr sqrt cbrt ln log log2 log10 exp power pow pi degrees "
+                                 "radians sin cos tan epoch random";
+    static const char as_arguments[] = "+ - * / % sum min max abs round ceil floor trunc greatest "
+                                       "least mode any_value approx_quantile first last lag lead "
+                                       "first_value last_value nth_value";
+    struct str name = json_get(call, "function_name")->text;
+    return is_in(always, name) ||
+           (is_in(as_arguments, name) && any_is_double(json_get(call, "children"), sources, depth));
 }
 
 static bool case_is_double(const struct json *v, const struct gate_source *sources, unsigned depth)

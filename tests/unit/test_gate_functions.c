@@ -293,6 +293,12 @@ static void decimals_are_doubles_and_a_double_is_cut_to_an_integer(void **state)
         {"SELECT CAST(dur AS INT) FROM k8slogs WHERE i = 3", "1"},
         {"SELECT CAST(dur * 1 AS INT) FROM k8slogs WHERE i = 3", "1"},
         {"SELECT CAST(avg(i) AS INT) FROM k8slogs WHERE i IN (2, 3)", "2"},
+        {"SELECT CAST(median(i) AS INT) FROM k8slogs WHERE i IN (2, 3)", "2"},
+        {"SELECT CAST(approx_percentile_cont(dur, 0.5) AS INT) FROM k8slogs WHERE i = 3", "1"},
+        {"SELECT CAST(percentile_cont(0.5) WITHIN GROUP (ORDER BY i) AS INT) FROM k8slogs WHERE i "
+         "IN (2, 3)",
+         "2"},
+        {"SELECT CAST(last_value(dur) AS INT) FROM k8slogs WHERE i = 3", "1"},
         {"SELECT CAST(a AS INT) FROM (SELECT avg(i) AS a FROM k8slogs WHERE i IN (2, 3)) t", "2"},
         {"SELECT CAST(CASE WHEN i = 3 THEN dur ELSE 0 END AS INT) FROM k8slogs WHERE i = 3", "1"},
         {"SELECT CAST(coalesce(dur, 0) AS INT) FROM k8slogs WHERE i = 3", "1"},
