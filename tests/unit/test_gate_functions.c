@@ -311,6 +311,20 @@ static void decimals_are_doubles_and_a_double_is_cut_to_an_integer(void **state)
     CHECK_ANSWERS(state, cases);
 }
 
+/* Without a bound this would take 2^60 steps. */
+static void a_chain_of_sub_queries_is_followed_so_far_only(void **state)
+{
+    struct fixture *f = *state;
+    struct buf sql;
+    buf_init(&sql, 1u << 16);
+    buf_add_cstr(&sql, "WITH c0 AS (SELECT i AS a FROM k8slogs)");
+    for (int i = 1; i <= 60; i++)
+        buf_printf(&sql, ", c%d AS (SELECT a %% 2 + a %% 2 AS a FROM c%d)", i, i - 1);
+    buf_add_cstr(&sql, " SELECT CAST(a AS INT) FROM c60");
+    assert_int_equal(fixture_check(f, sql.data), ERR_OK);
+    buf_done(&sql);
+}
+
 /* level is a text, i and dur (i / 2) are numbers. */
 static void texts_and_numbers_are_compared_as_texts(void **state)
 {
@@ -362,6 +376,7 @@ int main(void)
         cmocka_unit_test(other_names_of_the_reference_answer),
         cmocka_unit_test(items_without_an_alias_have_the_references_names),
         cmocka_unit_test(decimals_are_doubles_and_a_double_is_cut_to_an_integer),
+        cmocka_unit_test(a_chain_of_sub_queries_is_followed_so_far_only),
         cmocka_unit_test(texts_and_numbers_are_compared_as_texts),
     };
     return cmocka_run_group_tests(tests, open_fixture, close_fixture);
