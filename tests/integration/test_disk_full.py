@@ -105,7 +105,7 @@ class FullDisk(unittest.TestCase):
             self.fill()
             self.node.start()
             self.check_all_there()
-            wait_for(lambda: self.store(100_000, 150) != 200, 60, "a refusal")
+            wait_for(lambda: self.store(30_000, 150) != 200, 60, "a refusal by the journal")
             status, headers, _ = self.node.raw("POST", "/api/default/kept/_json", json.dumps([{"i": 0, "pad": "x" * 100_000}] * 80).encode())
             self.assertEqual(status, 503)
             self.assertIn("retry-after", headers)
