@@ -46,6 +46,7 @@ static bool has_histogram_in_it(const struct json *node)
     return tree_is(node, "type", "SELECT_NODE") &&
            !json_get(json_get(node, "cte_map"), "map")->count &&
            !gate_find_modifier(node, "LIMIT_MODIFIER") &&
+           !gate_find_modifier(node, "LIMIT_PERCENT_MODIFIER") &&
            !gate_find_modifier(node, "DISTINCT_MODIFIER") &&
            !tree_is(json_get(node, "from_table"), "type", "JOIN") && !has_distinct_call(node);
 }

@@ -11,6 +11,7 @@
 
 #define TITLE_MAX 1024
 #define DEPTH_MAX 32
+#define DECIMALS_MAX 38 /* of the engine's decimals */
 
 struct title {
     struct buf text;
@@ -49,7 +50,9 @@ static void add_decimal(struct title *t, const struct json *type, struct str dig
 {
     int64_t scale = 0;
     json_i64(json_get(json_get(type, "type_info"), "scale"), &scale);
-    size_t behind = scale > 0 ? (size_t)scale : 0;
+    if (scale > DECIMALS_MAX)
+        t->unknown = true;
+    size_t behind = scale > 0 && scale <= DECIMALS_MAX ? (size_t)scale : 0;
     size_t whole = digits.len > behind ? digits.len - behind : 0;
     buf_printf(&t->text, "%.*s", (int)whole, digits.ptr);
     buf_add_cstr(&t->text, whole ? "." : "0.");

@@ -56,6 +56,7 @@ enum err_code gate_make_ui_histogram(struct gate *g, struct json *node)
     struct json *columns = select_list(a), *groups = array_of(a, key(a));
     struct json *sets = first_expression(a);
     struct json *order = array_of(a, build_order_desc(a, key(a)));
+    struct json *nothing = json_new(a, JSON_NULL);
     if (a->failed)
         return gate_no_memory(g->e);
     tree_replace(json_get(node, "select_list"), columns);
@@ -63,8 +64,8 @@ enum err_code gate_make_ui_histogram(struct gate *g, struct json *node)
     tree_replace(json_get(node, "group_sets"), sets);
     tree_replace(json_get(node, "modifiers"), order);
     json_get(node, "aggregate_handling")->text = STR("STANDARD_HANDLING");
-    json_get(node, "having")->type = JSON_NULL;
-    json_get(node, "qualify")->type = JSON_NULL;
+    tree_replace(json_get(node, "having"), nothing);
+    tree_replace(json_get(node, "qualify"), nothing);
     g->out->order = newest_first;
     g->out->order_count = 1;
     return ERR_OK;

@@ -55,9 +55,9 @@ static bool is_ours(struct str name, const char *prefix)
 
 static bool is_function(struct str name)
 {
-    static const char *const ours[] = {"weir_match_words", "weir_histogram", "weir_time",
-                                       "time_bucket",      "concat_ws",      "count_star",
-                                       "weir_time_in"};
+    static const char *const ours[] = {"weir_match_words", "weir_histogram",  "weir_time",
+                                       "time_bucket",      "concat_ws",       "count_star",
+                                       "weir_time_in",     "approx_quantile", "weir_match_word_re"};
     for (size_t i = 0; i < ARRAY_LEN(ours); i++)
         if (str_eq(name, str_from(ours[i])))
             return true;
@@ -98,7 +98,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct json *document;
     struct err e;
     struct gate_result result;
-    const struct gate_options o = {.start_us = 1,
+    const struct gate_options o = {.ui_histogram = size % 8 == 7,
+                                   .start_us = 1,
                                    .end_us = 1000000,
                                    .size_max = 1000,
                                    .default_limit = 10,
