@@ -108,6 +108,23 @@ static void make_wide(struct buf *out, unsigned step, bool anywhere)
     }
 }
 
+/* Ten of many fields, others in each line. */
+static void make_scattered(struct buf *out)
+{
+    uint64_t seed = 88172645463325252u;
+    for (uint64_t ts = 1700000000000000; out->len < LINES_BYTES; ts++) {
+        buf_printf(out, "{\"_timestamp\":%" PRIu64, ts);
+        for (unsigned first = 0; first < FIELDS; first += FIELDS / 10) {
+            uint64_t r = next_random(&seed);
+            unsigned i = first + (unsigned)(r % (FIELDS / 10));
+            unsigned value = (unsigned)(r >> 20) % 10000;
+            buf_printf(out, i % 2 ? ",\"field_%03u\":%u" : ",\"field_%03u\":\"value %u\"", i,
+                       value);
+        }
+        buf_add_cstr(out, "}\n");
+    }
+}
+
 static void read_whole(const char *path, struct buf *out)
 {
     FILE *file = fopen(path, "rb");
@@ -328,6 +345,19 @@ static void measure_lines(const char *what, struct str lines, const char *column
         fail(command);
 }
 
+/* Without DuckDB, which takes minutes to guess the columns of such lines. */
+static void measure_alone(const char *what, struct str lines, const char *columns, int repeats)
+{
+    struct seal_source_spec source = {lines, NULL};
+    struct seal_spec spec = {columns, &source, 1, 0};
+    struct cost c = cost_of_seal(&spec, repeats);
+    double mb = (double)lines.len / 1e6;
+    printf("{\"lines\":\"%s\",\"mb\":%.1f,\"seal_mb_s\":%.1f,\"seal_cpu_ms_mb\":%.2f,"
+           "\"seal_mb\":%.2f,\"hwm_mb\":%.0f}\n",
+           what, mb, mb / c.wall_s, c.cpu_s * 1e3 / mb, (double)c.stored_bytes / 1e6,
+           (double)c.hwm_kb / 1e3);
+}
+
 static void measure_metrics(void)
 {
     static struct buf lines[NAMES];
@@ -365,6 +395,9 @@ static void measure_wide(struct buf *lines)
     buf_clear(lines);
     make_wide(lines, FIELDS / 10, true);
     measure_lines("sparse", buf_str(lines), columns.data, REPEATS);
+    buf_clear(lines);
+    make_scattered(lines);
+    measure_alone("scattered", buf_str(lines), columns.data, REPEATS);
     buf_done(&columns);
 }
 
