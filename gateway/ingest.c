@@ -20,7 +20,10 @@
 #include "gateway/lines.h"
 #include "gateway/names.h"
 
-enum { IDLE_LINES_MAX = 16 }; /* work areas kept for the next requests */
+enum {
+    IDLE_LINES_MAX = 16,  /* work areas kept for the next requests */
+    JUDGED_AGAIN_MAX = 8, /* each time another request has made fields in between */
+};
 
 struct ingest {
     struct ingest_config cfg; /* immutable */
@@ -260,14 +263,38 @@ static enum err_code second_pass(struct request *r, struct str body, struct err 
     return code ? code : store_lines(r, e);
 }
 
-static enum err_code run_request(struct request *r, struct str body, struct err *e)
+static enum err_code first_pass(struct request *r, struct str body, struct err *e)
 {
+    r->is_dropping = false;
+    r->dropped_bytes = 0;
     lines_begin(r->lines, &r->rules, r->stream);
     enum err_code code = r->add(r->lines, body, drop_lines, r, e);
-    if (code || r->lines->successful == 0)
-        return code;
-    code = settle_schema(r, e);
+    return code || r->lines->successful == 0 ? code : settle_schema(r, e);
+}
+
+/* The stream as it is now. */
+static enum err_code look_again(struct request *r, struct err *e)
+{
+    const struct catalog_stream *now;
+    enum err_code code = catalog_find(r->in->cfg.catalog, r->org, STREAM_LOGS, r->name, &now, e);
     if (code)
+        return code;
+    catalog_unref(r->stream);
+    r->stream = now;
+    return ERR_OK;
+}
+
+/* TOOBIG: others have used up meanwhile what the stream may have of fields, so that this request's
+ * records have to be judged again, one by one. */
+static enum err_code run_request(struct request *r, struct str body, struct err *e)
+{
+    enum err_code code = first_pass(r, body, e);
+    for (int i = 0; code == ERR_TOOBIG && i < JUDGED_AGAIN_MAX; i++) {
+        code = look_again(r, e);
+        if (!code)
+            code = first_pass(r, body, e);
+    }
+    if (code || r->lines->successful == 0)
         return code;
     return r->is_dropping ? second_pass(r, body, e) : store_lines(r, e);
 }

@@ -2,6 +2,7 @@
 import gzip
 import json
 import os
+import threading
 import zlib
 
 from weirlib import NodeCase, main, now_us, read_parquet, text_of
@@ -173,6 +174,25 @@ class OddRecords(NodeCase):
         with open(text_of(sealed), "rb") as text:
             self.assertEqual([json.loads(line) for line in text], lines)
         self.assertEqual(self.node.hits("SELECT count(*) AS n, sum(f0) AS f0, max(f49998) AS last FROM wide"), [{"n": 51, "f0": 0, "last": 1}])
+
+
+    def test_requests_that_race_for_the_last_fields_lose_records_not_bodies(self):
+        self.post("race", [{f"f{n}": n for n in range(i, i + 1000)} for i in range(0, 49_000, 1000)])
+        replies = []
+
+        def send(k):
+            replies.append(self.node.post_json("race", [{"f0": k}, {f"k{k}_{n}": n for n in range(600)}, {"f1": k}]))
+
+        threads = [threading.Thread(target=send, args=(k,)) for k in range(24)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual([status for status, _ in replies], [200] * 24, replies)
+        counts = [reply["status"][0] for _, reply in replies]
+        self.assertEqual(sorted(c["successful"] for c in counts), [2] * 23 + [3], "one of them had room")
+        self.assertEqual(sum(c["failed"] for c in counts), 23)
+        self.assertEqual(self.node.hits("SELECT count(*) AS n FROM race"), [{"n": 49 + 24 * 2 + 1}])
 
 
 class Multi(NodeCase):
