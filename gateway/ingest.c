@@ -134,7 +134,10 @@ static enum err_code lines_borrow(struct ingest *in, struct lines **out, struct 
 
 static void lines_give_back(struct ingest *in, struct lines *l)
 {
-    if (l && !idle_put(in, l))
+    if (!l)
+        return;
+    lines_rest(l);
+    if (!idle_put(in, l))
         lines_free(l);
 }
 

@@ -41,6 +41,13 @@ void lines_done(struct lines *l)
     l->segments = NULL;
 }
 
+void lines_rest(struct lines *l)
+{
+    lines_clear(l);
+    if (l->out.cap > OUT_KEPT)
+        buf_done(&l->out);
+}
+
 void lines_clear(struct lines *l)
 {
     buf_clear(&l->out);
@@ -50,8 +57,6 @@ void lines_clear(struct lines *l)
 void lines_begin(struct lines *l, const struct lines_rules *rules,
                  const struct catalog_stream *stream)
 {
-    if (l->out.cap > OUT_KEPT)
-        buf_done(&l->out);
     l->out.max = LINES_MAX + rules->line_max_bytes + SLACK;
     l->rules = *rules;
     l->successful = l->failed = 0;

@@ -45,6 +45,7 @@ struct lines {
 
 enum err_code lines_init(struct lines *l, struct err *e);
 void lines_done(struct lines *l);
+void lines_rest(struct lines *l); /* until the next request: without the memory of a large one */
 /* The stream may be NULL (not made yet); it is borrowed. */
 void lines_begin(struct lines *l, const struct lines_rules *rules,
                  const struct catalog_stream *stream);

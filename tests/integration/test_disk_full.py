@@ -23,7 +23,8 @@ def mount_disk(path):
 
 
 class FullDisk(unittest.TestCase):
-    settings = {"WEIR_DISK_RESERVE": "32MiB", "WEIR_JOURNAL_MAX": "192MiB"}
+    # Bodies stay in memory, so that it is the journal that says no, but for the test of the others.
+    settings = {"WEIR_DISK_RESERVE": "32MiB", "WEIR_JOURNAL_MAX": "192MiB", "WEIR_BODY_MEMORY_MAX": "32MiB"}
 
     def setUp(self):
         self.node = TestNode(**self.settings)
