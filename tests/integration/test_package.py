@@ -228,6 +228,8 @@ class Package(unittest.TestCase):
         inside("dpkg", "-i", "/root/weir.deb")
         self.assertEqual(inside("systemctl", "is-active", "weir"), "active")
         self.assertEqual(inside("systemctl", "is-enabled", "weir"), "enabled")
+        self.assertEqual(inside("systemd-analyze", "verify", "--man=no", f"/{UNIT}"), "")
+        inside("systemd-analyze", "security", "--no-pager", "--threshold=45", "weir.service")
         self.assertIn("running, mount /var/lib/weir/mnt", inside("systemctl", "show", "--property=StatusText", "weir"))
         script = (". /etc/weir/root.env; export ZO_ROOT_USER_EMAIL ZO_ROOT_USER_PASSWORD; curl -sS "
                   "-u $ZO_ROOT_USER_EMAIL:$ZO_ROOT_USER_PASSWORD http://127.0.0.1:5080/")
@@ -237,6 +239,8 @@ class Package(unittest.TestCase):
         self.assertIn('"n":1', inside("sh", "-c", "cat /var/lib/weir/mnt/default/logs/app/text/*/*/*/*/*.ndjson"))
         self.kill_main(inside)
         query = script.split("curl")[0] + "weir query 'SELECT count(*) AS n FROM app'"
+        self.assertEqual(inside("sh", "-c", query), '{"n":1}')
+        self.kill_fs(inside)
         self.assertEqual(inside("sh", "-c", query), '{"n":1}')
         inside("sh", "-c", "echo ZO_HTTP_PORT=x >> /etc/weir/weir.env")
         inside("systemctl", "restart", "weir", code=1)
@@ -251,6 +255,15 @@ class Package(unittest.TestCase):
         inside("sh", "-c", "kill -9 $(systemctl show --property=MainPID --value weir)")
         wait_for(lambda: "NRestarts=1" in inside("systemctl", "show", "--property=NRestarts", "weir")
                  and inside("systemctl", "show", "--property=ActiveState", "weir") == "ActiveState=active", what="a restart")
+
+    def kill_fs(self, inside):
+        """kill -9 of the process that serves the mount: the unit goes on."""
+        find = "for p in /proc/[0-9]*; do grep -qx weir-fs $p/comm 2>/dev/null && echo ${p#/proc/}; done; true"
+        dead = inside("sh", "-c", find)
+        inside("sh", "-c", f"kill -9 {dead}")
+        wait_for(lambda: inside("sh", "-c", find) not in ("", dead)
+                 and "running, mount" in inside("systemctl", "show", "--property=StatusText", "weir"), what="another fs")
+        self.assertIn("NRestarts=1", inside("systemctl", "show", "--property=NRestarts", "weir"))
 
     def boot(self):
         """Runs commands in the booted system."""
