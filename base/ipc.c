@@ -16,7 +16,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 
-enum { HEADER_BYTES = 16, LISTEN_BACKLOG = 128, CONNECT_RETRY_MS = 10, POLL_STEP_MAX_MS = 60000 };
+enum { LISTEN_BACKLOG = 128, CONNECT_RETRY_MS = 10, POLL_STEP_MAX_MS = 60000 };
 
 static bool fill_address(const char *path, struct sockaddr_un *address)
 {
@@ -170,14 +170,19 @@ static void *unconst(const char *p)
     return out;
 }
 
+void ipc_encode_head(char dst[IPC_HEAD_LEN], uint32_t kind, uint64_t tag, size_t body_len)
+{
+    put_u32(dst, (uint32_t)body_len);
+    put_u32(dst + 4, kind);
+    put_u64(dst + 8, tag);
+}
+
 enum err_code ipc_send(int fd, uint32_t kind, uint64_t tag, struct str body, struct err *e)
 {
-    uint8_t header[HEADER_BYTES];
+    char header[IPC_HEAD_LEN];
     if (body.len > UINT32_MAX)
         return err_set(e, ERR_TOOBIG, "send: %zu bytes do not fit a message", body.len);
-    put_u32(header, (uint32_t)body.len);
-    put_u32(header + 4, kind);
-    put_u64(header + 8, tag);
+    ipc_encode_head(header, kind, tag, body.len);
     struct iovec iov[2] = {{.iov_base = header, .iov_len = sizeof header},
                            {.iov_base = unconst(body.ptr), .iov_len = body.len}};
     while (iov[0].iov_len + iov[1].iov_len) {
@@ -216,7 +221,7 @@ static enum err_code recv_full(int fd, void *p, size_t n, uint64_t deadline_ms, 
 
 enum err_code ipc_recv(int fd, struct ipc_msg *m, uint64_t deadline_ms, struct err *e)
 {
-    uint8_t header[HEADER_BYTES];
+    char header[IPC_HEAD_LEN];
     buf_clear(&m->body);
     enum err_code rc = recv_full(fd, header, sizeof header, deadline_ms, e);
     if (rc)

@@ -25,6 +25,9 @@ enum err_code ipc_listen(const char *path, int *fd,
  */
 enum err_code ipc_connect(const char *path, uint64_t deadline_ms, int *fd, struct err *e);
 enum err_code ipc_accept(int listen_fd, int *fd, struct err *e);
+#define IPC_HEAD_LEN 16
+/* What goes before a body that the caller sends itself, in its own pieces. */
+void ipc_encode_head(char dst[IPC_HEAD_LEN], uint32_t kind, uint64_t tag, size_t body_len);
 enum err_code ipc_send(int fd, uint32_t kind, uint64_t tag, struct str body, struct err *e);
 /* ERR_GONE at end of stream, ERR_TIMEOUT past the deadline. */
 enum err_code ipc_recv(int fd, struct ipc_msg *m, uint64_t deadline_ms, struct err *e);

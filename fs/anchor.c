@@ -7,6 +7,7 @@
  *    8192  ANCHOR_OPENS_MAX slots of an open inode:
  *          u64 ino (0: free)  u64 counted: opens (20 bits), number of the last OPEN or RELEASE (44)
  *          u32 backing_id  u32 zero  record
+ *   from the next page on: unfinished lines (anchor_tails.c)
  *
  * A slot is filled before its ino is stored, and is free again once that is 0; `counted` holds the
  * count and whose it was in one word.  So a process may be killed between any two stores.  Of two
@@ -28,12 +29,14 @@
 #include "base/cleanup.h"
 #include "base/hash.h"
 #include "base/sys.h"
+#include "fs/anchor_tails.h"
 
 #define ANCHOR_MAGIC UINT64_C(0x31434e4152494557) /* "WEIRANC1" */
 #define OPENS_SHIFT 44
 #define NUMBER_MASK ((UINT64_C(1) << OPENS_SHIFT) - 1)
 #define OPENS_MAX ((UINT64_C(1) << (64 - OPENS_SHIFT)) - 1)
 
+enum { PAGE = 4096 };
 enum init_state { INIT_NONE, INIT_KEPT, INIT_ANSWERED };
 
 struct slot {
@@ -69,6 +72,11 @@ struct anchor {
     uint32_t free_count, free_cap;
 };
 
+off_t anchor_tails_at(void)
+{
+    return (off_t)((sizeof(struct layout) + PAGE - 1) / PAGE * PAGE);
+}
+
 /* ---- the supervisor ---- */
 
 enum err_code anchor_create(int *fd, struct err *e)
@@ -80,7 +88,7 @@ enum err_code anchor_create(int *fd, struct err *e)
         return err_sys(e, errno, "make the memory that outlives the fs process");
     if (getrandom(&head[1], sizeof head[1], 0) != (ssize_t)sizeof head[1])
         return err_sys(e, errno, "a random number for the mount");
-    if (sys_ftruncate(memory, (off_t)sizeof(struct layout)) != 0)
+    if (sys_ftruncate(memory, anchor_tails_at() + (off_t)tails_bytes()) != 0)
         return err_sys(e, errno, "size the memory that outlives the fs process");
     enum err_code rc = sys_write_full(memory, head, sizeof head, 0, e);
     if (!rc)

@@ -50,6 +50,9 @@ void anchor_answered(struct anchor *a);
 /* What an earlier process answered; empty: this is the mount's first. */
 struct str anchor_init(const struct anchor *a);
 
+/* Where tails_bytes of the memory stand (fs/anchor_tails.h). */
+off_t anchor_tails_at(void);
+
 /* ---- files that the kernel holds open ----
  *
  * A slot for each inode that is open, by its number: what it stands for (`record`, the caller's

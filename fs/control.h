@@ -43,6 +43,8 @@
  *   HEALTH   {…}                              -> {}      (gateway's own part of .weir/health.json)
  *   DROP     {"stream":n,"org":"…","type":"…","name":"…"} -> {}
  *            the stream is deleted in `meta`: see sealed_drop_stream; again: OK
+ *   DOOR     {}                               -> {}
+ *            from now on the fs process asks on this connection (fs/door_wire.h)
  * An error reply has kind CONTROL_ERROR and {"code":"NAME","message":"…"}.
  * Snapshots belong to the connection's epoch and are dropped when it ends for good.
  */
@@ -66,6 +68,7 @@ enum control_kind {
     CONTROL_PUBLISH,
     CONTROL_DISCARD,
     CONTROL_DROP,
+    CONTROL_DOOR,
     CONTROL_REPLY = 100,
     CONTROL_ERROR = 101
 };

@@ -107,6 +107,13 @@ static enum err_code answer_health(struct control_request *r, struct err *e)
     return status_set_gateway_health(r->cfg->status, r->text, e);
 }
 
+static enum err_code answer_door(struct control_request *r, struct err *e)
+{
+    if (!r->cfg->door)
+        return err_set(e, ERR_UNSUPPORTED, "nothing is asked here");
+    return control_want_epoch(r, e);
+}
+
 typedef enum err_code (*answer_fn)(struct control_request *r, struct err *e);
 static const answer_fn ANSWERS[] = {
     [CONTROL_HELLO] = answer_hello,
@@ -120,6 +127,7 @@ static const answer_fn ANSWERS[] = {
     [CONTROL_PUBLISH] = control_answer_publish,
     [CONTROL_DISCARD] = control_answer_discard,
     [CONTROL_DROP] = control_answer_drop,
+    [CONTROL_DOOR] = answer_door,
 };
 
 /* Fills the reply; an answer that adds nothing is {}. */
@@ -165,19 +173,25 @@ static void write_error(struct buf *reply, enum err_code rc, const struct err *e
 
 /* ---- connections ---- */
 
-static enum err_code serve_one(struct connection *c, struct ipc_msg *m, struct buf *reply)
+/* False: the connection has ended. */
+static bool serve_one(struct connection *c, struct ipc_msg *m, struct buf *reply)
 {
     struct err e = {0};
     enum err_code rc = ipc_recv(c->fd, m, 0, &e);
 
     if (rc)
-        return rc;
+        return false;
     c->unheard = 0; /* who asks again has read the last reply */
     buf_clear(reply);
     rc = answer(c, m, reply, &e);
     if (rc)
         write_error(reply, rc, &e);
-    return ipc_send(c->fd, rc ? CONTROL_ERROR : CONTROL_REPLY, m->tag, buf_str(reply), &e);
+    if (ipc_send(c->fd, rc ? CONTROL_ERROR : CONTROL_REPLY, m->tag, buf_str(reply), &e))
+        return false;
+    if (rc || m->kind != CONTROL_DOOR)
+        return true;
+    door_serve(c->server->cfg.door, c->fd);
+    return false;
 }
 
 static void *serve_connection(void *arg)
@@ -189,7 +203,7 @@ static void *serve_connection(void *arg)
     buf_init(&m.body, CONTROL_REQUEST_MAX);
     buf_init(&reply, CONTROL_REPLY_MAX);
     status_count(c->server->cfg.status, GAUGE_CONTROL_CONNECTIONS, 1);
-    while (serve_one(c, &m, &reply) == ERR_OK)
+    while (serve_one(c, &m, &reply))
         ;
     if (c->unheard) /* hung up meanwhile: nobody knows of it */
         snapshots_release(c->server->cfg.snapshots, c->epoch, c->unheard);

@@ -6,9 +6,10 @@
 #ifndef WEIR_FS_CONTROL_SERVER_H
 #define WEIR_FS_CONTROL_SERVER_H
 
+#include "fs/door.h"
 #include "fs/snapshots.h"
 
-#define CONTROL_CONNECTIONS_MAX 32
+#define CONTROL_CONNECTIONS_MAX 48
 #define CONTROL_REQUEST_MAX ((size_t)16 << 20)
 #define CONTROL_REPLY_MAX ((size_t)256 << 20)
 
@@ -19,6 +20,7 @@ struct control_server_config {
     struct status *status;
     struct snapshots *snapshots;
     struct sealed *sealed; /* NULL: nothing can be published */
+    struct door *door;     /* NULL: no connection becomes a door */
     unsigned commit_files;
     const char *version;
 };

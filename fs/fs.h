@@ -48,6 +48,9 @@ struct fs_config {
     uint64_t replaced_keep_us;   /* WEIR_REPLACED_KEEP: see journal.h */
     uint64_t replaced_max_bytes; /* WEIR_REPLACED_MAX */
     const char *fuse_features;   /* WEIR_FUSE_FEATURES: "all", a list, "none"; NULL = all */
+    size_t line_max_bytes;            /* WEIR_LINE_MAX */
+    uint64_t ingest_pending_max_bytes; /* WEIR_INGEST_PENDING_MAX */
+    uint64_t ingest_wait_ms;           /* WEIR_INGEST_WAIT */
     bool fsync_disabled;
     bool node_died;          /* see journal.h */
     bool snapshots_live;     /* a gateway has some of an earlier fs process: snapshots.h */

@@ -28,17 +28,24 @@ static void refuse(fuse_req_t req)
     fuse_reply_err(req, EROFS);
 }
 
+#define TIMES                                                                                      \
+    (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_ATIME_NOW |                         \
+     FUSE_SET_ATTR_MTIME_NOW | FUSE_SET_ATTR_CTIME)
+
 static void refuse_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
                            struct fuse_file_info *fi)
 {
     struct tree_ref ref;
 
-    (void)attr;
     (void)fi;
     if (!session_ref(req, ino, &ref))
         return;
-    /* `> commit/0` truncates, which means nothing there. */
+    /* `> commit/0` truncates, which means nothing there; ftruncate of what is empty already. */
     if (ref.kind == TREE_COMMIT && to_set == FUSE_SET_ATTR_SIZE)
+        op_getattr(req, ino, NULL);
+    else if (ref.kind == TREE_INGEST && (to_set & FUSE_SET_ATTR_SIZE) && attr->st_size != 0)
+        fuse_reply_err(req, EINVAL);
+    else if (ref.kind == TREE_INGEST && (to_set & ~TIMES) == FUSE_SET_ATTR_SIZE)
         op_getattr(req, ino, NULL);
     else
         refuse(req);
@@ -48,12 +55,6 @@ static void refuse_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mo
                          dev_t rdev)
 {
     (void)parent, (void)name, (void)mode, (void)rdev;
-    refuse(req);
-}
-
-static void refuse_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
-{
-    (void)parent, (void)name, (void)mode;
     refuse(req);
 }
 
@@ -131,7 +132,7 @@ const struct fuse_lowlevel_ops session_ops = {
     .release = op_release,
     .setattr = refuse_setattr,
     .mknod = refuse_mknod,
-    .mkdir = refuse_mkdir,
+    .mkdir = op_mkdir,
     .unlink = refuse_remove,
     .rmdir = refuse_remove,
     .symlink = refuse_symlink,

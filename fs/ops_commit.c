@@ -170,11 +170,14 @@ void op_write(fuse_req_t req, fuse_ino_t ino, const char *data, size_t size, off
     struct tree_ref ref;
 
     (void)off; /* commit files have no content: every write is a part of its own */
-    (void)fi;
     status_count(s->status, COUNT_WRITES, 1);
     status_count(s->status, COUNT_WRITE_BYTES, (int64_t)size);
     if (!session_ref(req, ino, &ref))
         return;
+    if (ref.kind == TREE_INGEST) {
+        op_ingest_write(req, &ref, w.message, fi);
+        return;
+    }
     if (ref.kind != TREE_COMMIT) {
         refuse_write(req, ERR_READONLY, NULL);
         return;

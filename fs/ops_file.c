@@ -176,6 +176,10 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
     status_count(s->status, COUNT_OPENS, 1);
     if (!session_ref(req, ino, &job.ref))
         return;
+    if (job.ref.kind == TREE_INGEST) {
+        op_ingest_open(req, ino, &job.ref, fi);
+        return;
+    }
     if (job.ref.kind != TREE_COMMIT && wants_to_write(fi)) {
         status_count(s->status, COUNT_REFUSED_CHANGES, 1);
         fuse_reply_err(req, EROFS);
@@ -187,17 +191,25 @@ void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-    (void)ino;
-    (void)fi;
-    fuse_reply_err(req, 0);
+    struct tree_ref ref;
+
+    if (fi->fh && session_find(session_of(req), ino, &ref) && ref.kind == TREE_INGEST)
+        op_ingest_flush(req, &ref, fi);
+    else
+        fuse_reply_err(req, 0);
 }
 
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
     struct session *s = session_of(req);
     struct tree_ref ref;
+    bool is_known = session_find(s, ino, &ref);
 
-    if (session_find(s, ino, &ref) && anchor_give(s->anchor, ino, session_request()))
+    if (is_known && ref.kind == TREE_INGEST) {
+        op_ingest_release(req, ino, &ref, fi);
+        return;
+    }
+    if (is_known && anchor_give(s->anchor, ino, session_request()))
         close_file(s, &ref, fi->fh);
     fuse_reply_err(req, 0);
 }
@@ -333,7 +345,7 @@ void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_inf
     status_count(s->status, COUNT_FSYNCS, 1);
     if (!session_ref(req, ino, &ref))
         return;
-    if (ref.kind != TREE_DATA && ref.kind != TREE_COMMIT) {
+    if (ref.kind != TREE_DATA && ref.kind != TREE_COMMIT && ref.kind != TREE_INGEST) {
         fuse_reply_err(req, 0);
         return;
     }

@@ -78,7 +78,9 @@ void op_access(fuse_req_t req, fuse_ino_t ino, int mask)
 
     if (!session_ref(req, ino, &ref))
         return;
-    fuse_reply_err(req, (mask & W_OK) && ref.kind != TREE_COMMIT ? EROFS : 0);
+    bool is_written = ref.kind == TREE_COMMIT || ref.kind == TREE_INGEST || ref.kind == TREE_ROOT ||
+                      ref.kind == TREE_TYPE;
+    fuse_reply_err(req, (mask & W_OK) && !is_written ? EROFS : 0);
 }
 
 static void reply_bytes(fuse_req_t req, const char *bytes, size_t len, size_t room)

@@ -502,6 +502,16 @@ enum err_code registry_add_stream(struct registry *r, uint64_t number, struct st
     return s ? ERR_OK : err_set(e, ERR_FULL, "no room for another stream in the tree");
 }
 
+enum err_code registry_add_org(struct registry *r, struct str org, struct err *e)
+{
+    bool ok;
+
+    pthread_rwlock_wrlock(&r->lock);
+    ok = make_org_locked(r, org) != NULL;
+    pthread_rwlock_unlock(&r->lock);
+    return ok ? ERR_OK : err_set(e, ERR_FULL, "no room for another organisation in the tree");
+}
+
 enum err_code registry_add(struct registry *r, const struct journal_file *f, struct err *e)
 {
     enum err_code rc;

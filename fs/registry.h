@@ -59,6 +59,9 @@ enum err_code registry_add_stream(struct registry *r, uint64_t number, struct st
                                   enum stream_type type, struct str name, int64_t made_us,
                                   struct err *e);
 
+/* An organisation that has no stream yet. */
+enum err_code registry_add_org(struct registry *r, struct str org, struct err *e);
+
 /* The stream of that number is deleted: it has no directory, until a newer number takes it. */
 void registry_drop_stream(struct registry *r, uint64_t number);
 

@@ -3,8 +3,8 @@
  *   start:  index -> journal (replayed; its publish records go into the index) -> sealed parts ->
  *           tree, queues -> streams and files into the registry -> what an earlier process of the
  *           mount had open -> fs.sock -> FUSE workers -> resend -> ready
- *   stop:   fs.sock -> notifier -> FUSE workers -> text -> fsync queue -> sealed parts -> journal
- *           (answers what waits) -> the rest
+ *   stop:   fs.sock -> doors -> notifier -> FUSE workers -> text -> fsync queue -> sealed parts ->
+ *           journal (answers what waits) -> the rest
  *
  * Threads: `threads` FUSE workers, each reading a request at a time from the device; the fsync
  * thread; the control server's; the notifier; those that render text; the index's; the journal's
@@ -238,6 +238,7 @@ static enum err_code open_journal(struct process *p, struct journal_recovery *fo
         .on_forgotten = on_forgotten,
         .on_published = on_published,
         .ctx = &p->session,
+        .mount = anchor_mount(p->session.anchor),
         .covered = sealed_position(p->session.sealed),
         .replaced_keep_us = cfg->replaced_keep_us,
         .replaced_max_bytes = cfg->replaced_max_bytes,
@@ -348,6 +349,7 @@ static enum err_code open_control(struct process *p, struct err *e)
         .status = s->status,
         .snapshots = p->snapshots,
         .sealed = s->sealed,
+        .door = s->door,
         .commit_files = s->cfg->commit_files,
         .version = s->cfg->version,
     };
@@ -404,6 +406,8 @@ static enum err_code open_parts(struct process *p, struct err *e)
         rc = open_snapshots(p, e);
     if (!rc)
         rc = open_readers(p, e);
+    if (!rc)
+        rc = session_open_inlet(s, e);
     if (rc)
         return rc;
     journal_file_list(s->journal, add_replayed, s);
@@ -515,9 +519,19 @@ static _Thread_local struct fuse_buf request;
 
 #define REQUEST_UNIQUE_AT 8
 
+static uint64_t request_unique(void)
+{
+    return get_u64((const char *)request.mem + REQUEST_UNIQUE_AT);
+}
+
 uint64_t session_request(void)
 {
-    return get_u64((const char *)request.mem + REQUEST_UNIQUE_AT) & ~FOLLOW_RESENT;
+    return request_unique() & ~FOLLOW_RESENT;
+}
+
+bool session_is_resent(void)
+{
+    return (request_unique() & FOLLOW_RESENT) != 0;
 }
 
 /* The next request is read into memory of its own (the library allocates it). */
@@ -649,6 +663,7 @@ static void close_all(struct process *p)
     struct session *s = &p->session;
 
     control_server_stop(p->control);
+    door_close(s->door);
     notifier_stop(p->notifier);
     stop_workers(p);
     text_stop(s->text);
@@ -657,6 +672,7 @@ static void close_all(struct process *p)
     open_parts_free(s->open_parts);
     snapshots_free(p->snapshots);
     sealed_close(s->sealed);
+    session_close_inlet(s);
     journal_close(s->journal); /* the last deferred replies go out through the session */
     if (s->fuse)
         fuse_session_destroy(s->fuse);

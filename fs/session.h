@@ -13,6 +13,7 @@
 #include "fs/follow.h"
 #include "fs/fs.h"
 #include "fs/handles.h"
+#include "fs/inlet.h"
 #include "fs/nodes.h"
 #include "fs/open_parts.h"
 #include "fs/open_queue.h"
@@ -56,6 +57,9 @@ struct session {
     struct open_parts *open_parts;
     struct open_queue *opens;
     struct text *text;
+    struct tails *tails;
+    struct door *door;
+    struct inlet *inlet;
     struct fuse_session *fuse;
     int data_dir_fd;         /* for statfs */
     atomic_bool initialised; /* INIT was handled */
@@ -95,6 +99,19 @@ void run_open(void *job); /* of session.opens */
 void op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
 void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi);
 void op_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi);
+void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode);
+
+/* The same for TREE_INGEST (ops_ingest.c); each replies, perhaps later. */
+void op_ingest_open(fuse_req_t req, fuse_ino_t ino, const struct tree_ref *ref,
+                    struct fuse_file_info *fi);
+void op_ingest_write(fuse_req_t req, const struct tree_ref *ref, struct str bytes,
+                  const struct fuse_file_info *fi);
+void op_ingest_flush(fuse_req_t req, const struct tree_ref *ref, const struct fuse_file_info *fi);
+void op_ingest_release(fuse_req_t req, fuse_ino_t ino, const struct tree_ref *ref,
+                       const struct fuse_file_info *fi);
+/* What they go through; after the journal and the status. */
+enum err_code session_open_inlet(struct session *s, struct err *e);
+void session_close_inlet(struct session *s); /* after the workers have ended */
 
 /* ---- helpers ---- */
 
@@ -110,6 +127,7 @@ bool session_ref(fuse_req_t req, fuse_ino_t ino, struct tree_ref *out);
 bool session_entry(struct session *s, const struct tree_ref *ref, struct fuse_entry_param *out);
 /* The kernel's number of the request being handled, the same when it is sent again. */
 uint64_t session_request(void);
+bool session_is_resent(void); /* an earlier process of this mount had it already */
 /* A buffer of this thread, kept until session_thread_done; NULL: no memory. */
 char *session_thread_buffer(size_t size);
 void session_thread_done(void);

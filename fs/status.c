@@ -43,6 +43,21 @@ static const char *const COUNTER_NAMES[STATUS_COUNTER_COUNT] = {
     [GAUGE_SEALED_UNKNOWN] = "unknown_files",
     [COUNT_PARTS_PUBLISHED] = "published",
     [COUNT_SEALED_DAMAGED] = "damaged_files",
+    [COUNT_INGEST_WRITES] = "writes",
+    [COUNT_INGEST_BYTES] = "bytes",
+    [COUNT_INGEST_LINES] = "lines_stored",
+    [COUNT_INGEST_RESENT] = "answered_from_memory",
+    [COUNT_INGEST_INVALID] = "refused_bad_line",
+    [COUNT_INGEST_BUSY] = "refused_busy",
+    [COUNT_INGEST_FULL] = "refused_full",
+    [COUNT_INGEST_TOOBIG] = "refused_too_big",
+    [COUNT_INGEST_GONE] = "refused_no_gateway",
+    [COUNT_INGEST_FAILED] = "failed",
+    [COUNT_INGEST_OPENS_REFUSED] = "opens_refused",
+    [COUNT_INGEST_TAILS_DROPPED] = "tails_dropped",
+    [COUNT_INGEST_TAIL_BYTES_DROPPED] = "tail_bytes_dropped",
+    [GAUGE_INGEST_HANDLES] = "handles",
+    [GAUGE_INGEST_PENDING] = "pending_bytes",
 };
 
 struct error_line {
@@ -265,7 +280,15 @@ static void write_sealed(struct status *s, struct json_writer *w)
 {
     jw_key(w, STR("sealed"));
     jw_object(w);
-    write_counters(s, w, STATUS_FUSE_COUNTERS, STATUS_COUNTER_COUNT);
+    write_counters(s, w, STATUS_FUSE_COUNTERS, STATUS_SEALED_COUNTERS);
+    jw_end(w);
+}
+
+static void write_ingest(struct status *s, struct json_writer *w)
+{
+    jw_key(w, STR("ingest"));
+    jw_object(w);
+    write_counters(s, w, STATUS_SEALED_COUNTERS, STATUS_COUNTER_COUNT);
     jw_end(w);
 }
 
@@ -280,6 +303,7 @@ static void write_stats(struct status *s, struct buf *out)
     write_tree(&w, s->cfg.registry);
     write_fuse(s, &w);
     write_sealed(s, &w);
+    write_ingest(s, &w);
     jw_end(&w);
 }
 

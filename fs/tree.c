@@ -2,6 +2,7 @@
  *
  *   /<org>/<type>/<stream>/                     <YYYY>/<MM>/<DD>/<HH>/<id>.ndjson, .parquet
  *                           schema.json
+ *                           ingest              takes lines (of logs)
  *                           current.ndjson      the inode of the newest <id>.ndjson
  *                           text/               <YYYY>/<MM>/<DD>/<HH>/<id>.ndjson  (no metrics)
  *   /<org>/metrics/.parts/                      <YYYY>/<MM>/<DD>/<HH>/<id>.parquet
@@ -101,6 +102,8 @@ static void add_stream_parts(struct path *p, const struct tree_ref *ref)
         add_part(p, STR(TEXTS_NAME));
     if (ref->kind == TREE_SCHEMA)
         add_part(p, STR(SCHEMA_NAME));
+    if (ref->kind == TREE_INGEST)
+        add_part(p, STR(INGEST_NAME));
     for (int level = SPAN_YEAR; ref->kind == TREE_SPAN && level <= (int)ref->span.level; level++) {
         struct span s = span_around((enum span_level)level, ref->span.first);
         char text[8];
@@ -259,12 +262,17 @@ static bool lookup_root(struct tree *t, const struct tree_ref *root, struct str 
     return out->org != NULL;
 }
 
+bool tree_has_type(const struct tree *t, const struct tree_ref *org, enum stream_type type)
+{
+    return (type == STREAM_LOGS && t->cfg.commit_files > 0) ||
+           registry_has_type(t->cfg.registry, org->org, type);
+}
+
 static bool lookup_org(struct tree *t, const struct tree_ref *org, struct str name,
                        struct tree_ref *out)
 {
     *out = tree_child(org, TREE_TYPE);
-    return stream_type_parse(name, &out->type) &&
-           registry_has_type(t->cfg.registry, org->org, out->type);
+    return stream_type_parse(name, &out->type) && tree_has_type(t, org, out->type);
 }
 
 static bool lookup_type(struct tree *t, const struct tree_ref *type, struct str name,
@@ -302,6 +310,11 @@ bool tree_has_schema(struct tree *t, const struct registry_stream *s)
     return schema_exists(t->cfg.schema, s->org->raw, s->type, s->raw);
 }
 
+bool tree_has_ingest(const struct tree *t, const struct tree_ref *stream)
+{
+    return stream->type == STREAM_LOGS && t->cfg.commit_files > 0;
+}
+
 static bool lookup_stream(struct tree *t, const struct tree_ref *stream, struct str name,
                           struct tree_ref *out)
 {
@@ -310,6 +323,10 @@ static bool lookup_stream(struct tree *t, const struct tree_ref *stream, struct 
     if (str_eq(name, STR(SCHEMA_NAME))) {
         *out = tree_child(stream, TREE_SCHEMA);
         return tree_has_schema(t, stream->stream);
+    }
+    if (str_eq(name, STR(INGEST_NAME))) {
+        *out = tree_child(stream, TREE_INGEST);
+        return tree_has_ingest(t, stream);
     }
     if (str_eq(name, STR(CURRENT_NAME))) {
         if (!registry_current(t->cfg.registry, stream->stream, &id))

@@ -32,6 +32,7 @@ enum tree_kind {
     TREE_PART,      /* <id>.parquet */
     TREE_TEXT,      /* a sealed part as lines: text/.../<id>.ndjson, a metric's <part id>.ndjson */
     TREE_SCHEMA,    /* schema.json */
+    TREE_INGEST,    /* ingest: takes lines (of logs, where something can be written) */
     TREE_WEIR,      /* .weir */
     TREE_STATUS,    /* .weir/health.json and the like */
     TREE_COMMITS,   /* .weir/commit */

@@ -6,6 +6,7 @@
 
 #define SCHEMA_NAME "schema.json"
 #define CURRENT_NAME "current.ndjson"
+#define INGEST_NAME "ingest"
 #define TEXTS_NAME "text"
 #define PARTS_NAME ".parts"
 #define WEIR_NAME ".weir"
@@ -24,6 +25,10 @@ struct tree_ref tree_file_child(const struct tree_ref *dir, enum tree_kind kind,
 /* From the mount's root on; returns the length. */
 size_t tree_dir_path(const struct tree_ref *dir, char dst[TREE_PATH_MAX]);
 
+/* `logs` is in every organisation, so that streams can be made in it. */
+bool tree_has_type(const struct tree *t, const struct tree_ref *org, enum stream_type type);
+/* Does the stream have an ingest?  Not where nothing is written. */
+bool tree_has_ingest(const struct tree *t, const struct tree_ref *stream);
 /* Does the stream have a schema.json?  It stands in `meta`, which the gateway makes. */
 bool tree_has_schema(struct tree *t, const struct registry_stream *s);
 

@@ -12,6 +12,7 @@ enum {
     COOKIE_PARTS,
     COOKIE_COMMITS,
     COOKIE_SNAPSHOTS,
+    COOKIE_INGEST,
     COOKIE_TYPES = 16,  /* + stream_type */
     COOKIE_STATUS = 32, /* + status_file */
 };
@@ -156,7 +157,7 @@ static void list_org(struct tree *t, const struct list_ctx *c)
     for (int type = 0; type < STREAM_TYPE_COUNT; type++) {
         struct tree_ref child = tree_child(c->dir, TREE_TYPE);
         child.type = (enum stream_type)type;
-        if (registry_has_type(t->cfg.registry, c->dir->org, child.type))
+        if (tree_has_type(t, c->dir, child.type))
             add_child(c->listing, str_from(stream_type_name(child.type)),
                       COOKIE_TYPES + (uint64_t)type, &child);
     }
@@ -168,6 +169,8 @@ static void list_stream(struct tree *t, struct list_ctx *c)
 
     if (tree_has_schema(t, c->dir->stream))
         add_fixed(c, SCHEMA_NAME, COOKIE_SCHEMA, TREE_SCHEMA);
+    if (tree_has_ingest(t, c->dir))
+        add_fixed(c, INGEST_NAME, COOKIE_INGEST, TREE_INGEST);
     if (registry_current(t->cfg.registry, c->dir->stream, &id)) {
         struct tree_ref current = tree_file_child(c->dir, TREE_DATA, &id);
         add_child(c->listing, STR(CURRENT_NAME), COOKIE_CURRENT, &current);

@@ -145,7 +145,8 @@ bool tree_stat(struct tree *t, const struct tree_ref *ref, struct stat *out)
         set_times(out, dir_mtime(t, ref));
         return true;
     }
-    out->st_mode = S_IFREG | (ref->kind == TREE_COMMIT ? 0600 : 0400);
+    bool is_written = ref->kind == TREE_COMMIT || ref->kind == TREE_INGEST;
+    out->st_mode = S_IFREG | (is_written ? 0600 : 0400);
     switch (ref->kind) {
     case TREE_DATA:
         return stat_data(t, ref, out);

@@ -61,6 +61,7 @@ struct commit {
     size_t part_first[BATCH_PARTS_MAX]; /* its first piece */
     unsigned parts;
     size_t used_bytes; /* of the last part */
+    struct batch_request request;
 };
 
 static const struct metric_desc RETRIES = {
@@ -199,6 +200,11 @@ enum err_code commit_begin(struct commit_pool *p, struct commit **out, struct er
     return ERR_OK;
 }
 
+void commit_carry(struct commit *c, const struct batch_request *request)
+{
+    c->request = *request;
+}
+
 static size_t runs_in_last_part(const struct commit *c)
 {
     return c->count - c->part_first[c->parts - 1];
@@ -326,15 +332,16 @@ static enum err_code send_part(struct commit *c, unsigned part, struct err *e)
 {
     struct worker *w = c->worker;
     bool is_last = part + 1 == c->parts;
+    bool no_sync = c->pool->cfg.no_sync || c->request.number;
     size_t first = c->part_first[part], end = is_last ? c->count : c->part_first[part + 1], len;
     struct batch_part message = {
         .id = {.epoch = w->epoch, .worker = w->index, .number = w->number},
         .part = part,
         .parts = is_last ? c->parts : 0,
-        .flags =
-            (uint16_t)((is_last ? BATCH_LAST : 0) | (c->pool->cfg.no_sync ? BATCH_NO_SYNC : 0)),
+        .flags = (uint16_t)((is_last ? BATCH_LAST : 0) | (no_sync ? BATCH_NO_SYNC : 0)),
         .runs = c->pieces + first,
         .run_count = end - first,
+        .request = c->request,
     };
     enum err_code code = batch_encode(&message, w->buffer, &len, e);
     if (code)

@@ -28,7 +28,8 @@ enum err_code commit_pool_open(const struct commit_config *cfg, struct commit_po
                                struct err *e);
 void commit_pool_close(struct commit_pool *p);
 
-struct commit; /* one batch being made */
+/* One batch being made. */
+struct commit;
 /* The longest line a part can carry, with its '\n', whatever the names of org and stream. */
 size_t commit_line_max(void);
 /* Is there room in the journal for batches of so many bytes in all?  FULL when there is not, so
@@ -36,6 +37,9 @@ size_t commit_line_max(void);
  * not foreseen.  OK also when the fs process does not answer: the first batch will tell. */
 enum err_code commit_check_room(struct commit_pool *p, uint64_t bytes, struct err *e);
 enum err_code commit_begin(struct commit_pool *p, struct commit **out, struct err *e);
+/* The batch holds the lines of that write to an `ingest` file: it is stored once for it, and done
+ * when it is appended, not synced. */
+void commit_carry(struct commit *c, const struct batch_request *request);
 /* As many whole lines as the batch still takes; *run is left with the others, which are for the
  * next batch (lines of half a part fill a batch badly).  TOOBIG: not one. */
 enum err_code commit_add(struct commit *c, struct batch_run *run, struct err *e);

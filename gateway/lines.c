@@ -247,14 +247,22 @@ static enum flatten_verdict walk(struct lines *l, struct scan *s, unsigned depth
     return verdict;
 }
 
-/* False only when the text is no JSON. */
-static bool add_record(struct lines *l, struct scan *s, unsigned depth)
+/* False only when the text is no JSON.  `after`: what is wrong when something follows the record;
+ * NULL: something may. */
+static bool add_record(struct lines *l, struct scan *s, unsigned depth, const char *after)
 {
     const char *start = s->p;
     size_t line_at = l->out.len;
     enum flatten_verdict verdict = walk(l, s, depth);
-    if (verdict == FLATTEN_BROKEN)
+    if (verdict == FLATTEN_OK && after && scan_peek(s) >= 0) {
+        scan_fail(s, s->p, after);
+        verdict = FLATTEN_BROKEN;
+    }
+    if (verdict == FLATTEN_BROKEN) {
+        l->out.failed = false;
+        l->out.len = line_at;
         return false;
+    }
     if (verdict == FLATTEN_OK && complete(l, line_at)) {
         l->successful++;
         return true;
@@ -271,7 +279,7 @@ static bool add_record(struct lines *l, struct scan *s, unsigned depth)
 static bool add_element(struct lines *l, struct scan *s, unsigned depth)
 {
     if (scan_peek(s) == '{')
-        return add_record(l, s, depth);
+        return add_record(l, s, depth, NULL);
     if (!scan_skip(s, depth))
         return false;
     refuse(l, "flatten value must be an object");
@@ -314,7 +322,7 @@ enum err_code lines_add_json(struct lines *l, struct str body, lines_full full, 
         if (code)
             return code;
     } else if (c == '{') {
-        if (!add_record(l, &s, 0))
+        if (!add_record(l, &s, 0, NULL))
             return scan_error(&s, e);
     } else if (scan_skip(&s, 0)) {
         return err_set(e, ERR_INVALID, "flatten value must be an object");
@@ -341,30 +349,48 @@ static enum err_code add_line(struct lines *l, struct str line, struct err *e)
             return scan_error(&s, e);
         return err_set(e, ERR_INVALID, "flatten value must be an object");
     }
-    if (!add_record(l, &s, 0))
-        return scan_error(&s, e);
-    if (scan_peek(&s) >= 0) {
-        scan_fail(&s, s.p, "trailing characters after the object");
-        return scan_error(&s, e);
-    }
-    return ERR_OK;
+    return add_record(l, &s, 0, "trailing characters after the object") ? ERR_OK
+                                                                        : scan_error(&s, e);
+}
+
+/* Cut the first line off, without its newline. */
+static struct str take_line(struct str *body)
+{
+    struct str line;
+    str_cut(*body, '\n', &line, body);
+    return line;
 }
 
 enum err_code lines_add_ndjson(struct lines *l, struct str body, lines_full full, void *ctx,
                                struct err *e)
 {
-    const char *end = body.ptr + body.len;
-    size_t number = 1;
-    for (const char *p = body.ptr; p < end; number++) {
-        const char *newline = memchr(p, '\n', (size_t)(end - p));
-        const char *line_end = newline ? newline : end;
-        enum err_code code = add_line(l, (struct str){p, (size_t)(line_end - p)}, e);
+    for (size_t number = 1; body.len > 0; number++) {
+        enum err_code code = add_line(l, take_line(&body), e);
         if (code)
             return err_wrap(e, "line %zu", number);
         code = is_full(l) ? full(l, ctx, e) : ERR_OK;
         if (code)
             return code;
-        p = newline ? newline + 1 : end;
+    }
+    return ERR_OK;
+}
+
+enum err_code lines_add_until_bad(struct lines *l, struct str body, lines_full full, void *ctx,
+                                  size_t *bad, struct err *e)
+{
+    struct err why;
+    *bad = 0;
+    for (size_t number = 1; body.len > 0; number++) {
+        enum err_code code = add_line(l, take_line(&body), &why);
+        if (code)
+            refuse(l, why.msg);
+        if (l->failed > 0) {
+            *bad = number;
+            return ERR_OK;
+        }
+        code = is_full(l) ? full(l, ctx, e) : ERR_OK;
+        if (code)
+            return code;
     }
     return ERR_OK;
 }

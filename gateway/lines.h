@@ -57,6 +57,10 @@ enum err_code lines_add_json(struct lines *l, struct str body, lines_full full, 
  * that is no object; then nothing of the body may be stored. */
 enum err_code lines_add_ndjson(struct lines *l, struct str body, lines_full full, void *ctx,
                                struct err *e);
+/* The same up to the first line that is not taken: *bad is its number, `reason` says why; 0: all
+ * are.  What stands before it stays taken. */
+enum err_code lines_add_until_bad(struct lines *l, struct str body, lines_full full, void *ctx,
+                                  size_t *bad, struct err *e);
 void lines_clear(struct lines *l); /* forget the lines, keep the counts and fields */
 /* Put the segments in the order of their hours, one an hour. */
 enum err_code lines_sort(struct lines *l, struct err *e);

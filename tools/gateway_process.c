@@ -1,7 +1,7 @@
 /* tools/gateway_process.c - opens the gateway's layers from the bottom up, waits, closes them.
  *
  *   meta -> catalog -+-> ingest -+
- *   fs.sock -> commit pool ------+-> http
+ *   fs.sock -> commit pool ------+-> http, doors
  *   engine.sock -> query --------+
  *   all three -> sealer ---------+
  *
@@ -22,6 +22,7 @@
 #include "gateway/auth.h"
 #include "gateway/catalog.h"
 #include "gateway/commit.h"
+#include "gateway/door_keeper.h"
 #include "gateway/ingest.h"
 #include "gateway/query.h"
 #include "gateway/seal.h"
@@ -44,6 +45,7 @@ struct gateway {
     struct control_client *control;
     struct commit_pool *commits;
     struct ingest *ingest;
+    struct keeper *keeper;
     struct query_service *query;
     struct sealer *sealer;
     struct http_server *http;
@@ -117,6 +119,18 @@ static enum err_code open_ingest(struct gateway *g, struct err *e)
     if (!rc)
         rc = ingest_open(&ingest, &g->ingest, e);
     return rc;
+}
+
+static enum err_code open_doors(struct gateway *g, struct err *e)
+{
+    struct keeper_config cfg = {
+        .socket_path = g->node->fs_socket,
+        .control = g->control,
+        .ingest = g->ingest,
+        .catalog = g->catalog,
+    };
+
+    return keeper_start(&cfg, &g->keeper, e);
 }
 
 static enum err_code open_query(struct gateway *g, struct err *e)
@@ -195,6 +209,7 @@ static enum err_code open_http(struct gateway *g, struct err *e)
 static void close_all(struct gateway *g)
 {
     http_stop(g->http, (unsigned)settings_i64(g->node->settings, SET_HTTP_SHUTDOWN_TIMEOUT));
+    keeper_stop(g->keeper);
     seal_close(g->sealer);
     query_close(g->query);
     ingest_close(g->ingest);
@@ -219,7 +234,7 @@ int gateway_run(const struct node *n, int ready_fd)
     signal(SIGPIPE, SIG_IGN);
 
     if (open_truth(&g, &e) || open_ingest(&g, &e) || open_query(&g, &e) || open_sealer(&g, &e) ||
-        open_http(&g, &e)) {
+        open_http(&g, &e) || open_doors(&g, &e)) {
         log_write(LOG_ERROR, "cannot start", "reason", e.msg, (char *)0);
         code = e.code == ERR_INVALID || e.code == ERR_EXISTS ? EXIT_CONFIG : 1;
     } else {

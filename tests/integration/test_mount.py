@@ -260,7 +260,7 @@ class Tree(MountCase):
         self.assertEqual(sorted(os.listdir(self.d.mount)), [".weir", "acme", "default"])
         self.assertEqual(sorted(os.listdir(self.d.path("default"))), ["logs", "metrics"])
         self.assertEqual(sorted(os.listdir(self.d.path("default/logs"))), ["app", "db"])
-        self.assertEqual(sorted(os.listdir(self.d.path("default/logs/app"))), ["2026", "current.ndjson", "schema.json"])
+        self.assertEqual(sorted(os.listdir(self.d.path("default/logs/app"))), ["2026", "current.ndjson", "ingest", "schema.json"])
         self.assertEqual(sorted(os.listdir(self.d.path("default/logs/app/2026"))), ["01", "02"])
         self.assertEqual(os.listdir(self.d.path("default/logs/app/2026/02")), ["10"])
         for missing in ("nobody", "default/traces", "default/logs/none", "default/logs/app/2025",
@@ -343,7 +343,9 @@ class Tree(MountCase):
             lambda: os.open(hour + "/new", os.O_CREAT | os.O_WRONLY),
             lambda: os.open(self.d.path("default/logs/app/schema.json"), os.O_WRONLY),
             lambda: os.mkdir(hour + "/dir"),
-            lambda: os.mkdir(self.d.path("org")),
+            lambda: os.mkdir(self.d.path("default/traces")),
+            lambda: os.utime(self.d.path("default/logs/app/ingest")),
+            lambda: os.unlink(self.d.path("default/logs/app/ingest")),
             lambda: os.rmdir(hour),
             lambda: os.unlink(path),
             lambda: os.rename(path, path + "x"),
@@ -618,7 +620,7 @@ class Commits(MountCase):
             if data:
                 self.assert_errno(errno.EINVAL, lambda: self.d.write_raw(0, data))
         self.assert_errno(errno.EINVAL, lambda: self.d.write_raw(1, good))
-        self.assertEqual(os.listdir(self.d.path("default/logs/app")), ["schema.json"])
+        self.assertEqual(sorted(os.listdir(self.d.path("default/logs/app"))), ["ingest", "schema.json"])
         self.assertEqual(self.d.write_raw(0, good), len(good))
         self.assertEqual(self.d.read("app"), b"{}\n")
         self.assertIn(b"commit", slurp(self.d.path(".weir/last_errors")))
@@ -791,7 +793,9 @@ class Restarts(MountCase):
 
         disk = on_disk()
         self.d.start("--read-only")
-        self.assertEqual(self.walk(), before)
+        writable = [path for path in before if path.endswith("/ingest")]
+        self.assertEqual(len(writable), 5)  # s0 to s3, and app
+        self.assertEqual(self.walk(), {path: found for path, found in before.items() if path not in writable})
         self.assertNotIn("commit", os.listdir(self.d.path(".weir")))
         self.assertFalse(os.path.exists(self.d.path(".weir/commit/0")))
         self.assertTrue(json.loads(slurp(self.d.path(".weir/health.json")))["read_only"])

@@ -25,6 +25,8 @@ struct stored_run {
     uint32_t lines;
     int64_t min_us, max_us;
     struct batch_id id;
+    struct batch_request request;
+    uint16_t flags;
 };
 
 /* What the filesystem would hold. */
@@ -77,7 +79,9 @@ static inline void stored_add_part(struct stored *s, const struct batch_part *p)
                                                       .lines = r->lines,
                                                       .min_us = r->min_ts_us,
                                                       .max_us = r->max_ts_us,
-                                                      .id = p->id};
+                                                      .id = p->id,
+                                                      .request = p->request,
+                                                      .flags = p->flags};
         buf_add_str(&s->lines, r->bytes);
     }
     s->parts++;

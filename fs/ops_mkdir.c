@@ -1,0 +1,113 @@
+/* fs/ops_mkdir.c - mkdir: a stream of logs, or an organisation, made by the gateway.
+ *
+ *   <mount>/<org>, <mount>/<org>/logs/<stream>; an organisation has its `logs` at once
+ * Elsewhere EROFS.  The name must be in the form that ingest would give it, else EINVAL: the
+ * directory would have another name than was asked for.
+ */
+#include "fs/session.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+
+struct making {
+    fuse_req_t req;
+    struct tree_ref parent;
+    size_t name_len;
+    char name[];
+};
+
+static struct str name_of(const struct making *m)
+{
+    return (struct str){m->name, m->name_len};
+}
+
+/* What the gateway has made stands in the tree from now on. */
+static enum err_code enter(const struct making *m, uint64_t stream, struct err *e)
+{
+    struct registry *r = session_of(m->req)->registry;
+
+    if (m->parent.kind == TREE_ROOT)
+        return registry_add_org(r, name_of(m), e);
+    return registry_add_stream(r, stream, m->parent.org->raw, STREAM_LOGS, name_of(m),
+                               clock_wall_us(), e);
+}
+
+static void reply_made(const struct making *m)
+{
+    struct session *s = session_of(m->req);
+    struct fuse_entry_param entry;
+    struct tree_ref child;
+
+    if (!tree_lookup(s->tree, &m->parent, name_of(m), &child) || !session_entry(s, &child, &entry))
+        fuse_reply_err(m->req, EIO);
+    else if (fuse_reply_entry(m->req, &entry) != 0)
+        nodes_forget(s->nodes, entry.ino, 1);
+}
+
+static void take_answer(const struct door_answer *a, void *ctx)
+{
+    struct making *m = ctx;
+    struct err e = {0};
+    enum err_code rc = a->code;
+
+    /* There already, but not seen here yet: its first line would have shown it. */
+    if (rc == ERR_OK || rc == ERR_EXISTS)
+        rc = enter(m, a->stream, &e);
+    else
+        str_copy_to(a->message, e.msg, sizeof e.msg);
+    if (rc) {
+        status_report(session_of(m->req)->status, STR("mkdir"), str_from(e.msg));
+        fuse_reply_err(m->req, err_errno(rc));
+    } else if (a->code == ERR_EXISTS) {
+        fuse_reply_err(m->req, EEXIST);
+    } else {
+        reply_made(m);
+    }
+    free(m);
+}
+
+static void ask_gateway(fuse_req_t req, const struct tree_ref *parent, struct str name)
+{
+    static const struct str no_lines[2];
+    struct session *s = session_of(req);
+    struct making *m = malloc(sizeof *m + name.len);
+    bool is_org = parent->kind == TREE_ROOT;
+    enum err_code rc = m ? ERR_OK : ERR_NOMEM;
+
+    if (!rc) {
+        *m = (struct making){.req = req, .parent = *parent, .name_len = name.len};
+        memcpy(m->name, name.ptr, name.len);
+        struct door_ask ask = {.request = session_request(),
+                               .org = is_org ? name : parent->org->raw,
+                               .name = is_org ? STR("") : name};
+        rc = door_ask(s->door, DOOR_MKDIR, &ask, no_lines, take_answer, m, NULL);
+    }
+    if (rc) {
+        free(m);
+        fuse_reply_err(req, err_errno(rc));
+    }
+}
+
+void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+{
+    struct session *s = session_of(req);
+    struct tree_ref dir, child;
+
+    (void)mode;
+    if (!session_ref(req, parent, &dir))
+        return;
+    if (tree_lookup(s->tree, &dir, str_from(name), &child)) {
+        fuse_reply_err(req, EEXIST);
+    } else if (dir.kind != TREE_ROOT && !(dir.kind == TREE_TYPE && dir.type == STREAM_LOGS)) {
+        status_count(s->status, COUNT_REFUSED_CHANGES, 1);
+        fuse_reply_err(req, EROFS);
+    } else if (s->cfg->read_only) {
+        fuse_reply_err(req, EROFS);
+    } else if (strlen(name) > NAME_MAX_BYTES) {
+        fuse_reply_err(req, ENAMETOOLONG);
+    } else {
+        ask_gateway(req, &dir, str_from(name));
+    }
+}

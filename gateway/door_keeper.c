@@ -1,0 +1,214 @@
+/* gateway/door_keeper.c - threads that each hold a door and answer at it. */
+#include "gateway/door_keeper.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/ipc.h"
+#include "base/log.h"
+#include "fs/control.h"
+#include "fs/door_wire.h"
+#include "gateway/names.h"
+
+enum { OPEN_MS = 1000, PAUSE_MS = 20, NAME_ROOM = 256 };
+
+struct door_thread {
+    struct keeper *keeper;
+    pthread_t thread;
+    bool is_running;
+    int fd; /* (lock) -1: being opened */
+};
+
+struct keeper {
+    struct keeper_config cfg; /* immutable */
+    atomic_bool is_stopping;
+    pthread_mutex_t lock;
+    struct door_thread doors[KEEPER_DOORS];
+};
+
+/* ---- questions ---- */
+
+static enum err_code answer_lines(struct keeper *k, const struct door_ask *ask, struct str lines,
+                                  struct door_answer *out, struct err *e)
+{
+    struct ingest_write w = {.stream = ask->stream,
+                             .org = ask->org,
+                             .name = ask->name,
+                             .lines = lines,
+                             .mount = ask->mount,
+                             .request = ask->request};
+    uint64_t stored = 0;
+    enum err_code code = ingest_lines(k->cfg.ingest, &w, &stored, e);
+
+    out->lines = (uint32_t)stored;
+    return code;
+}
+
+static enum err_code make_org(struct keeper *k, struct str org, struct err *e)
+{
+    if (catalog_org_exists(k->cfg.catalog, org) || catalog_org_make(k->cfg.catalog, org))
+        return ERR_OK;
+    return err_set(e, ERR_IO, "cannot make organization " STR_FMT, STR_ARG(org));
+}
+
+/* EXISTS: it is there, and *number is set. */
+static enum err_code make_stream(struct keeper *k, struct str org, struct str name,
+                                 uint64_t *number, struct err *e)
+{
+    const struct catalog_stream *s = NULL;
+    enum err_code code = catalog_find(k->cfg.catalog, org, STREAM_LOGS, name, &s, e);
+    bool is_there = code == ERR_OK;
+
+    if (code == ERR_NOTFOUND)
+        code = make_org(k, org, e);
+    if (!code && !is_there)
+        code = catalog_make(k->cfg.catalog, org, STREAM_LOGS, name, &s, e);
+    if (code)
+        return code;
+    *number = s->number;
+    catalog_unref(s);
+    return is_there ? err_set(e, ERR_EXISTS, "the stream is there already") : ERR_OK;
+}
+
+static enum err_code answer_mkdir(struct keeper *k, const struct door_ask *ask,
+                                  struct door_answer *out, struct err *e)
+{
+    char normal[NAME_ROOM];
+    size_t len = 0;
+    enum err_code code = name_org(ask->org, e);
+
+    if (!code && ask->name.len == 0)
+        return make_org(k, ask->org, e);
+    if (!code)
+        code = name_stream(ask->name, normal, &len, e);
+    if (code)
+        return code;
+    if (!str_eq(ask->name, (struct str){normal, len}))
+        return err_set(e, ERR_INVALID, "a stream " STR_FMT " would be called " STR_FMT,
+                       STR_ARG(ask->name), (int)len, normal);
+    return make_stream(k, ask->org, ask->name, &out->stream, e);
+}
+
+static enum err_code answer(struct keeper *k, const struct ipc_msg *m, struct door_answer *out,
+                            struct err *e)
+{
+    struct door_ask ask;
+    struct str lines;
+
+    if (!door_decode_ask(buf_str(&m->body), &ask, &lines))
+        return err_set(e, ERR_INVALID, "a question that cannot be read");
+    switch (m->kind) {
+    case DOOR_LINES:
+        return answer_lines(k, &ask, lines, out, e);
+    case DOOR_MKDIR:
+        return answer_mkdir(k, &ask, out, e);
+    default:
+        return err_set(e, ERR_UNIMPL, "question kind %u is not known", m->kind);
+    }
+}
+
+/* False: the door is of no further use. */
+static bool answer_one(struct keeper *k, int fd, struct ipc_msg *m)
+{
+    char bytes[DOOR_ANSWER_MAX];
+    struct door_answer out = {0};
+    struct err e = {0};
+
+    if (ipc_recv(fd, m, 0, NULL))
+        return false;
+    out.code = answer(k, m, &out, &e);
+    if (out.code)
+        out.message = str_from(e.msg);
+    struct str body = {bytes, door_encode_answer(bytes, &out)};
+    return ipc_send(fd, DOOR_ANSWER, m->tag, body, NULL) == ERR_OK;
+}
+
+/* ---- doors ---- */
+
+static void pause_shortly(void)
+{
+    nanosleep(&(struct timespec){.tv_nsec = PAUSE_MS * 1000000L}, NULL);
+}
+
+/* Where keeper_stop finds it; false: it has begun already. */
+static bool show(struct door_thread *d, int fd)
+{
+    LOCK_SCOPE(&d->keeper->lock);
+    d->fd = fd;
+    return !atomic_load(&d->keeper->is_stopping);
+}
+
+static void *keep(void *arg)
+{
+    struct door_thread *d = arg;
+    struct keeper *k = d->keeper;
+    struct ipc_msg m = {0};
+    struct err e;
+    int fd = -1;
+
+    buf_init(&m.body, DOOR_ASK_HEAD_MAX + DOOR_LINES_MAX);
+    while (!atomic_load(&k->is_stopping)) {
+        if (door_open(k->cfg.socket_path, control_epoch(k->cfg.control), clock_mono_ms() + OPEN_MS,
+                      &fd, &e)) {
+            pause_shortly();
+            continue;
+        }
+        for (bool more = show(d, fd); more;)
+            more = answer_one(k, fd, &m);
+        show(d, -1);
+        cleanup_fd(&fd);
+    }
+    buf_done(&m.body);
+    return NULL;
+}
+
+enum err_code keeper_start(const struct keeper_config *cfg, struct keeper **out, struct err *e)
+{
+    struct keeper *k = calloc(1, sizeof *k);
+
+    if (!k)
+        return err_set(e, ERR_NOMEM, "no memory for the doors of the filesystem");
+    k->cfg = *cfg;
+    pthread_mutex_init(&k->lock, NULL);
+    for (int i = 0; i < KEEPER_DOORS; i++) {
+        struct door_thread *d = &k->doors[i];
+        *d = (struct door_thread){.keeper = k, .fd = -1};
+        int sys = pthread_create(&d->thread, NULL, keep, d);
+        if (sys) {
+            keeper_stop(k);
+            return err_sys(e, sys, "start the thread of a door");
+        }
+        d->is_running = true;
+    }
+    *out = k;
+    return ERR_OK;
+}
+
+/* Nothing more is received; an answer on its way still goes out. */
+static void stop_receiving(struct keeper *k)
+{
+    LOCK_SCOPE(&k->lock);
+    atomic_store(&k->is_stopping, true);
+    for (int i = 0; i < KEEPER_DOORS; i++) {
+        if (k->doors[i].is_running && k->doors[i].fd >= 0)
+            shutdown(k->doors[i].fd, SHUT_RD);
+    }
+}
+
+void keeper_stop(struct keeper *k)
+{
+    if (!k)
+        return;
+    stop_receiving(k);
+    for (int i = 0; i < KEEPER_DOORS; i++) {
+        if (k->doors[i].is_running)
+            pthread_join(k->doors[i].thread, NULL);
+    }
+    pthread_mutex_destroy(&k->lock);
+    free(k);
+}
