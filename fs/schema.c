@@ -109,6 +109,14 @@ enum err_code schema_each_stream(struct schema *s, meta_stream_visit fn, void *c
     return rc ? rc : meta_stream_list(meta, STR(""), false, fn, ctx, e);
 }
 
+enum err_code schema_each_org(struct schema *s, meta_org_visit fn, void *ctx, struct err *e)
+{
+    struct meta *meta = NULL;
+    enum err_code rc = get_meta(s, &meta, e);
+
+    return rc ? rc : meta_org_list(meta, fn, ctx, e);
+}
+
 enum err_code schema_each_deleted(struct schema *s, meta_deleted_visit fn, void *ctx, struct err *e)
 {
     struct meta *meta = NULL;

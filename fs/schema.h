@@ -16,6 +16,8 @@ void schema_free(struct schema *s); /* NULL is fine */
 
 /* Every stream, without its fields; GONE: there is no `meta` yet. */
 enum err_code schema_each_stream(struct schema *s, meta_stream_visit fn, void *ctx, struct err *e);
+/* Every organisation; GONE as above. */
+enum err_code schema_each_org(struct schema *s, meta_org_visit fn, void *ctx, struct err *e);
 /* Every deletion mark; GONE as above. */
 enum err_code schema_each_deleted(struct schema *s, meta_deleted_visit fn, void *ctx,
                                   struct err *e);

@@ -112,13 +112,26 @@ static bool add_stream_of_part(const struct part *p, void *ctx)
     return true;
 }
 
+static bool add_known_org(struct str org, int64_t created_us, void *ctx)
+{
+    struct session *s = ctx;
+    struct err e = {0};
+
+    (void)created_us;
+    if (registry_add_org(s->registry, org, &e))
+        status_report(s->status, STR("tree"), str_from(e.msg));
+    return true;
+}
+
 /* `meta` says what there is; only a directory without one is shown by what the parts say.  A stream
  * that is missed here comes back with its next file. */
 static void add_streams(struct session *s)
 {
     struct err e = {0};
-    enum err_code rc = schema_each_stream(s->schema, add_known_stream, s, &e);
+    enum err_code rc = schema_each_org(s->schema, add_known_org, s, &e);
 
+    if (!rc)
+        rc = schema_each_stream(s->schema, add_known_stream, s, &e);
     if (rc == ERR_GONE)
         rc = parts_each(sealed_index(s->sealed), add_stream_of_part, s, &e);
     if (rc)
