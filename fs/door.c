@@ -47,7 +47,7 @@ struct door {
     size_t pending_bytes;
     uint64_t last_tag;
     bool is_closing;
-    bool is_watched; /* the watcher wakes at the first deadline */
+    uint64_t watched_ms; /* when the watcher wakes; 0: when it is told to */
 };
 
 /* ---- the queue ---- */
@@ -172,16 +172,24 @@ static struct question *question_new(enum door_kind kind, const struct door_ask 
     return q;
 }
 
+static uint64_t wait_of(const struct door *d, enum door_kind kind)
+{
+    bool is_short = kind == DOOR_MKDIR && d->cfg.wait_ms > DOOR_MKDIR_WAIT_MS;
+
+    return is_short ? DOOR_MKDIR_WAIT_MS : d->cfg.wait_ms;
+}
+
 enum err_code door_ask(struct door *d, enum door_kind kind, const struct door_ask *ask,
                        const struct str lines[2], door_done done, void *ctx, struct err *e)
 {
     struct question *q = question_new(kind, ask, lines);
+    uint64_t deadline_ms = clock_mono_ms() + wait_of(d, kind);
 
     if (!q)
         return err_set(e, ERR_NOMEM, "no memory for a question to the gateway");
     q->done = done;
     q->ctx = ctx;
-    q->deadline_ms = clock_mono_ms() + d->cfg.wait_ms;
+    q->deadline_ms = deadline_ms;
     pthread_mutex_lock(&d->lock);
     bool is_over = d->pending_bytes > 0 && d->pending_bytes + q->charged > d->cfg.pending_max_bytes;
     if (d->is_closing || is_over) {
@@ -195,8 +203,8 @@ enum err_code door_ask(struct door *d, enum door_kind kind, const struct door_as
     status_count(d->cfg.status, GAUGE_INGEST_PENDING, (int64_t)q->charged);
     put_last_locked(d, q);
     hand_out_locked(d);
-    if (!d->is_watched) {
-        d->is_watched = true;
+    if (d->watched_ms == 0 || d->watched_ms > deadline_ms) {
+        d->watched_ms = deadline_ms;
         pthread_cond_signal(&d->changed);
     }
     pthread_mutex_unlock(&d->lock);
@@ -375,7 +383,7 @@ static void wait_until_locked(struct door *d, uint64_t ms)
 {
     struct timespec until = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
 
-    d->is_watched = ms != 0;
+    d->watched_ms = ms;
     if (ms)
         pthread_cond_timedwait(&d->changed, &d->lock, &until);
     else

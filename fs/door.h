@@ -21,6 +21,8 @@
 #include "fs/status.h"
 
 #define DOOR_CONNECTIONS_MAX 16
+/* For a MKDIR at most: the kernel lets nobody look into its directory meanwhile. */
+#define DOOR_MKDIR_WAIT_MS 3000
 
 struct door_config {
     struct journal *journal;

@@ -27,9 +27,9 @@ from weirlib import EMAIL, PASSWORD, ROOT, TestNode, children, wait_for  # noqa:
 AUTH = base64.b64encode(f"{EMAIL}:{PASSWORD}".encode()).decode()
 
 
-def build_load():
-    path = os.path.join(tempfile.gettempdir(), f"weir-load-{os.getuid()}")
-    subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", f"{HERE}/load.c", "-o", path, "-lpthread"], check=True)
+def build(name):
+    path = os.path.join(tempfile.gettempdir(), f"weir-{name}-{os.getuid()}")
+    subprocess.run(["cc", "-O2", "-D_GNU_SOURCE", f"{HERE}/{name}.c", "-o", path, "-lpthread"], check=True)
     return path
 
 
@@ -544,8 +544,54 @@ def journal():
     return [json.loads(line) for line in lines.stdout.splitlines()]
 
 
+def append(node, stream, *args):
+    path = f"{node.mount}/default/logs/{stream}/ingest"
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    command = [build("append"), path, *map(str, args)]
+    result = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    stored = node.hits(f"SELECT count(*) AS n FROM {stream}")[0]["n"]
+    assert stored == result["writes"] * result["lines"], (stored, result)
+    return result
+
+
+def many_handles(node, count):
+    """Handles of one file, each with half a line for a while."""
+    path = f"{node.mount}/default/logs/handles/ingest"
+    os.makedirs(os.path.dirname(path))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, count + 100), hard))
+    before, began = rss_mb(node), time.perf_counter()
+    fds = [os.open(path, os.O_WRONLY | os.O_APPEND) for _ in range(count)]
+    opened = time.perf_counter()
+    for fd in fds:
+        os.write(fd, b'{"half":')
+    held = rss_mb(node)
+    wrote = time.perf_counter()
+    for i, fd in enumerate(fds):
+        os.write(fd, b"%d}\n" % i)
+    ended = time.perf_counter()
+    for fd in fds:
+        os.close(fd)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    stored = node.hits("SELECT count(DISTINCT half) AS n FROM handles")[0]["n"]
+    return {"handles": count, "records": stored, "open_us": round((opened - began) / count * 1e6, 1),
+            "write_us": round((ended - wrote) / count * 1e6, 1), "memory_mb": [before, held, rss_mb(node)]}
+
+
+def ingest_file():
+    """Appends to the file ingest: 200-byte lines, not fsynced; then 10,000 handles."""
+    with Running() as node:
+        append(node, "warm", 1, 1, 1)
+        before = cpu_seconds(node)
+        one = append(node, "one", 1, 1, 5)
+        after = cpu_seconds(node)
+        one["cpu_us_a_write"] = {k: round((after[k] - before[k]) / one["writes"] * 1e6, 1) for k in after}
+        return {"one_writer": one, "twenty_single": append(node, "single", 20, 1, 10),
+                "twenty_blocks": append(node, "blocks", 20, 20, 10), "many_handles": many_handles(node, 10000)}
+
+
 FIGURES = {f.__name__: f for f in (latency, throughput, visibility, start, full, query, journal, seal, seal_memory, seal_streams, sealed_read,
-                                   sealed_query, sealed_size, metrics_size, metrics_names, many_parts, crowd)}
+                                   sealed_query, sealed_size, metrics_size, metrics_names, many_parts, crowd, ingest_file)}
 
 
 def main():
@@ -553,7 +599,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("figures", nargs="*", choices=[[], *FIGURES], default=[])
     args = parser.parse_args()
-    LOAD = build_load()
+    LOAD = build("load")
     print(json.dumps({"machine": platform.processor() or platform.machine(), "cores": os.cpu_count(), "kernel": platform.release()}))
     for name in args.figures or FIGURES:
         print(json.dumps({name: FIGURES[name]()}), flush=True)

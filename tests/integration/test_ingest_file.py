@@ -466,6 +466,13 @@ class Limits(IngestCase):
         os.close(fd)
         self.assertEqual([row["a"] for row in self.stored() if row["a"] != 2], [1, 3])
 
+    def test_without_a_gateway_mkdir_fails_after_a_while(self):
+        logs = os.path.dirname(os.path.dirname(self.stream()))
+        pid = self.stopped_gateway()
+        self.assert_errno(errno.EIO, lambda: os.mkdir(f"{logs}/not_now"))
+        os.kill(pid, signal.SIGCONT)
+        os.mkdir(f"{logs}/later")
+
     def test_more_than_may_wait_is_refused_at_once(self):
         paths = [self.stream() for _ in range(3)]
         block = b'{"pad":"' + b"x" * 60_000 + b'"}\n'
