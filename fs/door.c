@@ -211,6 +211,35 @@ enum err_code door_ask(struct door *d, enum door_kind kind, const struct door_as
     return ERR_OK;
 }
 
+static struct question *take_request_locked(struct door *d, uint64_t request)
+{
+    struct question **at = &d->first, *before = NULL, *q;
+
+    while (*at && (*at)->request != request) {
+        before = *at;
+        at = &before->next;
+    }
+    q = *at;
+    if (!q)
+        return NULL;
+    *at = q->next;
+    if (d->last == q)
+        d->last = before;
+    return q;
+}
+
+void door_cancel(struct door *d, uint64_t request)
+{
+    const struct door_answer cancelled = {.code = ERR_CANCELLED, .message = STR("interrupted")};
+    struct question *q;
+
+    pthread_mutex_lock(&d->lock);
+    q = take_request_locked(d, request);
+    pthread_mutex_unlock(&d->lock);
+    if (q)
+        finish(d, q, &cancelled);
+}
+
 /* ---- connections ---- */
 
 static struct connection *open_connection(struct door *d, int fd)

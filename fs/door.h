@@ -44,6 +44,10 @@ typedef void (*door_done)(const struct door_answer *answer, void *ctx);
 enum err_code door_ask(struct door *d, enum door_kind kind, const struct door_ask *ask,
                        const struct str lines[2], door_done done, void *ctx, struct err *e);
 
+/* The asker was interrupted: a question with that request that was not sent yet ends with CANCELLED
+ * (done runs before this returns); one that was gets its answer. */
+void door_cancel(struct door *d, uint64_t request);
+
 /* What the thread of a connection does once it is a door, until it ends. */
 void door_serve(struct door *d, int fd);
 

@@ -91,6 +91,8 @@ static enum status_counter refusal(enum err_code code)
         return COUNT_INGEST_TOOBIG;
     case ERR_GONE:
         return COUNT_INGEST_GONE;
+    case ERR_CANCELLED:
+        return COUNT_INGEST_INTERRUPTED;
     default:
         return COUNT_INGEST_FAILED;
     }
@@ -112,7 +114,7 @@ static void note_refused(struct inlet *in, const struct inlet_call *of, enum err
                          struct str message)
 {
     status_count(in->cfg.status, refusal(code), 1);
-    if (code != ERR_AGAIN && code != ERR_NOMEM)
+    if (code != ERR_AGAIN && code != ERR_NOMEM && code != ERR_CANCELLED)
         report(in, of, err_name(code), message);
 }
 

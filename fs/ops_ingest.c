@@ -79,6 +79,17 @@ void op_ingest_open(fuse_req_t req, fuse_ino_t ino, const struct tree_ref *ref,
     }
 }
 
+/* The library holds the request's lock, not one that a reply takes. */
+static void cancel(fuse_req_t req, void *request)
+{
+    door_cancel(session_of(req)->door, (uint64_t)(uintptr_t)request);
+}
+
+void session_cancel_by_interrupt(fuse_req_t req)
+{
+    fuse_req_interrupt_func(req, cancel, (void *)(uintptr_t)session_request());
+}
+
 /* From the inlet: at once, or from a thread of the door's. */
 static void finish_write(enum err_code code, size_t size, void *ctx)
 {
@@ -103,6 +114,7 @@ void op_ingest_write(fuse_req_t req, const struct tree_ref *ref, struct str byte
 {
     struct inlet_call call = call_of(req, ref, fi);
 
+    session_cancel_by_interrupt(req);
     inlet_write(session_of(req)->inlet, &call, bytes, finish_write, req);
 }
 
@@ -110,6 +122,7 @@ void op_ingest_flush(fuse_req_t req, const struct tree_ref *ref, const struct fu
 {
     struct inlet_call call = call_of(req, ref, fi);
 
+    session_cancel_by_interrupt(req);
     inlet_flush(session_of(req)->inlet, &call, finish, req);
 }
 

@@ -82,6 +82,7 @@ static void ask_gateway(fuse_req_t req, const struct tree_ref *parent, struct st
         struct door_ask ask = {.request = session_request(),
                                .org = is_org ? name : parent->org->raw,
                                .name = is_org ? STR("") : name};
+        session_cancel_by_interrupt(req);
         rc = door_ask(s->door, DOOR_MKDIR, &ask, no_lines, take_answer, m, NULL);
     }
     if (rc) {

@@ -52,6 +52,7 @@ static const char *const COUNTER_NAMES[STATUS_COUNTER_COUNT] = {
     [COUNT_INGEST_FULL] = "refused_full",
     [COUNT_INGEST_TOOBIG] = "refused_too_big",
     [COUNT_INGEST_GONE] = "refused_no_gateway",
+    [COUNT_INGEST_INTERRUPTED] = "interrupted",
     [COUNT_INGEST_FAILED] = "failed",
     [COUNT_INGEST_OPENS_REFUSED] = "opens_refused",
     [COUNT_INGEST_TAILS_DROPPED] = "tails_dropped",

@@ -141,6 +141,27 @@ class Programs(IngestCase):
                     file.write(line.encode() if "b" in mode else line)
             self.assertEqual([row["i"] for row in self.stored()], list(range(1000)), (mode, buffering))
 
+    def test_fsync_makes_durable_what_was_written(self):
+        path = self.stream()
+
+        def journal():
+            with open(f"{self.node.mount}/.weir/stats.json") as file:
+                return json.load(file)["journal"]
+
+        def syncs_of(action):
+            total = 0
+            for i in range(20):
+                os.write(fd, b'{"i":%d}\n' % i)
+                before = journal()["syncs"]
+                action()
+                total += journal()["syncs"] - before
+            return total
+
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND)
+        self.assertGreaterEqual(syncs_of(lambda: os.fsync(fd)), 15)  # some may have been synced by then
+        self.assertLess(syncs_of(lambda: None), 15)
+        os.close(fd)
+
     def test_one_write_of_several_megabytes(self):
         path = self.stream()
         text = b"".join(b'{"i":%d,"pad":"%s"}\n' % (i, b"x" * 200) for i in range(15000))
@@ -422,6 +443,79 @@ class Kills(IngestCase):
         os.closerange(fd, fd + 1)  # what it says means nothing now
         self.node.start()
         self.assertEqual([row["i"] for row in self.stored()], list(range(100)))
+
+
+    def in_flight(self, action):
+        """Begin an action that needs the gateway, which is stopped; the thread and what it came to."""
+        result = []
+
+        def run():
+            try:
+                result.append(action())
+            except OSError as e:
+                result.append(e)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        wait_for(lambda: self.stats()["pending_bytes"] > 0, what="a write under way")
+        return thread, result
+
+    def test_a_write_and_a_close_under_way_are_answered_by_the_next_fs(self):
+        self.need_resend()
+        path = self.stream()
+        gateway = self.node.child("gateway")
+        for last in (b'{"i":%d}\n', b'{"i":%d}'):
+            i = len(self.stored())
+            fd = os.open(path, os.O_WRONLY | os.O_APPEND)
+            is_line = last.endswith(b"\n")
+            if not is_line:
+                os.write(fd, last % i)
+            os.kill(gateway, signal.SIGSTOP)
+            try:
+                thread, result = self.in_flight(lambda: os.write(fd, last % i) if is_line else os.close(fd))
+                fs = self.node.child("fs")
+                os.kill(fs, signal.SIGKILL)
+                wait_for(lambda: children(self.node).get("fs") not in (None, fs), what="another fs")
+            finally:
+                os.kill(gateway, signal.SIGCONT)
+            thread.join()
+            self.assertEqual(result, [len(last % i) if is_line else None])
+            if is_line:
+                os.close(fd)
+            self.assertEqual(self.stored(), [{"i": n} for n in range(i + 1)])
+        self.node.wait_ready()
+
+    def without_gateway(self):
+        """Until the supervisor goes on."""
+        os.kill(self.node.process.pid, signal.SIGSTOP)
+        self.addCleanup(os.kill, self.node.process.pid, signal.SIGCONT)
+        os.kill(self.node.child("gateway"), signal.SIGKILL)
+
+    def test_a_write_without_a_gateway_is_taken_by_the_next_one(self):
+        path = self.stream()
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND)
+        self.without_gateway()
+        thread, result = self.in_flight(lambda: os.write(fd, b'{"a":1}\n'))
+        os.kill(self.node.process.pid, signal.SIGCONT)
+        thread.join()
+        self.assertEqual(result, [8])
+        os.close(fd)
+        self.node.wait_ready()
+        self.assertEqual(self.stored(), [{"a": 1}])
+
+    def test_a_write_without_a_gateway_can_be_interrupted(self):
+        path = self.stream()
+        self.without_gateway()
+        echo = subprocess.Popen(["dd", f"of={path}", "oflag=append", "conv=notrunc", "status=none"], stdin=subprocess.PIPE)
+        echo.stdin.write(b'{"a":1}\n')
+        echo.stdin.close()
+        wait_for(lambda: self.stats()["pending_bytes"] > 0, what="a write under way")
+        echo.send_signal(signal.SIGINT)
+        self.assertNotEqual(echo.wait(timeout=5), 0)
+        self.assertEqual(self.stats()["pending_bytes"], 0)
+        os.kill(self.node.process.pid, signal.SIGCONT)
+        self.node.wait_ready()
+        self.assertEqual(self.stored(), [])
 
 
 class OldKernel(IngestCase):

@@ -7,7 +7,13 @@
 #include "fs/inlet.h"
 #include "tests/support/fake_gateway.h"
 
-enum { MOUNT = 77, LINE_MAX_BYTES = 1000, PENDING_MAX = 10000, WAIT_MS = 20000, SHORT_WAIT_MS = 300 };
+enum {
+    MOUNT = 77,
+    LINE_MAX_BYTES = 1000,
+    PENDING_MAX = 10000,
+    WAIT_MS = 20000,
+    SHORT_WAIT_MS = 300
+};
 
 struct world {
     struct fixture *f;
@@ -490,6 +496,38 @@ static void a_gateway_that_says_nothing_is_left_after_that_time(void **state)
     world_done(w);
 }
 
+static void an_interrupt_ends_what_was_not_sent(void **state)
+{
+    struct world *w = world_make(*state, WAIT_MS);
+    struct answer a = answer_new(), b = answer_new();
+    struct inlet_call first = next_call(w), second = next_call(w);
+    uint64_t other;
+    assert_true(inlet_open(w->inlet, 2, false, &other));
+    second.handle = other;
+    inlet_write(w->inlet, &first, STR("{\"a\":1}\n"), note, &a);
+    inlet_write(w->inlet, &second, STR("{\"b\":1}\n"), note, &b);
+    door_cancel(w->door, first.request + 100);
+    door_cancel(w->door, second.request);
+    assert_int_equal(b.count, 1);
+    assert_int_equal(b.code, ERR_CANCELLED);
+    door_cancel(w->door, first.request);
+    assert_int_equal(a.code, ERR_CANCELLED);
+    assert_int_equal(counted(w, "interrupted"), 2);
+    assert_int_equal(counted(w, "pending_bytes"), 0);
+    fake_gateway_start(&w->gateway, w->door);
+    w->has_gateway = true;
+    fake_gateway_tell(&w->gateway, true, ERR_OK);
+    a = answer_new();
+    inlet_write(w->inlet, &first, STR("{\"a\":2}\n"), note, &a);
+    fake_gateway_wait(&w->gateway, 1);
+    door_cancel(w->door, first.request); /* too late */
+    assert_int_equal(a.count, 0);
+    fake_gateway_tell(&w->gateway, false, ERR_OK);
+    assert_int_equal(answer_wait(&a), ERR_OK);
+    assert_stored(w, "{\"a\":2}\n");
+    world_done(w);
+}
+
 static void more_than_may_wait_is_refused_at_once(void **state)
 {
     struct world *w = world_with_gateway(*state);
@@ -554,6 +592,7 @@ int main(void)
         WITH_JOURNAL(what_the_dead_gateway_had_stored_is_answered),
         WITH_JOURNAL(without_a_gateway_a_write_fails_after_its_time),
         WITH_JOURNAL(a_gateway_that_says_nothing_is_left_after_that_time),
+        WITH_JOURNAL(an_interrupt_ends_what_was_not_sent),
         WITH_JOURNAL(more_than_may_wait_is_refused_at_once),
         WITH_JOURNAL(many_handles_share_few_doors),
     };
