@@ -96,6 +96,7 @@ enum err_code tails_open(int fd, off_t at, struct tails **out, struct err *e)
         free(t);
         return err_sys(e, errno, "map the memory of unfinished lines");
     }
+    madvise(p, sizeof(struct layout), MADV_DONTDUMP); /* a core would fill every hole */
     t->shared = p;
     pthread_mutex_init(&t->lock, NULL);
     list_free(t);
