@@ -114,6 +114,7 @@ class FullDisk(unittest.TestCase):
             self.check_recovery()
 
     def test_a_disk_that_fills_while_files_are_sealed_loses_nothing(self):
+        self.node.env["WEIR_JOURNAL_MAX"] = "320MiB"  # two segments are not half of it, so nothing is sealed before the flush
         self.node.start()
         for _ in range(10):
             self.assertEqual(self.store(10_000), 200)
