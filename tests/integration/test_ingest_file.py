@@ -618,5 +618,51 @@ class Limits(IngestCase):
         os.close(os.open(path, os.O_WRONLY | os.O_APPEND))
 
 
+class Full(IngestCase):
+    settings = {"WEIR_JOURNAL_MAX": "192MiB"}
+
+    def test_a_full_journal_is_enospc_and_takes_nothing(self):
+        path = self.stream()
+        staging = f"{self.node.data_dir}/staging"
+        os.rename(staging, f"{staging}.away")  # no seal succeeds, so nothing frees the journal
+        self.addCleanup(lambda: os.path.exists(staging) or os.rename(f"{staging}.away", staging))
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND)
+        block = b"".join(b'{"pad":"%s"}\n' % (b"x" * 1000) for _ in range(500))
+        self.assertEqual(os.write(fd, b'{"half":'), 8)
+        taken = 0
+        with self.assertRaises(OSError) as caught:
+            while taken < 1000:
+                os.write(fd, (b"1}\n" if taken == 0 else b"") + block)
+                taken += 1
+        self.assertEqual(caught.exception.errno, errno.ENOSPC)
+        self.assertEqual(self.count(), 500 * taken + 1)
+        self.assertGreaterEqual(self.stats()["refused_full"], 1)
+        self.assertIn("FULL: commit: the journal is full (WEIR_JOURNAL_MAX)", self.errors())
+        os.rename(f"{staging}.away", staging)
+
+        def again():
+            try:
+                return os.write(fd, block) == len(block)
+            except OSError as e:
+                self.assertEqual(e.errno, errno.ENOSPC)
+
+        wait_for(again, 60, "room in the journal again")
+        os.close(fd)
+        self.assertEqual(self.count(), 500 * (taken + 1) + 1)
+
+
+class Streams(IngestCase):
+    def test_writers_of_many_streams_do_not_mix(self):
+        names = [self.stream() for _ in range(30)]
+        blocks = 10 if SANITIZED else 40
+        writers = [writer(path, f"w{n}", blocks, lines=7) for n, path in enumerate(names)]
+        for process in writers:
+            self.assertEqual(outcome(process), (list(range(blocks)), []))
+        for n, path in enumerate(names):
+            name = path.split("/")[-2]
+            self.assertEqual([row["id"] for row in self.stored(name)],
+                             [f"w{n}-{i}-{k}" for i in range(blocks) for k in range(7)])
+
+
 if __name__ == "__main__":
     main()
