@@ -21,8 +21,9 @@ enum door_kind {
 
 #define DOOR_ASK_FIXED 32
 #define DOOR_ASK_HEAD_MAX (DOOR_ASK_FIXED + 2 * NAME_MAX_BYTES)
-#define DOOR_LINES_MAX ((size_t)4 << 20) /* of one question; a write and a tail are at most half   \
-                                          */
+#define DOOR_LINES_MAX                                                                             \
+    ((size_t)4 << 20) /* of one question; a write and a tail are at most half                      \
+                       */
 #define DOOR_ANSWER_FIXED 16
 #define DOOR_ANSWER_MAX (DOOR_ANSWER_FIXED + ERR_MSG_MAX)
 

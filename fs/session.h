@@ -105,7 +105,7 @@ void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode);
 void op_ingest_open(fuse_req_t req, fuse_ino_t ino, const struct tree_ref *ref,
                     struct fuse_file_info *fi);
 void op_ingest_write(fuse_req_t req, const struct tree_ref *ref, struct str bytes,
-                  const struct fuse_file_info *fi);
+                     const struct fuse_file_info *fi);
 void op_ingest_flush(fuse_req_t req, const struct tree_ref *ref, const struct fuse_file_info *fi);
 void op_ingest_release(fuse_req_t req, fuse_ino_t ino, const struct tree_ref *ref,
                        const struct fuse_file_info *fi);
