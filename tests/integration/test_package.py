@@ -82,7 +82,10 @@ class Package(unittest.TestCase):
     @classmethod
     def clean_up(cls):
         for process in cls.processes:
-            if process.poll() is None:
+            process.terminate()  # a machine shuts down at that; one that is killed may write for a moment more
+            try:
+                process.wait(timeout=60)
+            except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
         with open("/proc/self/mountinfo") as mounts:
@@ -119,6 +122,11 @@ class Package(unittest.TestCase):
         for name in re.findall(r"^EnvironmentFile=-/(.*)", self.read(UNIT), re.M):
             env.update(re.findall(r"^(\w+)=(.*)$", self.read(name), re.M))
         return {**env, "NOTIFY_SOCKET": "/run/notify", "PATH": PATH}
+
+    def choose_port(self):
+        """As a person sets it: the default one may be in use on this machine."""
+        with open(self.path("etc/weir/weir.env"), "a") as file:
+            file.write(f"ZO_HTTP_PORT={free_port()}\n")
 
     def start(self):
         """What systemd does with ExecStart, until READY=1."""
@@ -171,8 +179,7 @@ class Package(unittest.TestCase):
                          {n for n in os.listdir(self.path("usr/share/man/man1")) if n.startswith("weir")})
 
     def test_2_a_node_runs_by_the_unit_and_a_removal_stops_it_and_keeps_the_data(self):
-        with open(self.path("etc/weir/weir.env"), "a") as file:
-            file.write(f"ZO_HTTP_PORT={free_port()}\n")
+        self.choose_port()
         node = self.start()
         self.ingest([{"n": i} for i in range(100)])
         self.assertEqual(self.count(), 100)
@@ -212,6 +219,7 @@ class Package(unittest.TestCase):
 
     def test_5_a_purge_leaves_nothing(self):
         self.install()
+        self.choose_port()
         node = self.start()
         os.killpg(node.pid, signal.SIGKILL)
         node.wait()
