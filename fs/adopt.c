@@ -25,7 +25,7 @@ struct adopt {
     struct map files; /* immutable: ino -> struct adopted_file, owned */
     bool is_first;    /* immutable: there was no earlier process */
     pthread_mutex_t lock;
-    bool has_walked; /* (lock) */
+    enum walk { WALK_NONE, WALK_STREAMS, WALK_TIMES } walked; /* (lock) */
     struct map dirs; /* (lock) ino -> struct tree_ref, owned */
 };
 
@@ -205,11 +205,22 @@ static void note_dir_locked(struct adopt *a, uint64_t ino, const struct tree_ref
     if (!copy)
         return; /* who stands there gets ESTALE */
     *copy = *ref;
-    if (!map_put(&a->dirs, key_of(&ino), copy))
+    if (map_find(&a->dirs, key_of(&ino)) || !map_put(&a->dirs, key_of(&ino), copy))
         free(copy);
 }
 
-static void walk_locked(struct adopt *a, const struct tree_ref *dir)
+/* What is below a directory that was noted, in this walk or a later one. */
+static bool is_walked(const struct tree_ref *dir, enum walk walk)
+{
+    bool is_of_time = dir->kind == TREE_STREAM || dir->kind == TREE_PARTS ||
+                      dir->kind == TREE_TEXTS || dir->kind == TREE_SPAN;
+    bool is_metric = dir->kind == TREE_STREAM && dir->type == STREAM_METRICS;
+    bool is_hour = dir->kind == TREE_SPAN && dir->span.level == SPAN_HOUR;
+
+    return !is_of_time || (walk == WALK_TIMES && !is_metric && !is_hour);
+}
+
+static void walk_locked(struct adopt *a, const struct tree_ref *dir, enum walk walk)
 {
     struct listing l;
     struct tree_ref child;
@@ -221,8 +232,8 @@ static void walk_locked(struct adopt *a, const struct tree_ref *dir)
                 !tree_lookup(a->tree, dir, listing_name(&l, i), &child))
                 continue;
             note_dir_locked(a, l.entries[i].ino, &child);
-            if (child.kind != TREE_SPAN || child.span.level != SPAN_HOUR)
-                walk_locked(a, &child);
+            if (is_walked(&child, walk))
+                walk_locked(a, &child, walk);
         }
     }
     listing_done(&l);
@@ -234,10 +245,12 @@ static bool find_dir(struct adopt *a, uint64_t ino, struct tree_ref *out)
     const struct tree_ref *found;
 
     LOCK_SCOPE(&a->lock);
-    if (!a->has_walked)
-        walk_locked(a, &root);
-    a->has_walked = true;
     found = map_find(&a->dirs, key_of(&ino));
+    while (!found && a->walked < WALK_TIMES) {
+        a->walked++;
+        walk_locked(a, &root, a->walked);
+        found = map_find(&a->dirs, key_of(&ino));
+    }
     if (found)
         *out = *found;
     return found != NULL;

@@ -2,8 +2,9 @@
  * for.
  *
  * Files that are open stand in the anchor, each with a record made here.  Directories, in which
- * somebody may stand without having them open, are looked for in the tree, all at once, when the
- * first unknown number comes.  Any other file is not found: the kernel then asks for its path.
+ * somebody may stand without having them open, are looked for in the tree when an unknown number
+ * comes: first those down to the streams, and only if it is none of them those of time, but not of
+ * metrics, which may be millions.  Anything else is not found: the kernel then asks for its path.
  * Owner: the session.  Any thread may call adopt_find.  At most ADOPT_DIRS_MAX directories.
  */
 #ifndef WEIR_FS_ADOPT_H
@@ -12,7 +13,7 @@
 #include "fs/anchor.h"
 #include "fs/tree.h"
 
-#define ADOPT_DIRS_MAX 4000000
+#define ADOPT_DIRS_MAX 1000000
 
 void adopt_record(const struct tree_ref *ref, char record[ANCHOR_RECORD_LEN]);
 

@@ -34,6 +34,7 @@
 #define ANCHOR_MAGIC UINT64_C(0x31434e4152494557) /* "WEIRANC1" */
 #define OPENS_SHIFT 44
 #define NUMBER_MASK ((UINT64_C(1) << OPENS_SHIFT) - 1)
+#define NO_REQUEST 0 /* the kernel's numbers begin above it */
 #define OPENS_MAX ((UINT64_C(1) << (64 - OPENS_SHIFT)) - 1)
 
 enum { PAGE = 4096 };
@@ -296,22 +297,34 @@ bool anchor_counted(struct anchor *a, uint64_t ino, uint64_t unique, uint32_t *b
     return true;
 }
 
+static void close_one_locked(struct anchor *a, uint64_t ino, struct slot *s, uint64_t unique)
+{
+    uint64_t opens = atomic_load(&s->counted) >> OPENS_SHIFT;
+
+    if (opens > 1) {
+        atomic_store(&s->counted, word_of(opens - 1, unique));
+        return;
+    }
+    map_remove(&a->by_ino, key_of(&ino));
+    release_locked(a, s);
+}
+
 bool anchor_give(struct anchor *a, uint64_t ino, uint64_t unique)
 {
     LOCK_SCOPE(&a->lock);
     struct slot *s = map_find(&a->by_ino, key_of(&ino));
-    if (!s)
+    if (!s || (atomic_load(&s->counted) & NUMBER_MASK) == number_of(unique))
         return false;
-    uint64_t word = atomic_load(&s->counted), opens = word >> OPENS_SHIFT;
-    if ((word & NUMBER_MASK) == number_of(unique))
-        return false;
-    if (opens > 1) {
-        atomic_store(&s->counted, word_of(opens - 1, unique));
-        return true;
-    }
-    map_remove(&a->by_ino, key_of(&ino));
-    release_locked(a, s);
+    close_one_locked(a, ino, s, unique);
     return true;
+}
+
+void anchor_undo(struct anchor *a, uint64_t ino)
+{
+    LOCK_SCOPE(&a->lock);
+    struct slot *s = map_find(&a->by_ino, key_of(&ino));
+    if (s)
+        close_one_locked(a, ino, s, NO_REQUEST);
 }
 
 void anchor_each(struct anchor *a, bool (*fn)(const struct anchor_open *o, void *ctx), void *ctx)

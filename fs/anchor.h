@@ -72,6 +72,8 @@ bool anchor_take(struct anchor *a, uint64_t ino, uint64_t unique, uint32_t backi
 bool anchor_counted(struct anchor *a, uint64_t ino, uint64_t unique, uint32_t *backing_id);
 /* One open fewer.  False: that RELEASE was counted already. */
 bool anchor_give(struct anchor *a, uint64_t ino, uint64_t unique);
+/* The newest open of it is taken back: nobody heard of it. */
+void anchor_undo(struct anchor *a, uint64_t ino);
 /* What is open; fn returns false to stop, and must not call the anchor. */
 void anchor_each(struct anchor *a, bool (*fn)(const struct anchor_open *o, void *ctx), void *ctx);
 

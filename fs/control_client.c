@@ -141,8 +141,9 @@ static void write_kept(struct json_writer *w, const struct kept *k)
     jw_end(w);
 }
 
-static void write_hello(struct control_client *c, uint64_t epoch, struct buf *out)
+static void write_hello(struct control_client *c, bool names_snapshots, struct buf *out)
 {
+    uint64_t epoch = atomic_load(&c->epoch);
     struct json_writer w = {.out = out};
 
     jw_object(&w);
@@ -152,7 +153,7 @@ static void write_hello(struct control_client *c, uint64_t epoch, struct buf *ou
         LOCK_SCOPE(&c->lock);
         jw_key(&w, STR("snapshots"));
         jw_array(&w);
-        for (const struct kept *k = c->kept; k; k = k->next)
+        for (const struct kept *k = c->kept; k && names_snapshots; k = k->next)
             write_kept(&w, k);
         jw_end(&w);
     }
@@ -171,9 +172,13 @@ static enum err_code connect_fs(struct control_client *c, uint64_t deadline_ms, 
         return rc;
     }
     buf_init(&body, HELLO_MAX);
-    write_hello(c, atomic_load(&c->epoch), &body);
+    write_hello(c, true, &body);
+    if (!buf_ok(&body)) { /* more than one message takes: their queries fail, other calls go on */
+        buf_clear(&body);
+        write_hello(c, false, &body);
+    }
     rc = buf_ok(&body) ? exchange(c, CONTROL_HELLO, buf_str(&body), deadline_ms, lost, e)
-                       : err_set(e, ERR_NOMEM, "no memory to name the snapshots that live");
+                       : err_set(e, ERR_NOMEM, "no memory to say HELLO");
     buf_done(&body);
     if (!rc)
         rc = read_hello(c, e);
@@ -477,27 +482,51 @@ static void forget_kept(struct control_client *c, uint64_t id)
     free(k);
 }
 
-enum err_code control_snapshot(struct control_client *c, const uint64_t *streams, size_t count,
-                               int64_t start_us, int64_t end_us, uint64_t deadline_ms,
-                               struct arena *a, struct snapshot *out, struct err *e)
+/* It is our turn, so nobody says HELLO before this snapshot can be named in it.  *unread: one that
+ * was given out, of which nobody will hear. */
+static enum err_code take_snapshot(struct control_client *c, struct str wish, uint64_t deadline_ms,
+                                   struct arena *a, struct snapshot *out, uint64_t *unread,
+                                   struct err *e)
 {
     struct arena scratch;
-    struct json *reply;
-    struct buf body;
-    enum err_code rc;
+    struct json *reply = NULL;
+    enum err_code rc = call(c, CONTROL_SNAPSHOT, wish, deadline_ms, e);
 
+    if (rc)
+        return rc;
     arena_init(&scratch, SNAPSHOT_MEMORY_MAX);
-    buf_init(&body, REPLY_MAX);
-    write_wish(&body, streams, count, start_us, end_us);
-    rc = buf_ok(&body)
-             ? control_call(c, CONTROL_SNAPSHOT, buf_str(&body), deadline_ms, &scratch, &reply, e)
-             : err_set(e, ERR_NOMEM, "no memory to ask for a snapshot");
+    rc = json_parse(buf_str(&c->reply.body), &scratch, &reply, e);
     if (!rc)
         rc = read_snapshot(reply, a, out, e);
     if (!rc)
         rc = keep(c, out, e);
-    buf_done(&body);
+    if (rc)
+        json_u64(json_get(reply, "snapshot"), unread);
     arena_done(&scratch);
+    return rc;
+}
+
+enum err_code control_snapshot(struct control_client *c, const uint64_t *streams, size_t count,
+                               int64_t start_us, int64_t end_us, uint64_t deadline_ms,
+                               struct arena *a, struct snapshot *out, struct err *e)
+{
+    uint64_t unread = 0;
+    struct buf body;
+    enum err_code rc;
+
+    buf_init(&body, REPLY_MAX);
+    write_wish(&body, streams, count, start_us, end_us);
+    if (!buf_ok(&body))
+        rc = err_set(e, ERR_NOMEM, "no memory to ask for a snapshot");
+    else
+        rc = take_turn(c, deadline_ms, e);
+    if (!rc) {
+        rc = take_snapshot(c, buf_str(&body), deadline_ms, a, out, &unread, e);
+        give_turn_back(c);
+    }
+    if (unread)
+        control_release(c, unread);
+    buf_done(&body);
     return rc ? err_wrap(e, "snapshot") : ERR_OK;
 }
 

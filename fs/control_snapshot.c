@@ -233,7 +233,9 @@ enum err_code control_hear_snapshots(struct control_request *r, uint64_t epoch, 
         return err_set(e, ERR_INVALID, "\"snapshots\" is no array");
     for (const struct json *v = all ? all->first : NULL; v && !rc; v = v->next) {
         rc = hear_one(r, epoch, v, e);
-        if (rc == ERR_EXISTS || rc == ERR_AGAIN)
+        if (rc == ERR_FULL) /* its query fails, which says why */
+            status_report(r->cfg->status, STR("snapshots"), str_from(e->msg));
+        if (rc == ERR_EXISTS || rc == ERR_AGAIN || rc == ERR_FULL)
             rc = ERR_OK;
     }
     if (!rc && (all || asked == 0))

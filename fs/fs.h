@@ -44,11 +44,11 @@ struct fs_config {
     gid_t owner_gid;
     uint64_t journal_max_bytes, disk_reserve_bytes;
     uint32_t segment_bytes;
-    uint64_t roll_bytes;         /* a file of lines that large takes no more; 0 = no limit */
-    uint64_t replaced_keep_us;   /* WEIR_REPLACED_KEEP: see journal.h */
-    uint64_t replaced_max_bytes; /* WEIR_REPLACED_MAX */
-    const char *fuse_features;   /* WEIR_FUSE_FEATURES: "all", a list, "none"; NULL = all */
-    size_t line_max_bytes;            /* WEIR_LINE_MAX */
+    uint64_t roll_bytes;               /* a file of lines that large takes no more; 0 = no limit */
+    uint64_t replaced_keep_us;         /* WEIR_REPLACED_KEEP: see journal.h */
+    uint64_t replaced_max_bytes;       /* WEIR_REPLACED_MAX */
+    const char *fuse_features;         /* WEIR_FUSE_FEATURES: "all", a list, "none"; NULL = all */
+    size_t line_max_bytes;             /* WEIR_LINE_MAX */
     uint64_t ingest_pending_max_bytes; /* WEIR_INGEST_PENDING_MAX */
     uint64_t ingest_wait_ms;           /* WEIR_INGEST_WAIT */
     bool fsync_disabled;

@@ -78,6 +78,8 @@ struct open_job {
     uint64_t ino, unique;
     struct tree_ref ref;
     struct fuse_file_info fi;
+    size_t read_size; /* not 0: a read of what an earlier process opened, from read_off on */
+    off_t read_off;
 };
 
 /* How the kernel is to read it, unless it passes through. */
@@ -139,18 +141,26 @@ static void open_and_reply(struct open_job *job)
     if (rc) {
         fuse_reply_err(job->req, err_errno(rc));
     } else if (reply_open(job->req, fi, backing_id) != 0) { /* the asker was killed: no release */
-        anchor_give(s->anchor, job->ino, 0);
+        anchor_undo(s->anchor, job->ino);
         close_file(s, &job->ref, fi->fh);
     }
 }
 
+static void read_data(fuse_req_t req, const struct tree_ref *ref, size_t size, off_t off);
+
 void run_open(void *arg)
 {
-    open_and_reply(arg);
-    free(arg);
+    struct open_job *job = arg;
+
+    if (job->read_size > 0)
+        read_data(job->req, &job->ref, job->read_size, job->read_off);
+    else
+        open_and_reply(job);
+    free(job);
+    session_thread_done();
 }
 
-/* The first open of a sealed file after a start reads all of it: not on a worker's time. */
+/* The first use of a sealed file after a start reads all of it: not on a worker's time. */
 static bool defer_open(const struct open_job *now)
 {
     struct session *s = session_of(now->req);
@@ -318,6 +328,10 @@ void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse
         return;
     if (tree_is_text(&ref))
         read_text(req, &ref, size, off, fi->fh);
+    else if (ref.kind == TREE_PART &&
+             defer_open(
+                 &(struct open_job){.req = req, .ref = ref, .read_size = size, .read_off = off}))
+        return;
     else if (ref.kind == TREE_TEXT)
         text_read(s->text, &ref, (uint64_t)off, size, finish_lines, req);
     else if (ref.kind == TREE_DATA || ref.kind == TREE_SNAPSHOT || ref.kind == TREE_PART)

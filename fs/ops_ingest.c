@@ -66,17 +66,16 @@ void op_ingest_open(fuse_req_t req, fuse_ino_t ino, const struct tree_ref *ref,
         return;
     }
     adopt_record(ref, record);
-    bool is_counted = anchor_take(s->anchor, ino, session_request(), 0, record);
+    struct inlet_call call = call_of(req, ref, fi); /* a reply frees the request */
+    bool is_counted = anchor_take(s->anchor, ino, call.request, 0, record);
     if (is_counted && fuse_reply_open(req, fi) == 0)
         return;
     if (is_counted)
-        anchor_give(s->anchor, ino, 0); /* the asker was killed: no release will come */
+        anchor_undo(s->anchor, ino); /* the asker was killed: no release will come */
     else
         refuse_open(req, ref, ENFILE, "as many files are open as there can be");
-    if (fi->fh) {
-        struct inlet_call call = call_of(req, ref, fi);
+    if (call.handle)
         inlet_release(s->inlet, &call, forget, NULL);
-    }
 }
 
 /* The library holds the request's lock, not one that a reply takes. */

@@ -62,6 +62,7 @@ struct dropped_stream {
     uint64_t number;
     struct str org, name;
     enum stream_type type;
+    bool has_no_files; /* known: none of it stands in the journal */
 };
 enum err_code sealed_drop_stream(struct sealed *s, const struct dropped_stream *d, struct err *e);
 /* Of streams that are deleted while somebody reads: they wait for their parts to go.  Past it

@@ -116,6 +116,31 @@ static bool collect_part(const struct part *p, void *ctx)
     return o->count < PARTS_AT_ONCE;
 }
 
+struct wanted_part {
+    uint64_t stream;
+    bool found;
+};
+
+static bool look_at_part(const struct part *p, void *ctx)
+{
+    struct wanted_part *w = ctx;
+
+    w->found = p->stream == w->stream;
+    return !w->found;
+}
+
+/* Most streams that were ever deleted have none left. */
+static enum err_code find_parts(struct sealed *s, const struct dropped_stream *d, bool *any,
+                                struct err *e)
+{
+    struct wanted_part w = {.stream = d->number};
+    enum err_code rc =
+        parts_list(s->index, d->org, d->type, d->name, INT32_MIN, INT32_MAX, look_at_part, &w, e);
+
+    *any = w.found;
+    return rc;
+}
+
 static void remove_parts(struct sealed *s, const struct own_parts *o)
 {
     for (size_t i = 0; i < o->count; i++) {
@@ -301,18 +326,20 @@ void sealed_free_doomed(struct sealed *s)
 enum err_code sealed_drop_stream(struct sealed *s, const struct dropped_stream *d, struct err *e)
 {
     enum err_code rc = journal_drop_stream(s->cfg.journal, d->number, e);
-    bool waits = false;
+    bool waits = false, has_parts = false;
 
     if (rc)
         return rc;
     registry_drop_stream(s->cfg.registry, d->number);
-    if (!s->cfg.read_only)
+    if (!s->cfg.read_only && !d->has_no_files)
         rc = drop_files(s, d->number, e);
     if (!rc)
         wait_for_flights(s);
     if (!rc && d->type != STREAM_METRICS)
+        rc = find_parts(s, d, &has_parts, e);
+    if (!rc && has_parts)
         rc = doom(s, d, &waits, e);
-    if (!rc && d->type != STREAM_METRICS && !waits)
+    if (!rc && has_parts && !waits)
         rc = drop_parts(s, d, e);
     return rc ? err_wrap(e, "delete stream number %llu", (unsigned long long)d->number) : ERR_OK;
 }

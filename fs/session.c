@@ -2,7 +2,7 @@
  *
  *   start:  index -> journal (replayed; its publish records go into the index) -> sealed parts ->
  *           tree, queues -> streams and files into the registry -> what an earlier process of the
- *           mount had open -> fs.sock -> FUSE workers -> resend -> ready
+ *           mount had open -> fs.sock -> resend -> FUSE workers -> ready
  *   stop:   fs.sock -> doors -> notifier -> FUSE workers -> text -> fsync queue -> sealed parts ->
  *           journal (answers what waits) -> the rest
  *
@@ -24,6 +24,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/sys.h"
 #include "fs/control_server.h"
@@ -157,8 +158,37 @@ static bool note_deleted(uint64_t number, struct str org, enum stream_type type,
     if (!d->list)
         return false;
     d->list[d->count++] = (struct dropped_stream){number, arena_copy(&d->arena, org),
-                                                  arena_copy(&d->arena, name), type};
+                                                  arena_copy(&d->arena, name), type, false};
     return true;
+}
+
+struct having_files {
+    struct map numbers; /* of streams */
+    bool failed;
+};
+
+static bool note_file(const struct journal_file *f, void *ctx)
+{
+    struct having_files *h = ctx;
+
+    h->failed = !map_put(&h->numbers, (struct str){(const char *)&f->stream, sizeof f->stream}, h);
+    return !h->failed;
+}
+
+/* Most are deleted since long ago: which ones have files is asked once for all. */
+static enum err_code note_files(struct session *s, struct deleted *d, struct err *e)
+{
+    struct having_files h = {0};
+
+    map_init(&h.numbers, REGISTRY_FILES_MAX);
+    journal_file_list(s->journal, note_file, &h);
+    for (size_t i = 0; i < d->count; i++) {
+        const uint64_t *number = &d->list[i].number;
+        d->list[i].has_no_files =
+            !h.failed && !map_find(&h.numbers, (struct str){(const char *)number, sizeof *number});
+    }
+    map_done(&h.numbers);
+    return h.failed ? err_set(e, ERR_NOMEM, "no memory for the files of deleted streams") : ERR_OK;
 }
 
 /* Not inside of the transaction that reads the marks. */
@@ -173,6 +203,8 @@ static enum err_code drop_deleted(struct session *s, struct err *e)
         rc = ERR_OK; /* no `meta` yet */
     else if (!rc && d.arena.failed)
         rc = err_set(e, ERR_NOMEM, "no memory for the deleted streams");
+    if (!rc && d.count > 0)
+        rc = note_files(s, &d, e);
     for (size_t i = 0; i < d.count && !rc; i++) {
         /* Who reads it from before this process finds its files by its name. */
         if (s->cfg->snapshots_live)
@@ -628,19 +660,14 @@ static void stop_workers(struct process *p)
     p->worker_count = 0;
 }
 
-/* Workers are there: what the process before had not answered may come. */
-static enum err_code go_on(struct session *s, struct err *e)
+/* What the process before had not answered comes again.  Before this one has taken a request: those
+ * would come a second time too. */
+static enum err_code want_unanswered(struct session *s, struct err *e)
 {
-    enum err_code rc;
-
     if (follow_is_first(&s->follow))
         return ERR_OK;
-    rc = follow_resend(fuse_session_fd(s->fuse), e);
-    if (rc)
-        return rc;
     log_printf(LOG_INFO, "goes on with the mount of the process before");
-    announce(s);
-    return ERR_OK;
+    return follow_resend(fuse_session_fd(s->fuse), e);
 }
 
 /* ---- run ---- */
@@ -659,11 +686,13 @@ static enum err_code serve(struct process *p, const sigset_t *waited, struct err
     if (!rc)
         rc = open_control(p, e);
     if (!rc)
-        rc = start_workers(p, count, e);
+        rc = want_unanswered(&p->session, e);
     if (!rc)
-        rc = go_on(&p->session, e);
+        rc = start_workers(p, count, e);
     if (rc)
         return rc;
+    if (!follow_is_first(&p->session.follow))
+        announce(&p->session); /* no INIT will come that says it */
     while (sigwait(waited, &number) != 0)
         ;
     log_write(LOG_INFO, number == SIGNAL_ENDED ? "the mount was taken away" : "stopping",

@@ -11,6 +11,7 @@
 #define LOOKS_MAX 1000 /* at one stream, while parts of it are being published */
 
 struct live {
+    struct live *next; /* of those that are ended together */
     uint64_t id, epoch;
     struct sealed_reader reader; /* of its parts */
     size_t count;
@@ -374,7 +375,7 @@ static enum err_code adopt_locked(struct snapshots *s, struct live *live, struct
         return err_set(e, ERR_EXISTS, "snapshot %llu was declared already",
                        (unsigned long long)live->id);
     if (!map_put(&s->live, key_of(&live->id), live))
-        return err_set(e, ERR_AGAIN, "%d snapshots live already", SNAPSHOTS_MAX);
+        return err_set(e, ERR_FULL, "%d snapshots live already", SNAPSHOTS_MAX);
     if (s->cfg.sealed)
         sealed_reader_join(s->cfg.sealed, &live->reader, s->cfg.held);
     return ERR_OK;
@@ -422,8 +423,10 @@ void snapshots_declared(struct snapshots *s)
     journal_let_go(s->cfg.journal);
 }
 
+/* A list of those of older epochs, out of the map. */
 static struct live *take_before(struct snapshots *s, uint64_t epoch)
 {
+    struct live *first = NULL;
     size_t pos = 0;
     struct str key;
     void *value;
@@ -432,17 +435,19 @@ static struct live *take_before(struct snapshots *s, uint64_t epoch)
     while (map_next(&s->live, &pos, &key, &value)) {
         struct live *live = value;
         if (live->epoch < epoch) {
-            map_remove(&s->live, key_of(&live->id));
-            return live;
+            live->next = first;
+            first = live;
         }
     }
-    return NULL;
+    for (struct live *live = first; live; live = live->next)
+        map_remove(&s->live, key_of(&live->id));
+    return first;
 }
 
 void snapshots_end_before(struct snapshots *s, uint64_t epoch)
 {
-    struct live *live;
-
-    while ((live = take_before(s, epoch)))
+    for (struct live *live = take_before(s, epoch), *next; live; live = next) {
+        next = live->next;
         end(s, live);
+    }
 }

@@ -62,7 +62,8 @@ enum err_code snapshots_take(struct snapshots *s, uint64_t epoch, const struct s
 /* Unknown ids (of an earlier process, or released before) are fine. */
 void snapshots_release(struct snapshots *s, uint64_t epoch, uint64_t id);
 /* A snapshot that an earlier process gave out lives on under its id; of its files those that are
- * still there.  After snapshots_declared: AGAIN. */
+ * still there.  EXISTS: it was declared already; after snapshots_declared: AGAIN; past
+ * SNAPSHOTS_MAX FULL. */
 enum err_code snapshots_declare(struct snapshots *s, uint64_t epoch, uint64_t id,
                                 const struct notifier_name *files, size_t count, struct err *e);
 /* No more will be: what was held for them may go.  Again: nothing. */

@@ -7,7 +7,7 @@
  * one that cannot be started for the moment (no descriptors, no memory).  When fs dies:
  *
  *   the kernel resends, fs had been ready ──► the mount stays, another fs goes on with it
- *   FOLLOWERS_MAX such deaths in a row, each by itself or before it was ready,
+ *   three crashes in a row, or 64 kills,
  *   an older kernel, or not ready yet     ──► the mount is made anew: the kernel aborts what was in
  *                                             flight (ENOTCONN)
  *
@@ -43,9 +43,13 @@
 
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 5000
-#define STEADY_MS 10000   /* a child that lived so long starts again without a pause */
-#define FOLLOWERS_MAX 3   /* what kills one fs after the other may be a request that comes again */
-#define START_TRIES_MAX 5 /* processes that may give up before the node has been ready once */
+#define STEADY_MS 10000 /* a child that lived so long starts again without a pause */
+/* What ends one fs after the other may be a request that comes again: a crash, or for the memory
+ * that it takes a kill, which may as well come from a person. */
+#define STRIKES_MAX 192
+#define STRIKE_OF_CRASH 64
+#define STRIKE_OF_KILL 3
+#define START_TRIES_MAX 5   /* processes that may give up before the node has been ready once */
 #define STOP_EXTRA_MS 20000 /* past the drain time a stopping child is killed */
 #define STALE_WAIT_MS 5000
 #define STALE_POLL_MS 20
@@ -70,10 +74,10 @@ struct supervisor {
     int count; /* of the children, in order of their ids: only a node has a gateway */
     struct child children[CHILD_COUNT];
     int signal_fd, lock_fd, fuse_fd;
-    int anchor_fd;      /* of the mount of fuse_fd: what outlives its fs process */
-    unsigned followers; /* fs processes in a row that this mount may have killed */
-    bool has_place;     /* the data directory and the mount point are ours */
-    bool node_died;     /* for the first fs only: nobody says how the last run ended */
+    int anchor_fd;    /* of the mount of fuse_fd: what outlives its fs process */
+    unsigned strikes; /* for fs processes in a row that this mount may have ended */
+    bool has_place;   /* the data directory and the mount point are ours */
+    bool node_died;   /* for the first fs only: nobody says how the last run ended */
     bool said_ready;
     unsigned failed_starts; /* before said_ready */
     bool stopping;
@@ -160,7 +164,7 @@ static void drop_mount(struct supervisor *s)
     cleanup_fd(&s->fuse_fd);
     cleanup_fd(&s->anchor_fd);
     s->fuse_fd = s->anchor_fd = -1;
-    s->followers = 0;
+    s->strikes = 0;
     if (!s->has_place)
         return; /* it is the mount of another */
     if (fs_unmount(s->node->mount_dir, &e))
@@ -251,10 +255,12 @@ static void fs_ended(struct supervisor *s, int status)
     bool was_killed = WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
     bool was_steady = clock_mono_ms() - c->started_ms >= STEADY_MS;
 
-    s->followers = c->was_ready && (was_killed || was_steady) ? 0 : s->followers + 1;
-    if (s->followers == 0)
+    if (c->was_ready && was_steady)
+        s->strikes = 0;
+    s->strikes += c->was_ready && was_killed ? STRIKE_OF_KILL : STRIKE_OF_CRASH;
+    if (c->was_ready && was_killed && s->strikes <= STRIKES_MAX / 2)
         c->backoff_ms = 0;
-    if (s->followers >= FOLLOWERS_MAX || !anchor_was_answered(s->anchor_fd))
+    if (s->strikes >= STRIKES_MAX || !anchor_was_answered(s->anchor_fd))
         drop_mount(s); /* else who waits for it waits for ever */
     s->node_died = s->node_died && (!c->was_ready || s->what == SUPERVISE_READ_ONLY);
 }

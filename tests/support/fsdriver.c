@@ -27,14 +27,18 @@ struct driver {
     bool read_only, node_died;
     int fuse_fd;
     pid_t child;
+    int last_status; /* of a child that ended */
 };
 
-static volatile sig_atomic_t stopping;
+static volatile sig_atomic_t stopping, child_pid;
 
+/* Here and not only in stop(): the driver may be about to wait for the child. */
 static void on_term(int number)
 {
     (void)number;
     stopping = 1;
+    if (child_pid > 0)
+        kill(child_pid, SIGTERM);
 }
 
 static int die(const char *what, const struct err *e)
@@ -150,9 +154,14 @@ static enum err_code keep_running(struct driver *d, struct err *e)
     while (!rc && !stopping) {
         if (!d->child)
             rc = start_child(d, e);
+        child_pid = (sig_atomic_t)d->child;
+        if (stopping && !rc)
+            break; /* the signal came before the line above */
         if (rc || waitpid(d->child, &status, 0) != d->child)
             continue;
+        child_pid = 0;
         d->child = 0;
+        d->last_status = status;
         d->node_died = false;
         rc = fs_unmount(d->mount_dir, e);
     }
@@ -161,7 +170,7 @@ static enum err_code keep_running(struct driver *d, struct err *e)
 
 static int stop(struct driver *d)
 {
-    int status = 0;
+    int status = d->last_status;
     struct err e;
 
     if (d->child) {

@@ -162,6 +162,23 @@ static void the_same_request_is_counted_once(void **state)
     assert_int_equal(look(s).count, 0);
 }
 
+static void opens_that_nobody_heard_of_are_taken_back(void **state)
+{
+    struct shared *s = *state;
+
+    for (uint64_t unique = 2; unique < 20; unique += 2) {
+        assert_true(anchor_take(s->a, INO, unique, 0, s->record));
+        if (unique % 4 == 0) {
+            anchor_undo(s->a, INO);
+            anchor_undo(s->a, INO);
+            assert_int_equal(look(s).count, 0);
+        }
+    }
+    anchor_undo(s->a, INO);
+    anchor_undo(s->a, INO); /* none: nothing */
+    assert_int_equal(look(s).count, 0);
+}
+
 static void slots_are_used_again(void **state)
 {
     struct shared *s = *state;
@@ -217,7 +234,7 @@ static void a_process_is_killed_anywhere(void **state)
             assert_int_equal(seen.last.opens, 1);
             assert_int_equal(seen.last.backing_id, 3);
             assert_memory_equal(seen.last.record, s->record, sizeof s->record);
-            assert_true(anchor_give(s->a, INO, 0));
+            anchor_undo(s->a, INO);
         }
     }
 }
@@ -306,6 +323,7 @@ int main(void)
         TEST(init_is_kept_once_it_was_answered),
         TEST(opens_are_counted_over_processes),
         TEST(the_same_request_is_counted_once),
+        TEST(opens_that_nobody_heard_of_are_taken_back),
         TEST(slots_are_used_again),
         TEST(past_the_last_slot_nothing_is_taken),
         TEST(a_process_is_killed_anywhere),

@@ -29,7 +29,8 @@ static int tear_down(void **state)
     return 0;
 }
 
-static const struct dropped_stream app = {1, {"default", 7}, {"app", 3}, STREAM_LOGS};
+static const struct dropped_stream app = {
+    .number = 1, .org = {"default", 7}, .name = {"app", 3}, .type = STREAM_LOGS};
 
 /* Of each of two streams a sealed part of three lines, and two lines in a file. */
 static struct ulid fill(struct store *s)
