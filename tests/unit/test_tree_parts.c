@@ -283,7 +283,8 @@ static void current_is_what_is_being_written(void **state)
 
 static void a_part_is_open_to_who_reads_while_its_stream_is_deleted(void **state)
 {
-    static const struct dropped_stream app = {APP, {"default", 7}, {"app", 3}, STREAM_LOGS};
+    static const struct dropped_stream app = {
+        .number = APP, .org = {"default", 7}, .name = {"app", 3}, .type = STREAM_LOGS};
     struct fixture *f = *state;
     struct sealed *sealed = f->store->sealed;
     uint64_t deadline_ms = clock_mono_ms() + 10000;
