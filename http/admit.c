@@ -44,6 +44,15 @@ static bool is_preflight(const struct request *r)
     return str_eq(r->method, STR("OPTIONS")) && r->origin.len > 0 && r->asks_method;
 }
 
+static enum admission refuse_unknown_path(struct request *r)
+{
+    if (r->match.below_api && !run_org_exists(r))
+        reply_text(&r->reply, 404, "Organization not found");
+    else
+        reply_envelope(&r->reply, 404, "Not found: this version does not know the path");
+    return ADMIT_REFUSE;
+}
+
 static enum admission refuse_path(struct request *r)
 {
     switch (r->outcome) {
@@ -60,11 +69,7 @@ static enum admission refuse_path(struct request *r)
     case ROUTE_UNKNOWN:
         break;
     }
-    if (r->match.below_api) /* the reference takes it for an organisation's */
-        reply_text(&r->reply, 404, "Organization not found");
-    else
-        reply_envelope(&r->reply, 404, "Not found");
-    return ADMIT_REFUSE;
+    return refuse_unknown_path(r);
 }
 
 static void find_route(struct request *r)

@@ -135,6 +135,9 @@ void run_verification(struct job *j, struct worker_tools *tools);
 void run_spooling(struct job *j, struct worker_tools *tools);
 void run_request(struct job *j, struct worker_tools *tools);
 uint64_t run_body_limit(const struct request *r); /* of the request's route */
+/* Is there the organisation that the path names?  `default` always is, also before its first
+ * record.  Any thread: a look into the mapped meta. */
+bool run_org_exists(const struct request *r);
 
 /* await.c: deadlines (deadline.h) of what a client sends; none while a request is being handled. */
 void await_request(const struct http_server *s, struct connection *c); /* the next, after silence */

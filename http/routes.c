@@ -292,8 +292,11 @@ enum route_outcome route_match(char *path, size_t len, struct str method, struct
     out->below_api = str_starts((struct str){path, len}, STR("/api/"));
     if (!split(path, len, segments, &count))
         return ROUTE_BAD_PATH;
-    if (!choose(segments, count, method, out))
+    if (!choose(segments, count, method, out)) {
+        if (out->below_api && count > 1)
+            out->org = segments[1];
         return ROUTE_UNKNOWN;
+    }
     if (out->route)
         return ROUTE_FOUND;
     return str_eq(method, STR("OPTIONS")) ? ROUTE_OPTIONS : ROUTE_WRONG_METHOD;

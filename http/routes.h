@@ -58,7 +58,7 @@ enum route_outcome {
 #define ROUTE_SEGMENTS_MAX 16
 struct route_match {
     const struct route *route; /* ROUTE_FOUND only */
-    struct str org, stream;    /* decoded */
+    struct str org, stream;    /* decoded; of a path that no pattern fits: what follows /api/ */
     char allow[96];
     bool below_api; /* the path is /api/… */
 };

@@ -72,11 +72,15 @@ static enum err_code decode(struct request *r, struct err *e)
     return rc ? rc : body_view(&r->decoded, &r->call.body, e);
 }
 
-/* The organisation `default` is always there, also before its first record. */
-static bool org_is_known(const struct http_call *c)
+bool run_org_exists(const struct request *r)
 {
-    return c->org.len == 0 || c->route->makes_org || str_eq(c->org, STR("default")) ||
-           catalog_org_exists(c->cfg->catalog, c->org);
+    return str_eq(r->call.org, STR("default")) ||
+           catalog_org_exists(r->server->cfg.catalog, r->call.org);
+}
+
+static bool org_is_known(const struct request *r)
+{
+    return r->call.org.len == 0 || r->call.route->makes_org || run_org_exists(r);
 }
 
 /* False: the request goes on in another lane, and is not the caller's any more. */
@@ -112,7 +116,7 @@ void run_request(struct job *j, struct worker_tools *tools)
     enum err_code rc = ERR_OK;
     r->tools = tools;
     r->call.arena = &tools->arena;
-    if (!org_is_known(&r->call)) {
+    if (!org_is_known(r)) {
         reply_text(&r->reply, 404, "Organization not found");
     } else {
         if (!decode_here(r, &rc, &e))

@@ -353,6 +353,14 @@ class Refusals(HttpCase):
         self.refused(request("POST", "/api/nosuch/_search", b"{}", ["Content-Type: application/json"]), 404,
                      message="Organization not found")
 
+    def test_an_unknown_path_of_an_organisation_that_exists_is_not_blamed_on_it(self):
+        self.node.post_json("s", [{"a": 1}], org="acme")
+        for org in ("default", "acme"):
+            for rest in ("/nonsense", "/nonsense/of/three", ""):
+                self.refused(request("GET", f"/api/{org}{rest}"), 404, message="does not know the path")
+        for path in ("/api/", "/api/nosuch", "/api/nosuch/nonsense"):
+            self.refused(request("GET", path), 404, message="Organization not found")
+
     def test_search_wants_json(self):
         for headers in ((), ["Content-Type: text/plain"], ["Content-Type: application/x-www-form-urlencoded"]):
             self.refused(request("POST", "/api/default/_search", b"{}", headers), 415)

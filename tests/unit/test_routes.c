@@ -113,6 +113,7 @@ static void an_escaped_slash_does_not_make_a_segment(void **state)
     (void)state;
     look(&f, "", "POST", "/api/default/_search%2F");
     assert_int_equal(f.outcome, ROUTE_UNKNOWN);
+    assert_true(str_eq(f.match.org, STR("default")));
     look(&f, "", "GET", "/api%2Fnosuch");
     assert_false(f.match.below_api);
 }
