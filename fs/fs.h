@@ -62,7 +62,7 @@ struct fs_config {
     const char *node_name, *version;
     const char *config_json; /* for .weir/config.json */
 };
-/* Runs until SIGTERM, SIGINT or the end of the session; returns the process' exit code. */
+/* Runs until SIGTERM or the end of the session; returns the process' exit code. */
 int fs_run(const struct fs_config *cfg);
 
 #endif

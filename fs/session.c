@@ -8,8 +8,9 @@
  *
  * Threads: `threads` FUSE workers, each reading a request at a time from the device; the fsync
  * thread; the control server's; the notifier; those that render text; the index's; the journal's
- * own.  The main thread waits for signals. SIGTERM and SIGINT end the session; a mount that is
- * taken away ends it too.
+ * own.  The main thread waits for signals.  SIGTERM ends the session; a mount that is taken away
+ * ends it too.  SIGINT is not waited for: what is blocked is not ignored, and the supervisor wants
+ * it ignored.
  */
 #include "fs/session.h"
 
@@ -624,7 +625,6 @@ static void prepare_signals(sigset_t *waited)
 
     sigemptyset(waited);
     sigaddset(waited, SIGTERM);
-    sigaddset(waited, SIGINT);
     sigaddset(waited, SIGNAL_ENDED);
     all = *waited;
     sigaddset(&all, SIGNAL_NUDGE);

@@ -38,6 +38,20 @@ class Kills(unittest.TestCase):
         node.wait_ready()
         self.assertEqual(node.post_json("s", [{"a": 1}])[0], 200)
 
+    def test_ctrl_c_is_the_supervisors_alone(self):
+        node = TestNode()
+        self.addCleanup(node.destroy)
+        node.start()
+        before = {name: node.child(name) for name in ("fs", "engine", "gateway")}
+        for pid in before.values():  # a terminal sends it to the whole process group
+            os.kill(pid, signal.SIGINT)
+        self.assertEqual(node.post_json("s", [{"a": 1}])[0], 200)
+        self.assertEqual(node.hits("SELECT a FROM s"), [{"a": 1}])
+        self.assertEqual({name: node.child(name) for name in before}, before)
+        os.killpg(node.process.pid, signal.SIGINT)
+        self.assertEqual(node.process.wait(timeout=60), 0)
+        self.assertNotIn("is started again", node.log_tail())
+
 
 if __name__ == "__main__":
     main()
