@@ -50,6 +50,16 @@ static void use_callers_names(const struct query_plan *p, char msg[ERR_MSG_MAX])
         replace_all(msg, str_from(p->gate.tables[i].name), p->gate.tables[i].stream->name);
 }
 
+/* The engine sees only the columns that the query names: those that it offers instead say nothing
+ * of the stream's. */
+static void cut_offers(char msg[ERR_MSG_MAX])
+{
+    char *offers = strstr(msg, "\nCandidate bindings:");
+
+    if (offers)
+        *offers = '\0';
+}
+
 static bool begins_with(const char *msg, const char *words)
 {
     struct str s = str_from(msg), prefix = str_from(words);
@@ -66,6 +76,7 @@ enum err_code query_reference_error(const struct query_plan *p, struct err *e)
         e->detail = API_TIMEOUT;
     if (e->detail == API_SQL_EXECUTE && strstr(e->msg, "does not have a column named"))
         e->detail = API_FIELD_NOT_FOUND; /* a qualified name: DuckDB has no error type for it */
+    cut_offers(e->msg);
     use_callers_names(p, e->msg);
     for (size_t i = 0; i < ARRAY_LEN(phrases); i++)
         if (e->detail == (int)phrases[i].code && !begins_with(e->msg, phrases[i].words))

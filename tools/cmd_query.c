@@ -20,7 +20,6 @@
 #define REPLY_ARENA_MAX (UINT64_C(8) << 30)
 #define REQUEST_MAX (64u << 20)
 #define URL_MAX (64u << 10)
-#define CELL_MAX_TERMINAL 60
 #define PROGRESS_AFTER_MS 1000
 #define LAST_DEFAULT_US (24 * US_PER_HOUR)
 #define SIZE_DEFAULT 1000
@@ -208,7 +207,7 @@ static const char *advice(const struct query_options *o, long status, int64_t co
     if (status == 401)
         return "the user and password are those of the node's first start";
     if (code == API_STREAM_NOT_FOUND)
-        return "ls <mount>/<org>/logs shows the streams; --org and --type name others";
+        return "weir ls shows the streams; --org and --type name others";
     if (code == API_FIELD_NOT_FOUND)
         return "the stream's schema.json lists its fields; text stands in 'single quotes'";
     return NULL;
@@ -227,6 +226,8 @@ static int print_error(const struct query_options *o, struct str reply, long sta
         message = json_str(json_get(doc, "message"), message);
         detail = json_str(json_get(doc, "error_detail"), detail);
         (void)json_i64(json_get(doc, "code"), &code);
+        if (memmem(message.ptr, message.len, detail.ptr, detail.len)) /* said already */
+            detail = STR("");
     }
     fprintf(stderr, "weir query: HTTP %ld: " STR_FMT "%s" STR_FMT "\n", status, STR_ARG(message),
             detail.len ? ": " : "", STR_ARG(detail));
@@ -237,9 +238,10 @@ static int print_error(const struct query_options *o, struct str reply, long sta
     return 1;
 }
 
-static void print_footer(const struct query_options *o, size_t rows, int64_t took_ms)
+static void print_footer(const struct query_options *o, size_t rows, int64_t took_ms, bool is_cut)
 {
-    fprintf(stderr, "%zu row%s in %lld ms\n", rows, rows == 1 ? "" : "s", (long long)took_ms);
+    fprintf(stderr, "%zu row%s in %lld ms%s\n", rows, rows == 1 ? "" : "s", (long long)took_ms,
+            is_cut ? "; columns are cut, --format json shows all" : "");
     if (!rows && !o->range_given)
         fputs("asked were the last 24 hours; --last 30d or --from reaches further back\n", stderr);
 }
@@ -254,8 +256,7 @@ static void print_reasons(const struct json *reasons)
 
 static int print_hits(const struct query_options *o, struct str reply)
 {
-    struct table_options form = {.cell_max = isatty(STDOUT_FILENO) ? CELL_MAX_TERMINAL : 0,
-                                 .width = console_width(),
+    struct table_options form = {.width = console_width(),
                                  .color = console_has_color(o->color, STDOUT_FILENO),
                                  .no_header = o->no_header};
     struct arena a;
@@ -271,10 +272,10 @@ static int print_hits(const struct query_options *o, struct str reply)
         code = 1;
     } else if (o->form == FORM_TABLE) {
         int64_t took = 0;
-        table_print(&out, hits, &form);
+        bool is_cut = table_print(&out, hits, &form);
         (void)json_i64(json_get(doc, "took"), &took);
         fwrite(out.data, 1, out.len, stdout);
-        print_footer(o, hits->count, took);
+        print_footer(o, hits->count, took, is_cut);
     } else {
         if (o->form == FORM_CSV)
             table_print_csv(&out, hits, &form);

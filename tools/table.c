@@ -5,8 +5,11 @@
 
 #define COLUMNS_MAX 4096
 #define CELL_TEXT_MAX (16u << 20)
-#define GAP 2       /* blanks between two columns */
-#define WIDTH_MIN 8 /* a column is not made narrower than this to fit the line */
+#define GAP 2 /* blanks between two columns */
+/* A column of text is not made narrower than this to fit the line; than the second, if only that
+ * makes a row fit. */
+#define WIDTH_MIN 8
+#define WIDTH_NARROW 4
 
 struct columns {
     struct str names[COLUMNS_MAX];
@@ -101,27 +104,39 @@ static void measure(struct columns *c, const struct json *rows, size_t cell_max,
 }
 
 /* The widest column of text, or c->count when none may become narrower. */
-static size_t widest_text(const struct columns *c)
+static size_t widest_text(const struct columns *c, size_t min)
 {
     size_t best = c->count;
 
     for (size_t i = 0; i < c->count; i++) {
-        if (!c->numeric[i] && c->widths[i] > WIDTH_MIN &&
+        if (!c->numeric[i] && c->widths[i] > min &&
             (best == c->count || c->widths[i] > c->widths[best]))
             best = i;
     }
     return best;
 }
 
-/* Takes from the widest columns of text until a row fits into a line of `width`, if it can. */
-static void fit(struct columns *c, size_t width)
+/* A row's width when columns of text take at most `text_max`. */
+static size_t row_width(const struct columns *c, size_t text_max)
 {
     size_t total = 0;
 
     for (size_t i = 0; i < c->count; i++)
-        total += c->widths[i] + (i ? GAP : 0);
-    for (size_t i; total > width && (i = widest_text(c)) < c->count; total--)
+        total +=
+            (!c->numeric[i] && c->widths[i] > text_max ? text_max : c->widths[i]) + (i ? GAP : 0);
+    return total;
+}
+
+/* Takes from the widest columns of text until a row fits into a line of `width`, if it can.  False:
+ * nothing had to be taken. */
+static bool fit(struct columns *c, size_t width)
+{
+    bool helps = row_width(c, WIDTH_MIN) > width && row_width(c, WIDTH_NARROW) <= width;
+    size_t min = helps ? WIDTH_NARROW : WIDTH_MIN, whole = row_width(c, SIZE_MAX), total = whole;
+
+    for (size_t i; total > width && (i = widest_text(c, min)) < c->count; total--)
         c->widths[i]--;
+    return total < whole;
 }
 
 static void print_cell(struct buf *out, struct str text, size_t width, bool right, bool last,
@@ -167,22 +182,24 @@ static void print_rows(struct buf *out, struct columns *c, const struct json *ro
     }
 }
 
-void table_print(struct buf *out, const struct json *rows, const struct table_options *o)
+bool table_print(struct buf *out, const struct json *rows, const struct table_options *o)
 {
     static struct columns c; /* large; the commands have one thread */
     struct buf text, scratch;
+    bool is_cut;
 
     c.count = 0;
     buf_init(&text, CELL_TEXT_MAX);
     buf_init(&scratch, CELL_TEXT_MAX);
     collect_columns(&c, rows);
-    measure(&c, rows, o->cell_max, &text, &scratch);
-    if (o->width)
-        fit(&c, o->width);
+    /* One more than a line: what is cut is seen to be too wide. */
+    measure(&c, rows, o->width ? o->width + 1 : 0, &text, &scratch);
+    is_cut = o->width && fit(&c, o->width);
     if (c.count)
         print_rows(out, &c, rows, o, &text, &scratch);
     buf_done(&text);
     buf_done(&scratch);
+    return is_cut;
 }
 
 static void add_csv(struct buf *out, struct str s)

@@ -223,6 +223,20 @@ class Query(NodeCase):
         shown = self.on_terminal("SELECT 7 AS n, repeat('日', 50) AS wide, 'end' AS z")
         self.assertEqual(shown.splitlines()[1], "7  " + "日" * 15 + "…   end")
 
+    def test_a_lone_column_has_the_whole_line(self):
+        shown = self.on_terminal(f"SELECT '{'x' * 40}' AS a").splitlines()
+        self.assertEqual((shown[1], "cut" in shown[2]), ("x" * 40, False))
+        shown = self.on_terminal(f"SELECT '{'x' * 41}' AS a").splitlines()
+        self.assertEqual(shown[1], "x" * 39 + "…")
+        self.assertIn("cut, --format json shows all", shown[2])
+
+    def test_many_columns_of_text_become_narrow_where_that_makes_a_row_fit(self):
+        text = "'" + "x" * 20 + "' AS "
+        shown = self.on_terminal("SELECT " + ", ".join(text + f"column_{c}" for c in "abcdef")).splitlines()
+        self.assertEqual(shown[:2], ["  ".join(6 * ["colu…"]), "  ".join(6 * ["xxxx…"])])
+        shown = self.on_terminal("SELECT " + ", ".join(text + c for c in "abcdefgh")).splitlines()
+        self.assertIn("xxxxxxx…  xxxxxxx…", shown[1])
+
     def test_no_value_commands_the_terminal(self):
         for form in ("table", "csv", "json"):
             shown = self.on_terminal("--format", form, "SELECT 'a' || chr(27) || '[31m' || chr(10) || chr(155) AS a")
@@ -239,6 +253,11 @@ class Query(NodeCase):
         result = self.query("SELECT nosuch FROM app")
         self.assertEqual(result.returncode, 1)
         self.assertIn("nosuch", result.stderr)
+        self.assertNotIn("Candidate", result.stderr)
+
+    def test_an_error_is_said_once(self):
+        result = self.query("SELEC 1")
+        self.assertEqual(result.stderr.count("syntax error"), 1, result.stderr)
 
     def test_a_url_may_end_in_a_slash(self):
         result = self.query("--url", self.node.url + "/", "SELECT n FROM app WHERE n = 2")
