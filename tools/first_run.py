@@ -5,6 +5,7 @@ after kill -9 of each process, and after a stop. Python's standard library only.
 """
 import argparse
 import base64
+import fcntl
 import http.client
 import json
 import os
@@ -33,12 +34,12 @@ class Failed(Exception):
 class Node:
     """One `weir serve` process, its URL and its mount."""
 
-    def __init__(self, binary, data_dir, port):
+    def __init__(self, binary, data_dir, port, log_path=None):
         self.binary = os.path.abspath(binary)
         self.data_dir = os.path.abspath(data_dir)
         self.mount = os.path.join(self.data_dir, "mnt")
         self.url = f"http://127.0.0.1:{port}"
-        self.log_path = os.path.join(os.path.dirname(self.data_dir), "weir.log")
+        self.log_path = log_path or os.path.join(os.path.dirname(self.data_dir), "weir.log")
         self.log_start = 0  # where this start's lines begin
         self.env = dict(
             os.environ,
@@ -52,7 +53,7 @@ class Node:
         self.process = None
 
     def start(self):
-        os.makedirs(os.path.dirname(self.data_dir), exist_ok=True)
+        os.makedirs(os.path.dirname(self.log_path), mode=0o711, exist_ok=True)
         with open(self.log_path, "ab") as log:
             self.log_start = log.tell()
             self.process = subprocess.Popen(
@@ -64,7 +65,7 @@ class Node:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
-                raise Failed(f"weir serve ended with {self.process.returncode}:\n{self.log_tail()}")
+                raise Failed(self.why_ended())
             try:
                 if self.request("GET", "/healthz")[0] == 200 and os.path.isdir(f"{self.mount}/.weir"):
                     return
@@ -77,6 +78,13 @@ class Node:
         with open(self.log_path, "rb") as log:
             log.seek(self.log_start)
             return b"".join(log.readlines()[-20:]).decode(errors="replace")
+
+    def why_ended(self):
+        """How the node ended, with the reasons that its log gives, each once."""
+        code = self.process.returncode
+        how = f"exit code {code}" if code >= 0 else f"signal {-code}"
+        reasons = dict.fromkeys(re.findall(r' ERROR .* reason="?((?:[^"\\]|\\.)*)', self.log_tail()))
+        return "\n  ".join([f"weir serve ended ({how})", *reasons, f"all it said is in {short(self.log_path)}"])
 
     def stop(self):
         """SIGTERM; the exit code."""
@@ -244,11 +252,14 @@ def short(path):
     return path if inside.startswith("..") else inside
 
 
+def told(stored):
+    return ", ".join(f"{n} {stream}" for stream, n in stored.items())
+
+
 def show_welcome(node, stored):
-    total = ", ".join(f"{n} {stream}" for stream, n in stored.items())
     print(f"""
 Weir is running. Records of this machine so far:
-  {total}
+  {told(stored)}
 
   URL    {node.url}
   user   {EMAIL}, password {PASSWORD}
@@ -261,7 +272,8 @@ To try in another terminal (README.md has a longer tour):
   export ZO_ROOT_USER_EMAIL={EMAIL} \\
     ZO_ROOT_USER_PASSWORD='{PASSWORD}' WEIR_URL={node.url}
   logs={short(node.mount)}/default/logs
-  ls -R $logs | head -40
+  {short(node.binary)} ls
+  ls -R $logs/processes
   tail -F $logs/processes/current.ndjson | jq -c '{{pid,comm,pcpu}}'
   {short(node.binary)} query 'SELECT comm, max(rss) AS rss_kb
     FROM processes GROUP BY comm ORDER BY rss_kb DESC LIMIT 5'
@@ -276,7 +288,26 @@ def refuse_taken_port(port):
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            raise Failed(f"port {port}: {error.strerror}. Another one: ZO_HTTP_PORT={port + 10} ./tools/run") from error
+            other = f"ZO_HTTP_PORT={port + 10} ./tools/run takes another, ss -ltnp says who has this one"
+            raise Failed(f"port {port}: {error.strerror}\n{other}") from error
+
+
+def refuse_taken_data(node):
+    """A node that runs here is said before its port, which another port would not mend."""
+    try:
+        with open(os.path.join(node.data_dir, "lock"), encoding="ascii") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                owner = int(lock.read() or 0)
+                os.kill(owner, 0)
+                raise Failed(
+                    f"Weir is running here already: process {owner}, data in {short(node.data_dir)}\n"
+                    f"Ctrl-C in its terminal or kill {owner} stops it; for a second one:\n"
+                    "ZO_HTTP_PORT=5090 ZO_DATA_DIR=data/second ./tools/run"
+                ) from None
+    except (OSError, ValueError):
+        pass  # none has been here, or its owner has just died: the node itself knows more
 
 
 def feed_until(stop, node, journal):
@@ -284,7 +315,7 @@ def feed_until(stop, node, journal):
     failing = False
     while not stop.wait(FEED_SECONDS):
         if node.process.poll() is not None:
-            raise Failed(f"weir serve ended with {node.process.returncode}:\n{node.log_tail()}")
+            raise Failed(node.why_ended())
         try:
             feed_once(node, journal, first=False)
             if failing:
@@ -301,9 +332,12 @@ def run(binary):
     if not port.isdecimal() or not 0 < int(port) < 65536:
         raise Failed(f"ZO_HTTP_PORT={port}: expected a number, 1 to 65535")
     port = int(port)
-    node = Node(binary, os.environ.get("ZO_DATA_DIR") or "data/weir", port)
+    data_dir = os.environ.get("ZO_DATA_DIR") or "data/weir"
+    node = Node(binary, data_dir, port, log_path=os.path.abspath(os.path.join(data_dir, "weir.log")))
+    node.mount = os.environ.get("WEIR_MOUNT_DIR") or node.mount
     journal = Journal()
     stop = threading.Event()
+    refuse_taken_data(node)
     refuse_taken_port(port)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
@@ -316,7 +350,8 @@ def run(binary):
         if node.process and node.process.poll() is None:
             print("\nstopping ...", flush=True)
             code = node.stop()
-    print(f"stopped; the mount is gone. The data stays in {short(node.data_dir)}.")
+    print(f"stopped; the mount is gone. The data stays in {short(node.data_dir)}:")
+    print("./tools/run goes on with it.")
     return code
 
 
@@ -356,10 +391,9 @@ def check_counts(node, stored, when):
     for stream, count in stored.items():
         answered = node.sql(f'SELECT count(*) AS n FROM "{stream}"')[0]["n"]
         lines = mounted_lines(node, stream)
-        expect(
-            answered == count == len(lines),
-            f"{when}: {stream}: {count} acknowledged, {answered} by SQL, {len(lines)} lines on the mount",
-        )
+        if not answered == count == len(lines):
+            expect(False, f"{when}: {stream}: {count} acknowledged, {answered} by SQL, {len(lines)} lines on the mount")
+    expect(stored, f"{when}: all {sum(stored.values())} records, by SQL and as lines")
 
 
 def check_kills(node, stored):
@@ -395,16 +429,20 @@ def check(binary):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     node = Node(binary, os.path.join(scratch, "weir"), port)
+    node.env.pop("WEIR_MOUNT_DIR", None)
     try:
         began = time.monotonic()
         node.start()
         print(f"ok    ready after {time.monotonic() - began:.2f} s", flush=True)
         stored = feed_once(node, Journal(), first=True)
-        expect(sum(stored.values()) > 0, f"fed {stored}")
+        expect(sum(stored.values()) > 0, f"fed {told(stored)}")
         check_counts(node, stored, "at once")
         check_mount(node)
         top = node.sql("SELECT comm, max(rss) AS rss_kb FROM processes GROUP BY comm ORDER BY rss_kb DESC LIMIT 3")
-        expect(len(top) == 3 and top[0]["rss_kb"] >= top[2]["rss_kb"], f"SQL over HTTP: {top}")
+        expect(
+            len(top) == 3 and top[0]["rss_kb"] >= top[2]["rss_kb"],
+            "SQL over HTTP: the most memory have " + ", ".join(row["comm"] for row in top),
+        )
         check_kills(node, stored)
         os.killpg(node.process.pid, signal.SIGKILL)
         node.process.wait()
@@ -431,9 +469,13 @@ def main():
     args = parser.parse_args()
     try:
         sys.exit(check(args.binary) if args.check else run(args.binary))
+    except KeyboardInterrupt:
+        sys.exit(130)
     except PermissionError as why:
-        sys.exit(f"tools/run: {why}. If root made it: sudo tools/run, or name another ZO_DATA_DIR")
-    except (OSError, Failed) as why:
+        sys.exit(f"tools/run: {why.filename}: {why.strerror}\nIf root made it: sudo ./tools/run; ZO_DATA_DIR names another folder")
+    except OSError as why:
+        sys.exit(f"tools/run: {why.filename}: {why.strerror}\nZO_DATA_DIR names another folder" if why.filename else f"tools/run: {why}")
+    except Failed as why:
         sys.exit(f"tools/run: {why}")
 
 
