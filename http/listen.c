@@ -59,8 +59,9 @@ enum err_code listen_open(const char *address, uint16_t port, int *fd, struct er
         if (sys == EADDRINUSE)
             break;
     }
-    return err_sys(e, sys, "ZO_HTTP_ADDR, ZO_HTTP_PORT: listen on %s port %u",
-                   address[0] ? address : "every address", (unsigned)port);
+    return err_sys(e, sys, "ZO_HTTP_ADDR, ZO_HTTP_PORT: listen on %s port %u%s",
+                   address[0] ? address : "every address", (unsigned)port,
+                   sys == EADDRINUSE ? " (ss -ltnp says who has it)" : "");
 }
 
 unsigned listen_connections(unsigned wanted)

@@ -144,20 +144,24 @@ static void print_sums_json(const struct fsck_report *r)
     buf_done(&out);
 }
 
+static const char *plural(uint64_t n)
+{
+    return n == 1 ? "" : "s";
+}
+
 static void print_sums(const struct fsck_report *r)
 {
     char bytes[8];
     bool any = r->told[FSCK_NOTE] || r->told[FSCK_WARN] || r->told[FSCK_BAD];
 
     console_format_size(r->part_bytes, bytes);
-    printf("%smeta     %" PRIu64 " streams\n", any ? "\n" : "", r->streams);
-    printf("journal  %" PRIu64 " segments, %" PRIu64 " frames\n", r->journal.segments,
-           r->journal.frames);
-    printf("parts    %" PRIu64 " sealed files, %" PRIu64 " rows, %s\n", r->parts, r->part_rows,
-           bytes);
+    printf("%smeta     %" PRIu64 " stream%s\n", any ? "\n" : "", r->streams, plural(r->streams));
+    printf("journal  %" PRIu64 " segment%s, %" PRIu64 " frame%s\n", r->journal.segments,
+           plural(r->journal.segments), r->journal.frames, plural(r->journal.frames));
+    printf("parts    %" PRIu64 " sealed file%s, %" PRIu64 " row%s, %s bytes\n", r->parts,
+           plural(r->parts), r->part_rows, plural(r->part_rows), bytes);
     if (r->told[FSCK_BAD])
-        printf("\n%" PRIu64 " finding%s of damage\n", r->told[FSCK_BAD],
-               r->told[FSCK_BAD] == 1 ? "" : "s");
+        printf("\n%" PRIu64 " finding%s of damage\n", r->told[FSCK_BAD], plural(r->told[FSCK_BAD]));
     else
         puts("\nsound");
 }

@@ -83,6 +83,18 @@ static void check_owner(const struct node *n, struct finding *f)
         finding_mend(f, "weir serve replaces it; fusermount3 -uz takes it away");
 }
 
+static void check_mount_dir(const struct node *n, struct finding *f)
+{
+    struct err e;
+
+    finding_seen(f, VERDICT_OK, "the tree is shown at %.200s", n->mount_dir);
+    if (node_check_mount_dir(n, &e) == ERR_OK)
+        return;
+    finding_seen(f, VERDICT_BAD, "WEIR_MOUNT_DIR %.200s is not empty", n->mount_dir);
+    finding_mend(f,
+                 "name an empty folder, or one that is to be made: the mount hides what is there");
+}
+
 static void check_filesystem(const struct node *n, struct finding *f)
 {
     static const struct {
@@ -244,13 +256,9 @@ static void check_user(const struct node *n, struct finding *f)
 }
 
 const struct check doctor_data_checks[] = {
-    {"settings", check_settings},
-    {"root user", check_user},
-    {"data", check_data_dir},
-    {"owner", check_owner},
-    {"filesystem", check_filesystem},
-    {"disk", check_disk},
-    {"fdatasync", check_sync},
-    {"port", check_port},
-    {NULL, NULL},
+    {"settings", check_settings},   {"root user", check_user},
+    {"data", check_data_dir},       {"owner", check_owner},
+    {"mount dir", check_mount_dir}, {"filesystem", check_filesystem},
+    {"disk", check_disk},           {"fdatasync", check_sync},
+    {"port", check_port},           {NULL, NULL},
 };

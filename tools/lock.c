@@ -95,7 +95,8 @@ enum err_code node_lock(const struct node *n, int *lock_fd, struct err *e)
         int64_t owner = read_owner(fd);
         if (is_alive(owner))
             return err_set(e, ERR_EXISTS,
-                           "%s is in use by process %" PRId64 ": one data directory has one owner",
+                           "%s is in use by process %" PRId64
+                           ": stop that one, or name another ZO_DATA_DIR",
                            n->data_dir, owner);
         if (clock_mono_ms() >= deadline)
             return err_set(e, ERR_EXISTS,

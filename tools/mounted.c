@@ -66,10 +66,22 @@ static enum err_code only_mount(const char *instead_of, char mount[PATH_MAX], st
                      "shows a data directory without one",
                      instead_of);
     else
-        rc = err_set(e, ERR_NOTFOUND, "nothing is mounted at %s; name one with --mount:" STR_FMT,
+        rc = err_set(e, ERR_NOTFOUND,
+                     "nothing is mounted at %s; weir serve starts its node, --mount names another "
+                     "one of this machine:" STR_FMT,
                      instead_of, STR_ARG(buf_str(&names)));
     buf_done(&names);
     return rc;
+}
+
+static enum err_code mount_err(struct err *e, int sys, const char *doing, const char *path)
+{
+    if (sys == ENOTCONN)
+        return err_set(e, ERR_GONE,
+                       "%s %s: its node was killed; weir serve goes on with it, fusermount3 -uz "
+                       "takes the mount away",
+                       doing, path);
+    return err_sys(e, sys, "%s %s", doing, path);
 }
 
 static enum err_code check_readable(const char *mount, struct err *e)
@@ -82,7 +94,7 @@ static enum err_code check_readable(const char *mount, struct err *e)
         return err_set(e, ERR_FORBIDDEN,
                        "the mount %s belongs to user %u (WEIR_MOUNT_UID): use sudo", mount,
                        (unsigned)st.st_uid);
-    return err_sys(e, errno, "the mount %s", mount);
+    return mount_err(e, errno, "the mount", mount);
 }
 
 /* Else any folder would be a mount without streams. */
@@ -103,7 +115,7 @@ enum err_code mounted_find(const char *wanted, char mount[PATH_MAX], struct err 
 
     if (wanted) { /* also one that is bound elsewhere, or a copy of what it shows */
         if (!realpath(wanted, mount))
-            return err_sys(e, errno, "the mount %s", wanted);
+            return mount_err(e, errno, "the mount", wanted);
         rc = check_readable(mount, e);
         return rc ? rc : check_status_dir(mount, e);
     }
@@ -152,7 +164,7 @@ static enum err_code read_names(const char *path, bool is_down, struct names *ou
     if (out->count >= 0)
         return ERR_OK;
     out->count = 0;
-    return errno == ENOENT || errno == ENOTDIR ? ERR_OK : err_sys(e, errno, "list %s", path);
+    return errno == ENOENT || errno == ENOTDIR ? ERR_OK : mount_err(e, errno, "list", path);
 }
 
 /* ---- streams ---- */

@@ -1,6 +1,7 @@
 /* tools/node.c - works out paths, sizes and counts from the settings. */
 #include "tools/node.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 
 #include "base/log.h"
 #include "base/sys.h"
+#include "fs/fs.h"
 #include "gateway/seal.h"
 
 #define JOURNAL_MAX_DEFAULT (UINT64_C(8) << 30)
@@ -226,6 +228,26 @@ enum err_code node_check_places(const struct node *n, struct err *e)
                        "ZO_DATA_DIR %s lies on the mount %s: the store cannot stand on itself",
                        n->data_dir, n->mount_dir);
     return ERR_OK;
+}
+
+enum err_code node_check_mount_dir(const struct node *n, struct err *e)
+{
+    bool full = false;
+    DIR *dir;
+
+    if (!settings_text(n->settings, SET_MOUNT_DIR)[0] || fs_is_mounted(n->mount_dir))
+        return ERR_OK;
+    dir = opendir(n->mount_dir);
+    if (!dir)
+        return ERR_OK; /* it is made, or the mount says why not */
+    for (struct dirent *d; !full && (d = readdir(dir));)
+        full = strcmp(d->d_name, ".") != 0 && strcmp(d->d_name, "..") != 0;
+    closedir(dir);
+    if (!full)
+        return ERR_OK;
+    return err_set(e, ERR_INVALID,
+                   "WEIR_MOUNT_DIR %s is not empty: the mount would hide that; name another folder",
+                   n->mount_dir);
 }
 
 enum err_code node_make_dirs(const struct node *n, struct err *e)

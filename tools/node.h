@@ -39,6 +39,8 @@ enum err_code node_use_scratch(struct node *n, const char *dir, struct err *e);
 enum err_code node_check_places(const struct node *n, struct err *e);
 /* Refuses what is no data directory, or may not be read. */
 enum err_code node_check_data_dir(const struct node *n, struct err *e);
+/* Refuses a WEIR_MOUNT_DIR with something in it, which the mount would hide. */
+enum err_code node_check_mount_dir(const struct node *n, struct err *e);
 /* After node_check_places: the folders below data_dir (0711 itself, 0700 the rest). */
 enum err_code node_make_dirs(const struct node *n, struct err *e);
 

@@ -19,7 +19,6 @@
  */
 #include "tools/supervisor.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -190,26 +189,6 @@ static enum err_code advise_on_mount(struct err *e)
     const char *advice = mount_advice(e);
 
     return advice ? err_set(e, ERR_INVALID, "%s (%s)", why.msg, advice) : e->code;
-}
-
-/* A folder that a person names may hold something that the mount would hide. */
-static enum err_code refuse_full_mount_dir(const struct node *n, struct err *e)
-{
-    bool full = false;
-    DIR *dir;
-
-    if (!settings_text(n->settings, SET_MOUNT_DIR)[0] || fs_is_mounted(n->mount_dir))
-        return ERR_OK;
-    dir = opendir(n->mount_dir);
-    if (!dir)
-        return ERR_OK; /* it is made, or the mount says why not */
-    for (struct dirent *d; !full && (d = readdir(dir));)
-        full = strcmp(d->d_name, ".") != 0 && strcmp(d->d_name, "..") != 0;
-    closedir(dir);
-    if (!full)
-        return ERR_OK;
-    return err_set(e, ERR_INVALID, "WEIR_MOUNT_DIR %s is not empty: the mount would hide that",
-                   n->mount_dir);
 }
 
 static enum err_code make_mount(struct supervisor *s, struct err *e)
@@ -520,7 +499,7 @@ static enum err_code take_place(struct supervisor *s, struct err *e)
     if (!rc)
         rc = refuse_living_mount(s->node, e);
     if (!rc)
-        rc = refuse_full_mount_dir(s->node, e);
+        rc = node_check_mount_dir(s->node, e);
     s->has_place = !rc;
     return rc;
 }

@@ -108,7 +108,7 @@ class Serve(unittest.TestCase):
         node.start()
         result = weir("serve", env={k: v for k, v in node.env.items() if k.startswith("ZO_")})
         self.assertEqual(result.returncode, 78)
-        self.assertIn(f"process {node.process.pid}", result.stderr)
+        self.assertIn(f"process {node.process.pid}: stop that one, or name another ZO_DATA_DIR", result.stderr)
         self.assertEqual(node.post_json("still", [{"a": 1}])[0], 200)
 
     def test_a_data_directory_on_its_own_mount_is_refused(self):
@@ -127,7 +127,7 @@ class Serve(unittest.TestCase):
             os.makedirs(scratch + "/m/precious")
             result = weir("serve", env={"ZO_DATA_DIR": scratch + "/weir", "WEIR_MOUNT_DIR": scratch + "/m"})
             self.assertEqual(result.returncode, 78)
-            self.assertIn("not empty", result.stderr)
+            self.assertIn("not empty: the mount would hide that; name another folder", result.stderr)
 
     def test_a_port_in_use_ends_the_start_and_is_named(self):
         node = TestNode()
@@ -137,7 +137,7 @@ class Serve(unittest.TestCase):
             other.listen()
             result = weir("serve", env={k: v for k, v in node.env.items() if k.startswith("ZO_")})
         self.assertEqual(result.returncode, 1)
-        self.assertIn(f"port {node.port}", result.stderr)
+        self.assertRegex(result.stderr, f"ZO_HTTP_PORT.* port {node.port} .ss -ltnp says who has it.: Address already in use")
 
     def test_another_root_user_on_a_later_start_is_reported(self):
         node = TestNode()
@@ -164,6 +164,17 @@ class Serve(unittest.TestCase):
                 self.assertTrue(manager.recv(4096).startswith(b"READY=1\nSTATUS=running"))
                 self.assertEqual(node.stop(), 0)
                 self.assertEqual(manager.recv(4096), b"STOPPING=1\nSTATUS=draining")
+
+    def test_the_mount_of_a_node_that_was_killed_is_told_as_one(self):
+        node = TestNode()
+        self.addCleanup(node.destroy)
+        node.start()
+        node.kill_everything()
+        result = weir("ls", "--mount", node.mount)
+        self.assertEqual(result.returncode, 1)
+        self.assertRegex(result.stderr, "its node was killed; weir serve goes on with it, fusermount3 -uz takes the mount away")
+        result = weir("ls", env={"ZO_DATA_DIR": node.data_dir})
+        self.assertIn("was killed", result.stderr)
 
     def test_unknown_settings_are_reported_and_not_fatal(self):
         node = TestNode(ZO_NO_SUCH_THING="1")

@@ -44,6 +44,14 @@ class Doctor(unittest.TestCase):
         with open("/proc/self/mountinfo") as mounts:
             self.assertNotIn("weir-doctor", mounts.read())
 
+    def test_a_mount_dir_with_something_in_it_is_bad(self):
+        mount = f"{self.scratch}/look"
+        for full, verdict in ((False, "ok"), (True, "bad")):
+            if full:
+                os.makedirs(f"{mount}/precious")
+            code, found = self.doctor(WEIR_MOUNT_DIR=mount)
+            self.assertEqual((code, found["mount dir"]["verdict"]), (int(full), verdict), found)
+
     def test_the_text_fits_80_columns_and_ends_with_a_verdict(self):
         # A busy disk is a warning too.
         for settings, last in (({}, r"a node can run(; \d+ warnings?)?$"), ({"ZO_FOO": "1"}, r"a node can run; \d+ warnings?$")):
