@@ -257,6 +257,7 @@ def told(stored):
 
 
 def show_welcome(node, stored):
+    folder = os.path.join("$PWD", short(os.path.dirname(node.binary)))
     print(f"""
 Weir is running. Records of this machine so far:
   {told(stored)}
@@ -271,11 +272,11 @@ To try in another terminal (README.md has a longer tour):
   cd {os.getcwd()}
   export ZO_ROOT_USER_EMAIL={EMAIL} \\
     ZO_ROOT_USER_PASSWORD='{PASSWORD}' WEIR_URL={node.url}
-  logs={short(node.mount)}/default/logs
-  {short(node.binary)} ls
+  PATH={folder}:$PATH logs={short(node.mount)}/default/logs
+  weir ls
   ls -R $logs/processes
   tail -F $logs/processes/current.ndjson | jq -c '{{pid,comm,pcpu}}'
-  {short(node.binary)} query 'SELECT comm, max(rss) AS rss_kb
+  weir query 'SELECT comm, max(rss) AS rss_kb
     FROM processes GROUP BY comm ORDER BY rss_kb DESC LIMIT 5'
 
 Ctrl-C stops it and unmounts.""", flush=True)

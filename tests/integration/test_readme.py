@@ -35,7 +35,8 @@ class Tour(unittest.TestCase):
                                 capture_output=True, text=True, check=False)
         self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
         for expected in ('"successful":2', '"user_name":"ada"', "it burns", '{"level":"error","n":1}',
-                         "_timestamp,log,user_name", '"minute":"20', '{"status":"ok"}', "ZO_ROOT_USER_EMAIL"):
+                         "_timestamp,log,user_name", '"minute":"20', '{"status":"ok"}', "ZO_ROOT_USER_EMAIL",
+                         '{"name":"took_ms","type":"Float64"', ".parquet", "default/logs/notes", '"lines_stored":'):
             self.assertIn(expected, result.stdout)
         self.assertEqual(node.stop(), 0)
 
