@@ -332,7 +332,7 @@ static enum err_code start_due(struct supervisor *s, struct err *e)
 
 static void say_ready(struct supervisor *s)
 {
-    char took[24];
+    char took[24], port[8];
 
     for (int i = 0; i < s->count; i++) {
         if (!s->children[i].was_ready)
@@ -343,7 +343,10 @@ static void say_ready(struct supervisor *s)
         return;
     s->said_ready = true;
     snprintf(took, sizeof took, "%llu", (unsigned long long)(clock_mono_ms() - s->began_ms));
-    log_write(LOG_INFO, "ready", "mount", s->node->mount_dir, "took_ms", took, (char *)0);
+    snprintf(port, sizeof port, "%hu",
+             (unsigned short)settings_i64(s->node->settings, SET_HTTP_PORT));
+    log_write(LOG_INFO, "ready", "mount", s->node->mount_dir, "took_ms", took,
+              s->what == SUPERVISE_NODE ? "port" : (char *)0, port, (char *)0);
 }
 
 static void read_ready(struct supervisor *s, enum child_id id)

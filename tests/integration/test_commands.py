@@ -14,7 +14,7 @@ import tempfile
 import termios
 import unittest
 
-from weirlib import BINARY, EMAIL, PASSWORD, ROOT, NodeCase, TestNode, main
+from weirlib import BINARY, EMAIL, PASSWORD, ROOT, NodeCase, TestNode, main, wait_for
 
 
 def weir(*args, env=None, timeout=60):
@@ -164,6 +164,13 @@ class Serve(unittest.TestCase):
                 self.assertTrue(manager.recv(4096).startswith(b"READY=1\nSTATUS=running"))
                 self.assertEqual(node.stop(), 0)
                 self.assertEqual(manager.recv(4096), b"STOPPING=1\nSTATUS=draining")
+
+    def test_the_line_that_says_ready_names_mount_and_port(self):
+        node = TestNode()
+        self.addCleanup(node.destroy)
+        node.start()
+        wait_for(lambda: f" ready mount={node.mount} " in node.log_tail(), what="the line")
+        self.assertRegex(node.log_tail(), rf" ready mount={node.mount} took_ms=\d+ port={node.port}\n")
 
     def test_the_mount_of_a_node_that_was_killed_is_told_as_one(self):
         node = TestNode()
