@@ -248,7 +248,8 @@ static void check_user(const struct node *n, struct finding *f)
 
     if (access(n->meta_dir, F_OK) == 0 || is_set) {
         finding_seen(f, VERDICT_OK,
-                     is_set ? "a root user is named" : "the node has started before");
+                     is_set ? "a root user is named"
+                            : "none is named: that of the first start counts");
         return;
     }
     finding_seen(f, VERDICT_BAD, "the first start needs a root user");

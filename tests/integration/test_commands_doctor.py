@@ -44,6 +44,13 @@ class Doctor(unittest.TestCase):
         with open("/proc/self/mountinfo") as mounts:
             self.assertNotIn("weir-doctor", mounts.read())
 
+    def test_without_a_root_user_the_first_starts_counts(self):
+        nobody = {"ZO_ROOT_USER_EMAIL": "", "ZO_ROOT_USER_PASSWORD": ""}
+        self.assertEqual(self.doctor(**nobody)[1]["root user"]["verdict"], "bad")
+        os.makedirs(f"{self.scratch}/weir/meta")
+        found = self.doctor(**nobody)[1]["root user"]
+        self.assertEqual((found["verdict"], found["saw"]), ("ok", "none is named: that of the first start counts"))
+
     def test_a_mount_dir_with_something_in_it_is_bad(self):
         mount = f"{self.scratch}/look"
         for full, verdict in ((False, "ok"), (True, "bad")):
