@@ -189,6 +189,8 @@ static int32_t hour_within(int64_t us)
 
     if (seconds / 3600 >= INT32_MAX)
         return INT32_MAX;
+    if (seconds / 3600 <= INT32_MIN)
+        return INT32_MIN;
     return hour_of_us(us);
 }
 

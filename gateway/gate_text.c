@@ -297,6 +297,13 @@ static bool interval_of_argument(const struct gate *g, const struct json *argume
     return gate_parse_interval(text, us, months) || interval_of_buckets(g, text, us);
 }
 
+/* How long a bucket is, about: a month has 30 days. */
+static bool length_of_bucket(int64_t us, int64_t months, int64_t *out)
+{
+    *out = us;
+    return months == 0 || !__builtin_mul_overflow(months, 30 * 24 * US_PER_HOUR, out);
+}
+
 /* time_bucket with the reference's origin; `call` becomes it. */
 static void bucket_by_months(struct gate *g, struct json *call, struct json *field, int64_t months)
 {
@@ -324,7 +331,8 @@ static void bucket_by_us(struct gate *g, struct json *call, struct json *field, 
 enum err_code gate_rewrite_histogram(struct gate *g, struct json *call)
 {
     const struct json *arguments = json_get(call, "children");
-    int64_t us = 0, months = 0;
+    int64_t us = 0, months = 0, length_us = 0;
+    bool valid = true;
     struct str zone;
     if (!tree_is(call, "class", "FUNCTION") || arguments->count < 1 || arguments->count > 3 ||
         (arguments->count == 3 && !gate_constant_text(arguments->last, &zone)))
@@ -335,7 +343,9 @@ enum err_code gate_rewrite_histogram(struct gate *g, struct json *call)
         us = g->o->histogram_interval_s > 0
                  ? g->o->histogram_interval_s * US_PER_SEC
                  : gate_histogram_interval_us(g->o->start_us, g->o->end_us);
-    else if (!interval_of_argument(g, arguments->first->next, &us, &months))
+    else
+        valid = interval_of_argument(g, arguments->first->next, &us, &months);
+    if (!valid || !length_of_bucket(us, months, &length_us))
         return search_error(g->e, API_SQL_EXECUTE,
                             "Search SQL execute error: invalid histogram interval, which is a "
                             "number above 0 with a unit, as in '5 minutes'");
@@ -348,7 +358,7 @@ enum err_code gate_rewrite_histogram(struct gate *g, struct json *call)
         return gate_no_memory(g->e);
     if (!g->out->has_histogram) {
         g->out->has_histogram = true;
-        g->out->histogram_interval_us = months ? months * 30 * 24 * US_PER_HOUR : us;
+        g->out->histogram_interval_us = length_us;
     }
     return ERR_OK;
 }

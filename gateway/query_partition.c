@@ -1,9 +1,13 @@
 /* gateway/query_partition.c - cuts the range of a search into pieces that a page asks one by one.
  *
- *   rows by time, newest first   the last minute, then the rest in pieces of about
- * QUERY_PIECE_BYTES rows by time, oldest first   the first minute, then the rest a histogram pieces
- * that begin and end with a bucket, but for the outer edges anything else                one piece:
- * its parts cannot be put together
+ *   newest first    the last minute, then the rest in pieces of about QUERY_PIECE_BYTES
+ *   oldest first    the first minute, then the rest
+ *   a histogram     pieces that begin and end with a bucket, but for the outer edges
+ *   anything else   one piece: its parts cannot be put together
+ *
+ * Range and bucket are numbers from outside.  A range whose length is no int64_t is one piece, and
+ * so is a histogram whose bucket is as long as the range; of all others no sum here overflows, but
+ * where a bucket's edge would lie outside of int64_t.
  */
 #include <stdlib.h>
 
@@ -21,10 +25,17 @@ static bool is_by_time(const struct gate_result *gate)
     return gate->order_count > 0 && str_eq(gate->order[0].by, STR("_timestamp"));
 }
 
-static int64_t round_down(int64_t t, int64_t unit)
+/* The next multiple of `unit` at or below `t`, at or above it; false: it is no int64_t. */
+static bool round_down(int64_t t, int64_t unit, int64_t *out)
 {
     int64_t rest = t % unit;
-    return t - (rest < 0 ? rest + unit : rest);
+    return !__builtin_sub_overflow(t, rest < 0 ? rest + unit : rest, out);
+}
+
+static bool round_up(int64_t t, int64_t unit, int64_t *out)
+{
+    int64_t rest = t % unit;
+    return !__builtin_add_overflow(t, rest > 0 ? unit - rest : -rest, out);
 }
 
 /* ---- ranges ---- */
@@ -44,27 +55,31 @@ static void reverse(struct query_partition *p)
     }
 }
 
-/* [start, end) in equal pieces whose length is a multiple of `unit`, the newest first. */
+/* [start, end) in equal pieces whose length is a multiple of `unit`, the newest first.  The length
+ * is an int64_t, and above `unit` unless one piece is enough. */
 static void add_pieces(struct query_partition *p, int64_t start_us, int64_t end_us, int64_t unit)
 {
     uint64_t wanted = p->bytes / QUERY_PIECE_BYTES + 1;
     uint64_t pieces = wanted < QUERY_RANGES_MAX - 3 ? wanted : QUERY_RANGES_MAX - 3;
-    int64_t step = (end_us - start_us) / (int64_t)pieces / unit * unit + unit;
-    for (int64_t to = end_us; to > start_us; to -= step)
-        add_range(p, to - start_us > step ? to - step : start_us, to);
+    int64_t step;
+    if (__builtin_add_overflow((end_us - start_us) / (int64_t)pieces / unit * unit, unit, &step))
+        step = INT64_MAX;
+    for (int64_t from, to = end_us; to > start_us; to = from) {
+        from = to - start_us > step ? to - step : start_us;
+        add_range(p, from, to);
+    }
 }
 
 static void cut_by_time(struct query_partition *p, int64_t start_us, int64_t end_us)
 {
-    int64_t edge = p->is_descending ? end_us - FIRST_PIECE_US : start_us + FIRST_PIECE_US;
     if (end_us - start_us <= FIRST_PIECE_US) {
         add_range(p, start_us, end_us);
     } else if (p->is_descending) {
-        add_range(p, edge, end_us);
-        add_pieces(p, start_us, edge, FIRST_PIECE_US);
+        add_range(p, end_us - FIRST_PIECE_US, end_us);
+        add_pieces(p, start_us, end_us - FIRST_PIECE_US, FIRST_PIECE_US);
     } else {
-        add_pieces(p, edge, end_us, FIRST_PIECE_US);
-        add_range(p, start_us, edge);
+        add_pieces(p, start_us + FIRST_PIECE_US, end_us, FIRST_PIECE_US);
+        add_range(p, start_us, start_us + FIRST_PIECE_US);
         reverse(p);
     }
 }
@@ -72,9 +87,9 @@ static void cut_by_time(struct query_partition *p, int64_t start_us, int64_t end
 static void cut_by_bucket(struct query_partition *p, int64_t start_us, int64_t end_us,
                           int64_t bucket_us)
 {
-    int64_t last = round_down(end_us, bucket_us);
-    int64_t first = round_down(start_us + bucket_us - 1, bucket_us);
-    if (last <= first) {
+    int64_t first, last;
+    if (!round_up(start_us, bucket_us, &first) || !round_down(end_us, bucket_us, &last) ||
+        last <= first) {
         add_range(p, start_us, end_us);
         return;
     }
@@ -88,6 +103,10 @@ static void cut_by_bucket(struct query_partition *p, int64_t start_us, int64_t e
 void query_partition_cut(struct query_partition *p, enum query_cut how, int64_t bucket_us,
                          struct query_range whole)
 {
+    int64_t length_us;
+    if (__builtin_sub_overflow(whole.end_us, whole.start_us, &length_us) ||
+        (how == CUT_BY_BUCKET && (bucket_us <= 0 || bucket_us >= length_us)))
+        how = CUT_NOT;
     if (how == CUT_BY_BUCKET)
         cut_by_bucket(p, whole.start_us, whole.end_us, bucket_us);
     else if (how == CUT_BY_TIME)

@@ -77,13 +77,16 @@ static bool is_timeless(const struct gate_table *t)
     return t->stream->type == STREAM_ENRICHMENT;
 }
 
-/* max_query_range of the streams: the strictest counts, and the end of the range is kept. */
+/* max_query_range of the streams: the strictest counts, and the end of the range is kept.  One that
+ * reaches back to before all time restricts nothing. */
 static void restrict_range(const struct query_request *r, struct query_plan *p)
 {
     for (size_t i = 0; i < p->gate.table_count; i++) {
         unsigned hours = p->gate.tables[i].stream->max_query_hours;
-        int64_t first = r->end_us - (int64_t)hours * US_PER_HOUR;
-        if (hours == 0 || is_timeless(&p->gate.tables[i]) || p->start_us >= first)
+        int64_t length, first;
+        if (hours == 0 || is_timeless(&p->gate.tables[i]) ||
+            __builtin_mul_overflow(hours, US_PER_HOUR, &length) ||
+            __builtin_sub_overflow(r->end_us, length, &first) || p->start_us >= first)
             continue;
         p->start_us = first;
         p->range_hours = hours;

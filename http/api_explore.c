@@ -313,7 +313,9 @@ static enum err_code add_side(struct around *a, bool newer, struct err *e)
         buf_add_cstr(&sql, ") AS newer ORDER BY _timestamp DESC");
     struct query_request r = request_of(a->asking.call, a->type, &sql);
     r.start_us = newer ? a->key : a->key - AROUND_US;
-    r.end_us = newer ? a->key + AROUND_US : a->key;
+    r.end_us = a->key;
+    if (newer && __builtin_add_overflow(a->key, AROUND_US, &r.end_us))
+        r.end_us = INT64_MAX;
     enum err_code rc =
         buf_ok(&sql) ? ask(&a->asking, &r, e) : err_set(e, ERR_TOOBIG, "the request is too long");
     buf_done(&sql);

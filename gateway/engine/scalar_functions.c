@@ -53,11 +53,14 @@ static void set_null(duckdb_vector output, idx_t row)
 
 /* --- weir_histogram --- */
 
-static int64_t bucket_start(int64_t t, int64_t interval)
+/* False: the bucket begins before all time. */
+static bool bucket_start(int64_t t, int64_t interval, int64_t *out)
 {
-    int64_t since = t - HISTOGRAM_ORIGIN_US;
+    int64_t since;
+    if (__builtin_sub_overflow(t, HISTOGRAM_ORIGIN_US, &since))
+        return false;
     int64_t rest = since % interval;
-    return t - (rest < 0 ? rest + interval : rest);
+    return !__builtin_sub_overflow(t, rest < 0 ? rest + interval : rest, out);
 }
 
 static void run_histogram(duckdb_function_info info, duckdb_data_chunk input, duckdb_vector output)
@@ -71,8 +74,8 @@ static void run_histogram(duckdb_function_info info, duckdb_data_chunk input, du
         } else if (interval[i] <= 0) {
             duckdb_scalar_function_set_error(info, "histogram: the interval must be above zero");
             return;
-        } else {
-            out[i] = bucket_start(t[i], interval[i]);
+        } else if (!bucket_start(t[i], interval[i], &out[i])) {
+            set_null(output, i);
         }
     }
 }
@@ -99,10 +102,8 @@ static void run_time_date(duckdb_function_info info, duckdb_data_chunk input, du
     int64_t *out = duckdb_vector_get_data(output);
     idx_t rows = duckdb_data_chunk_get_size(input);
     for (idx_t i = 0; i < rows; i++) {
-        if (is_null_at(input, 0, i))
+        if (is_null_at(input, 0, i) || __builtin_mul_overflow(days[i], 24 * US_PER_HOUR, &out[i]))
             set_null(output, i);
-        else
-            out[i] = days[i] * 24 * US_PER_HOUR;
     }
 }
 

@@ -100,6 +100,25 @@ class Explore(NodeCase):
         self.assertEqual(len(self.search(f"SELECT count(*) FROM {self.stream}", "_search_partition")[1]["partitions"]), 1)
         self.assertEqual(self.search("SELECT * FROM nosuch", "_search_partition")[1]["code"], 20002)
 
+    def test_numbers_near_the_limits_are_answered(self):
+        top = 2**63 - 1
+        counts = f"SELECT histogram(_timestamp) AS k, count(*) AS c FROM {self.stream} GROUP BY k"
+        status, reply = self.search(counts, "_search_partition", histogram_interval=9223372036854)
+        self.assertEqual((status, len(reply["partitions"])), (200, 1), reply)
+        days = counts.replace("_timestamp)", "_timestamp, '106751990 days')")
+        for sql in (counts, days, f"SELECT * FROM {self.stream}"):
+            status, reply = self.search(sql, "_search_partition", start_time=-top, end_time=top)
+            self.assertEqual((status, reply["partitions"]), (200, [[-top, top]]), reply)
+            status, reply = self.search(sql, start_time=-top, end_time=top)
+            self.assertEqual(status, 200, reply)
+        self.assertEqual(sum(h["c"] for h in self.search(counts, start_time=-top, end_time=top)[1]["hits"]), 12)
+        status, reply = self.search(f"SELECT * FROM {self.stream}", **{"from": top, "size": 10})
+        self.assertEqual((status, reply["hits"]), (200, []), reply)
+        status, reply = self.ask(f"{self.stream}/_values", fields="level", start_time=-top, end_time=top, **{"from": top})
+        self.assertEqual((status, reply["hits"][0]["values"]), (200, []), reply)
+        status, reply = self.ask(f"{self.stream}/_around", key=top)
+        self.assertEqual((status, reply["hits"]), (200, []), reply)
+
 
 if __name__ == "__main__":
     main()

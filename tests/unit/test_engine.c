@@ -182,6 +182,9 @@ static void functions_answer_as_the_api_says(void **state)
          "2021-01-01T00:01:00|1969-12-31T23:59:00"},
         {"weir_histogram(timestamp '2021-01-01 00:07:00', 300000000), weir_histogram(NULL, 1)",
          "2021-01-01T00:05:00|NULL"},
+        {"weir_histogram(CAST('-9223372036854775808' AS BIGINT), 1000000), "
+         "epoch_us(weir_time(date '5000000-01-01'))",
+         "NULL|NULL"},
         {"to_timestamp_micros(1609459200000000), to_timestamp_seconds(1609459200)",
          "2021-01-01T00:00:00|2021-01-01T00:00:00"},
         {"cast_to_timestamp('2021-01-01T08:00:00+08:00'), cast_to_timestamp(date '2021-01-01')",

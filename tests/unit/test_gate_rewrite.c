@@ -290,6 +290,8 @@ static void a_histogram_of_a_wrong_interval_is_refused(void **state)
         {"'5 parsecs'", API_SQL_EXECUTE},
         {"'5 minutes and more'", API_SQL_EXECUTE},
         {"'9999999999999 days'", API_SQL_EXECUTE},
+        {"'9223372036854775807 months'", API_SQL_EXECUTE},
+        {"'3558400 months'", API_SQL_EXECUTE},
         {"level", API_SQL_EXECUTE},
         {"NULL", API_SQL_EXECUTE},
         {"'1 day', level", API_SQL_NOT_VALID},

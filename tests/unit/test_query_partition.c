@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "gateway/query_service.h"
 
@@ -81,6 +82,65 @@ static void ranges_of_a_histogram_end_with_a_bucket(void **state)
         assert_int_equal(p.range[i].start_us % (30 * US_PER_SEC), 0);
 }
 
+/* Side by side, newest first, and all of it. */
+static void check_cover_of(const struct query_partition *p, struct query_range whole)
+{
+    int64_t at = whole.end_us;
+    for (size_t i = 0; i < p->count; i++) {
+        assert_true(p->range[i].start_us < p->range[i].end_us);
+        assert_true(p->range[i].end_us == at);
+        at = p->range[i].start_us;
+    }
+    assert_true(at == whole.start_us);
+}
+
+static void numbers_near_the_limits_neither_wrap_nor_loop(void **state)
+{
+    static const struct query_range wholes[] = {
+        {START, START + HOUR},
+        {-INT64_MAX, INT64_MAX},
+        {INT64_MIN, INT64_MAX},
+        {INT64_MIN, INT64_MIN + HOUR},
+        {INT64_MAX - HOUR, INT64_MAX},
+        {0, INT64_MAX},
+        {INT64_MIN, -1},
+        {INT64_MIN / 2, INT64_MAX / 2},
+        {-1, 1},
+    };
+    static const int64_t buckets[] = {INT64_MIN,
+                                      -1,
+                                      0,
+                                      1,
+                                      2,
+                                      US_PER_SEC,
+                                      HOUR - 1,
+                                      HOUR,
+                                      INT64_C(106751990) * 24 * HOUR,
+                                      INT64_C(9223372036854) * US_PER_SEC,
+                                      INT64_MAX / 2,
+                                      INT64_MAX - 1,
+                                      INT64_MAX};
+    static const uint64_t bytes[] = {0, 10 * QUERY_PIECE_BYTES, UINT64_MAX};
+    (void)state;
+    for (size_t w = 0; w < ARRAY_LEN(wholes); w++)
+        for (size_t b = 0; b < ARRAY_LEN(buckets); b++)
+            for (size_t n = 0; n < ARRAY_LEN(bytes); n++)
+                for (int how = CUT_NOT; how <= CUT_BY_BUCKET; how++) {
+                    struct query_partition p = {.is_descending = true, .bytes = bytes[n]};
+                    query_partition_cut(&p, (enum query_cut)how, buckets[b], wholes[w]);
+                    check_cover_of(&p, wholes[w]);
+                }
+}
+
+static void a_bucket_as_long_as_the_range_is_one_range(void **state)
+{
+    (void)state;
+    assert_int_equal(cut(true, UINT64_MAX, CUT_BY_BUCKET, HOUR, HOUR).count, 1);
+    assert_int_equal(cut(true, 0, CUT_BY_BUCKET, INT64_C(9223372036854) * US_PER_SEC, HOUR).count,
+                     1);
+    assert_int_equal(cut(true, 0, CUT_BY_BUCKET, 0, HOUR).count, 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -88,6 +148,8 @@ int main(void)
         cmocka_unit_test(every_moment_is_in_one_range),
         cmocka_unit_test(pieces_grow_with_the_bytes),
         cmocka_unit_test(ranges_of_a_histogram_end_with_a_bucket),
+        cmocka_unit_test(numbers_near_the_limits_neither_wrap_nor_loop),
+        cmocka_unit_test(a_bucket_as_long_as_the_range_is_one_range),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
