@@ -21,12 +21,13 @@
  *   ROLL     {"files":["ULID",…]}             -> {"files":[a file as of SEALABLE,…]}: those that
  *                                                are not replaced, closed now or before; one sync
  *                                                for all; at most CONTROL_ROLL_FILES_MAX
- *   SEALABLE {"bytes":B, "before_us":t, "limit":n}
+ *   SEALABLE {"bytes":B, "before_us":t, "limit":n, "after":"ULID"}
  *            -> {"files":[{"stream":n,"id":"ULID","org":"…","name":"…","type":"logs","hour":h,
  *                "bytes":B,"rows":R,"min_ts":t,"max_ts":t,"first_append":t,"open":true},…],
  *                "more":false}
  *            files not yet replaced of at least B bytes, or begun at or before t (or in the
- *            future: the clock was set back since), or closed; the oldest first
+ *            future: the clock was set back since), or closed; the oldest first, of those above
+ *            "after" (may be missing); at most CONTROL_SEALABLE_PAGE of them, whatever the limit
  *   PUBLISH  {"part":{"id","org","type","name","stream","hour","min_ts","max_ts","rows",
  *                     "text_bytes","text_version","text_sum":"hex16","stored_bytes",
  *                     "sha256":"hex64","groups":[[rows,text_bytes],…],
@@ -131,7 +132,11 @@ struct sealable {
     bool open;
 };
 /* Files not yet replaced of at least min_bytes, or begun at or before before_us (or in the future,
- * as the clock had it), or closed: the oldest first, at most `limit`; *more: there are others. */
+ * as the clock had it), or closed: the oldest first, at most `limit`; *more: there are others.
+ * Asked a page at a time, so that memory and reply are bounded however many files there are: only
+ * the arena of the answer has to hold them all, CONTROL_SEALABLE_BYTES each at most. */
+#define CONTROL_SEALABLE_PAGE 4096
+#define CONTROL_SEALABLE_BYTES (sizeof(struct sealable) + 2 * (size_t)(NAME_MAX_BYTES + 17))
 enum err_code control_sealable(struct control_client *c, uint64_t min_bytes, int64_t before_us,
                                uint64_t limit, uint64_t deadline_ms, struct arena *a,
                                struct sealable **files, size_t *count, bool *more, struct err *e);

@@ -58,23 +58,37 @@ static bool visit_sealable(const struct journal_file *f, void *ctx)
     return true;
 }
 
+static enum err_code read_wish(const struct control_request *r, struct sealable_wish *wish,
+                               struct ulid *after, struct err *e)
+{
+    const struct json *text = json_get(r->body, "after");
+    enum err_code rc = control_want_u64(r, "bytes", &wish->min_bytes, e);
+
+    if (!rc)
+        rc = control_want_u64(r, "limit", &wish->limit, e);
+    if (!rc && !json_i64(json_get(r->body, "before_us"), &wish->before_us))
+        rc = err_set(e, ERR_INVALID, "\"before_us\" is missing or no number");
+    if (!rc && text && !ulid_parse(json_str(text, STR("")), after))
+        rc = err_set(e, ERR_INVALID, "\"after\" is no id");
+    if (wish->limit > CONTROL_SEALABLE_PAGE)
+        wish->limit = CONTROL_SEALABLE_PAGE;
+    return rc;
+}
+
 /* Ids sort by the time at which their files began, so the journal's order is the oldest first. */
 enum err_code control_answer_sealable(struct control_request *r, struct err *e)
 {
     struct json_writer w = {.out = r->reply};
     struct sealable_wish wish = {.w = &w, .now_us = clock_wall_us()};
-    enum err_code rc = control_want_u64(r, "bytes", &wish.min_bytes, e);
+    struct ulid after = {{0}};
+    enum err_code rc = read_wish(r, &wish, &after, e);
 
-    if (!rc)
-        rc = control_want_u64(r, "limit", &wish.limit, e);
-    if (!rc && !json_i64(json_get(r->body, "before_us"), &wish.before_us))
-        rc = err_set(e, ERR_INVALID, "\"before_us\" is missing or no number");
     if (rc)
         return rc;
     jw_object(&w);
     jw_key(&w, STR("files"));
     jw_array(&w);
-    journal_file_list(r->cfg->journal, visit_sealable, &wish);
+    journal_file_list_after(r->cfg->journal, &after, visit_sealable, &wish);
     jw_end(&w);
     jw_kbool(&w, "more", wish.more);
     jw_end(&w);

@@ -2,6 +2,7 @@
 #include "fs/control.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #define BODY_MAX ((size_t)16 << 20)
 #define REPLY_MEMORY_MAX ((size_t)256 << 20)
@@ -36,42 +37,92 @@ static enum err_code cannot_be_read(struct err *e)
     return err_set(e, ERR_CORRUPT, "the fs process sent a file that cannot be read");
 }
 
-static enum err_code read_list(const struct json *reply, struct arena *a, struct sealable **files,
-                               size_t *count, bool *more, struct err *e)
+/* Files as they are read: of these only the names stand in the arena, until the list is whole. */
+struct sealable_list {
+    struct arena *arena;
+    struct sealable *files; /* malloc */
+    size_t count, cap;
+};
+
+static enum err_code make_room(struct sealable_list *l, size_t more, struct err *e)
+{
+    size_t cap = l->count + more > 2 * l->cap ? l->count + more : 2 * l->cap;
+    if (l->count + more <= l->cap)
+        return ERR_OK;
+    struct sealable *files = realloc(l->files, cap * sizeof *files);
+    if (!files)
+        return err_set(e, ERR_NOMEM, "no memory for %zu files", cap);
+    l->files = files;
+    l->cap = cap;
+    return ERR_OK;
+}
+
+static enum err_code add_files(struct sealable_list *l, const struct json *reply, struct err *e)
 {
     const struct json *list = json_get(reply, "files");
 
-    *count = 0;
-    *more = json_bool(json_get(reply, "more"), false);
     if (!list || list->type != JSON_ARRAY)
         return cannot_be_read(e);
-    *files = arena_alloc(a, (list->count + 1) * sizeof **files);
-    if (!*files)
-        return err_set(e, ERR_NOMEM, "no memory for %zu files", list->count);
-    for (const struct json *v = list->first; v; v = v->next)
-        if (!read_sealable(v, a, &(*files)[(*count)++]))
-            return cannot_be_read(e);
-    return ERR_OK;
+    enum err_code rc = make_room(l, list->count, e);
+    for (const struct json *v = list->first; !rc && v; v = v->next)
+        if (!read_sealable(v, l->arena, &l->files[l->count++]))
+            rc = cannot_be_read(e);
+    return rc;
+}
+
+/* The list moves into the arena, unless there is an error already. */
+static enum err_code take_list(struct sealable_list *l, enum err_code rc, struct sealable **out,
+                               size_t *count, struct err *e)
+{
+    *out = rc ? NULL : arena_alloc(l->arena, (l->count + 1) * sizeof **out);
+    if (!rc && !*out)
+        rc = err_set(e, ERR_NOMEM, "no memory for %zu files", l->count);
+    if (!rc && l->count > 0)
+        memcpy(*out, l->files, l->count * sizeof **out);
+    *count = rc ? 0 : l->count;
+    free(l->files);
+    return rc;
+}
+
+/* The next files after those of the list; none come without more of them. */
+static enum err_code ask_page(struct control_client *c, uint64_t min_bytes, int64_t before_us,
+                              uint64_t limit, uint64_t deadline_ms, struct sealable_list *l,
+                              bool *more, struct err *e)
+{
+    struct arena scratch;
+    struct json *reply;
+    char body[192], after[ULID_TEXT_LEN + 1];
+    struct ulid first = {{0}};
+    size_t before = l->count;
+
+    ulid_format(before > 0 ? &l->files[before - 1].id : &first, after);
+    int n = snprintf(
+        body, sizeof body, "{\"bytes\":%llu,\"before_us\":%lld,\"limit\":%llu,\"after\":\"%s\"}",
+        (unsigned long long)min_bytes, (long long)before_us, (unsigned long long)limit, after);
+    arena_init(&scratch, REPLY_MEMORY_MAX);
+    enum err_code rc = control_call(c, CONTROL_SEALABLE, (struct str){body, (size_t)n}, deadline_ms,
+                                    &scratch, &reply, e);
+    if (!rc)
+        rc = add_files(l, reply, e);
+    if (!rc)
+        *more = json_bool(json_get(reply, "more"), false);
+    if (!rc && *more && limit > 0 && l->count == before)
+        rc = cannot_be_read(e);
+    arena_done(&scratch);
+    return rc;
 }
 
 enum err_code control_sealable(struct control_client *c, uint64_t min_bytes, int64_t before_us,
                                uint64_t limit, uint64_t deadline_ms, struct arena *a,
                                struct sealable **files, size_t *count, bool *more, struct err *e)
 {
-    struct arena scratch;
-    struct json *reply;
-    char body[128];
-    int n =
-        snprintf(body, sizeof body, "{\"bytes\":%llu,\"before_us\":%lld,\"limit\":%llu}",
-                 (unsigned long long)min_bytes, (long long)before_us, (unsigned long long)limit);
+    struct sealable_list l = {.arena = a};
+    enum err_code rc = ERR_OK;
 
-    arena_init(&scratch, REPLY_MEMORY_MAX);
-    enum err_code rc = control_call(c, CONTROL_SEALABLE, (struct str){body, (size_t)n}, deadline_ms,
-                                    &scratch, &reply, e);
-    if (!rc)
-        rc = read_list(reply, a, files, count, more, e);
-    arena_done(&scratch);
-    return rc;
+    *more = true;
+    for (bool first = true; !rc && *more && (first || l.count < limit); first = false)
+        rc = ask_page(c, min_bytes, before_us, limit - l.count, deadline_ms, &l, more, e);
+    return take_list(&l, rc, files, count, e);
 }
 
 static void write_ids(struct json_writer *w, const struct ulid *ids, size_t count)
@@ -94,7 +145,7 @@ enum err_code control_roll_files(struct control_client *c, const struct ulid *id
     struct json *reply;
     struct buf body;
     struct json_writer w = {.out = &body};
-    bool more;
+    struct sealable_list l = {.arena = a};
 
     arena_init(&scratch, REPLY_MEMORY_MAX);
     buf_init(&body, BODY_MAX);
@@ -105,7 +156,8 @@ enum err_code control_roll_files(struct control_client *c, const struct ulid *id
                                                     &scratch, &reply, e)
                                      : err_set(e, ERR_TOOBIG, "too many files to close at once");
     if (!rc)
-        rc = read_list(reply, a, out, out_count, &more, e);
+        rc = add_files(&l, reply, e);
+    rc = take_list(&l, rc, out, out_count, e);
     buf_done(&body);
     arena_done(&scratch);
     return rc;

@@ -234,17 +234,23 @@ enum err_code journal_file_get(struct journal *j, const struct ulid *id, struct 
     return files_get(&j->files, id, out, e);
 }
 
-void journal_file_list(struct journal *j, journal_file_visit fn, void *ctx)
+void journal_file_list_after(struct journal *j, const struct ulid *after, journal_file_visit fn,
+                             void *ctx)
 {
     struct journal_file page[FILES_PER_PAGE];
-    struct ulid after = {{0}};
+    struct ulid at = *after;
     size_t n;
-    while ((n = files_page(&j->files, &after, page, FILES_PER_PAGE)) > 0) {
+    while ((n = files_page(&j->files, &at, page, FILES_PER_PAGE)) > 0) {
         for (size_t i = 0; i < n; i++) {
             if (!fn(&page[i], ctx))
                 return;
         }
     }
+}
+
+void journal_file_list(struct journal *j, journal_file_visit fn, void *ctx)
+{
+    journal_file_list_after(j, &(struct ulid){{0}}, fn, ctx);
 }
 
 static enum err_code read_pieces(const struct piece *pieces, size_t count, char *dst, size_t *done,

@@ -102,6 +102,9 @@ enum err_code journal_file_get(struct journal *j, const struct ulid *id, struct 
 /* All files, in order of id; fn returns false to stop; no journal lock is held during fn. */
 typedef bool (*journal_file_visit)(const struct journal_file *f, void *ctx);
 void journal_file_list(struct journal *j, journal_file_visit fn, void *ctx);
+/* Only those whose ids are above *after. */
+void journal_file_list_after(struct journal *j, const struct ulid *after, journal_file_visit fn,
+                             void *ctx);
 /* Read shown bytes: up to n from off, never past the shown size; *got may be short only there. */
 enum err_code journal_read(struct journal *j, const struct ulid *id, uint64_t off, void *dst,
                            size_t n, size_t *got, struct err *e);

@@ -24,16 +24,18 @@
 #include "fs/control.h"
 #include "gateway/seal_job.h"
 
-#define ROUND_MS 250       /* how often due files are looked for */
+#define ROUND_MS 250 /* how often due files are looked for */
+#define LOOK_REST 4  /* a rest is at least so many times as long as the look before it */
+#define REST_MS_MAX 10000
 #define FULL_ROUND_MS 5000 /* how often all files are: small metrics files add up */
 #define STATS_ROUND_MS 1000
 #define CALL_MS 30000
 #define JOBS_ENOUGH 1000 /* with so many there is no need to look for more */
 #define RETRY_MS_MIN 500
 #define RETRY_MS_MAX 60000
-#define DUE_MAX 20000    /* files of one look; more wait for the next */
-#define FULL_MAX 1000000 /* of one look at all */
+#define DUE_MAX 20000 /* files of one look; more wait for the next */
 #define LIST_MEMORY_MAX ((size_t)512 << 20)
+#define FULL_MAX (LIST_MEMORY_MAX / CONTROL_SEALABLE_BYTES - 1) /* of one look at all */
 #define KEY_MAX 300
 /* One part of metrics: less than what the engine, a publication and its record can take. */
 #define UNIT_FILES_MAX CONTROL_ROLL_FILES_MAX
@@ -467,12 +469,24 @@ static size_t jobs_waiting(struct sealer *s)
     return s->jobs.count;
 }
 
+/* A look at very many files takes seconds, which the seals need more. */
+static uint64_t rest_after(uint64_t took_ms, enum err_code rc)
+{
+    uint64_t rest_ms = took_ms * LOOK_REST;
+    if (rc)
+        return RETRY_MS_MIN;
+    if (rest_ms > REST_MS_MAX)
+        return REST_MS_MAX;
+    return rest_ms > ROUND_MS ? rest_ms : ROUND_MS;
+}
+
 static void *schedule(void *arg)
 {
     struct sealer *s = arg;
     while (!atomic_load(&s->stopping)) {
         struct err e = {0};
         int64_t before_us = clock_wall_us() - s->cfg.age_us;
+        uint64_t began_ms = clock_mono_ms();
         enum err_code rc = ERR_OK;
         if (jobs_waiting(s) < JOBS_ENOUGH) {
             ask_pressure(s);
@@ -484,7 +498,7 @@ static void *schedule(void *arg)
             log_write(LOG_WARN, "cannot look for files to seal", "reason", e.msg, (char *)0);
         LOCK_SCOPE(&s->lock);
         if (!s->draining)
-            wait_ms(s, &s->stop, rc ? RETRY_MS_MIN : ROUND_MS);
+            wait_ms(s, &s->stop, rest_after(clock_mono_ms() - began_ms, rc));
         if (s->draining)
             return NULL;
     }

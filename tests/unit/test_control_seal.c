@@ -102,6 +102,57 @@ static void large_old_and_closed_files_may_be_sealed(void **state)
     assert_true(more && files[0].stream == 1); /* the oldest first */
 }
 
+/* One line in each of `count` streams, from `first` on, in one batch. */
+static void append_streams(struct store *s, uint64_t first, size_t count)
+{
+    struct batch_run *runs = calloc(count, sizeof *runs);
+    struct batch_part part = {.id = {s->epoch, 1, ++s->batches},
+                              .parts = 1,
+                              .flags = BATCH_LAST,
+                              .runs = runs,
+                              .run_count = count};
+    for (size_t i = 0; i < count; i++)
+        runs[i] = (struct batch_run){.stream = first + i,
+                                     .type = STREAM_LOGS,
+                                     .org = STR("default"),
+                                     .name = STR("app"),
+                                     .hour = HOUR,
+                                     .lines = 1,
+                                     .min_ts_us = HOUR * US_PER_HOUR,
+                                     .max_ts_us = HOUR * US_PER_HOUR,
+                                     .bytes = STR("{\"a\":1}\n")};
+    journal_append(s->journal, &part, store_appended, NULL);
+    assert_int_equal(journal_sync(s->journal, &s->e), ERR_OK);
+    free(runs);
+}
+
+static void more_files_than_a_page_has_come_each_once_the_oldest_first(void **state)
+{
+    const uint64_t wanted = 2 * CONTROL_SEALABLE_PAGE + 3;
+    struct fixture *f = *state;
+    struct sealable *files;
+    struct json *page;
+    bool more;
+
+    for (uint64_t i = 0; i < wanted; i += 1000)
+        append_streams(f->store, i + 1, wanted - i < 1000 ? wanted - i : 1000);
+    assert_int_equal(sealable(f, 0, 0, wanted + 5, &files, &more), wanted);
+    assert_false(more);
+    for (uint64_t i = 1; i < wanted; i++)
+        assert_true(ulid_cmp(&files[i - 1].id, &files[i].id) < 0);
+    assert_int_equal(sealable(f, 0, 0, wanted, &files, &more), wanted);
+    assert_false(more);
+    assert_int_equal(sealable(f, 0, 0, wanted - 1, &files, &more), wanted - 1);
+    assert_true(more);
+    assert_int_equal(sealable(f, 0, 0, 0, &files, &more), 0);
+    assert_true(more);
+    assert_int_equal(control_call(f->client, CONTROL_SEALABLE,
+                                  STR("{\"bytes\":0,\"before_us\":0,\"limit\":1000000}"), soon(),
+                                  &f->arena, &page, &f->e),
+                     ERR_OK);
+    assert_int_equal(json_get(page, "files")->count, CONTROL_SEALABLE_PAGE);
+}
+
 /* ---- publishing ---- */
 
 static enum err_code publish(struct fixture *f, const struct staged *st)
@@ -336,6 +387,8 @@ static void a_snapshot_reads_its_file_until_it_is_released(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(more_files_than_a_page_has_come_each_once_the_oldest_first,
+                                        set_up, tear_down),
         cmocka_unit_test_setup_teardown(large_old_and_closed_files_may_be_sealed, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_snapshot_names_the_part_its_path_and_its_columns, set_up,
