@@ -2,14 +2,18 @@
  *
  * Layout, in the byte order of the machine (it never leaves it):
  *   TAILS_SLOTS_MAX heads of 128 bytes:
- *       0  u64 owner: number of the OPEN (0: free)    8  u64 flips    16  u32 takes   20  u32
- * touched 24  two records: u64 request, u32 answer, u32 len, u32 area, u32 zero then per slot two
- * areas of TAIL_BYTES_MAX bytes
+ *       0  u64 owner: number of the OPEN (0: free)    8  u64 flips
+ *      16  u32 takes   20  u32 touched
+ *      24  two records: u64 request, u32 answer, u32 len, u32 area, u32 zero
+ *   then per slot two areas of TAIL_BYTES_MAX bytes
  *
  * The record in force is number `flips` % 2, its tail the first `len` bytes of its area.  A change
  * is prepared where nobody looks (the other record; bytes past the tail, or the other area) and
  * takes effect with the store of `flips`.  What a killed process had stored before is in memory,
  * and what it had not is not.
+ *
+ * Of the area that holds no tail the first page is kept for the next one; the others are given back
+ * after the store, or by the process that follows one killed in between.
  */
 #include "fs/anchor_tails.h"
 
@@ -48,6 +52,8 @@ static_assert(offsetof(struct layout, areas) % 4096 == 0, "areas are given back 
 
 struct tails {
     struct layout *shared;
+    size_t total_max, page_bytes; /* immutable */
+    _Atomic size_t total;         /* of tails, and reserved */
     pthread_mutex_t lock;
     uint32_t free_slots[TAILS_SLOTS_MAX]; /* (lock) a stack */
     uint32_t free_count;                  /* (lock) */
@@ -68,16 +74,46 @@ static enum err_code own_memory(int *fd, struct err *e)
     return ERR_OK;
 }
 
-/* The lowest slots are on top. */
-static void list_free(struct tails *t)
+static const struct record *in_force(const struct head *h)
+{
+    return &h->records[atomic_load(&h->flips) % 2];
+}
+
+/* The memory of an area past its first `kept` bytes, but whole pages.  Where it cannot be given
+ * back it is used again with the area. */
+static void give_back(struct tails *t, uint32_t slot, uint32_t area, size_t kept)
+{
+    size_t from = (kept + t->page_bytes - 1) / t->page_bytes * t->page_bytes;
+
+    if (from < TAIL_BYTES_MAX)
+        madvise(t->shared->areas[slot][area] + from, TAIL_BYTES_MAX - from, MADV_REMOVE);
+}
+
+/* What an earlier process left, with what it could not give back. */
+static void count_left(struct tails *t, uint32_t slot)
+{
+    const struct head *h = &t->shared->heads[slot];
+    const struct record *r = in_force(h);
+
+    t->total += r->len;
+    if (!h->touched)
+        return;
+    give_back(t, slot, r->area, r->len);
+    give_back(t, slot, 1 - r->area, t->page_bytes);
+}
+
+/* The lowest free slots are on top. */
+static void list_slots(struct tails *t)
 {
     for (uint32_t i = TAILS_SLOTS_MAX; i-- > 0;) {
         if (atomic_load(&t->shared->heads[i].owner) == 0)
             t->free_slots[t->free_count++] = i;
+        else
+            count_left(t, i);
     }
 }
 
-enum err_code tails_open(int fd, off_t at, struct tails **out, struct err *e)
+enum err_code tails_open(int fd, off_t at, size_t total_max, struct tails **out, struct err *e)
 {
     AUTO_FD int own = -1;
     struct tails *t = calloc(1, sizeof *t);
@@ -98,8 +134,10 @@ enum err_code tails_open(int fd, off_t at, struct tails **out, struct err *e)
     }
     madvise(p, sizeof(struct layout), MADV_DONTDUMP); /* a core would fill every hole */
     t->shared = p;
+    t->total_max = total_max;
+    t->page_bytes = (size_t)sysconf(_SC_PAGESIZE);
     pthread_mutex_init(&t->lock, NULL);
-    list_free(t);
+    list_slots(t);
     *out = t;
     return ERR_OK;
 }
@@ -169,6 +207,7 @@ void tails_give(struct tails *t, uint64_t handle)
         return;
     if (h->touched) /* fails nowhere that matters: the pages are used again with the slot */
         madvise(t->shared->areas[tails_slot(handle)], (size_t)AREAS * TAIL_BYTES_MAX, MADV_REMOVE);
+    tails_unreserve(t, in_force(h)->len);
     atomic_store(&h->owner, 0);
     t->free_slots[t->free_count++] = tails_slot(handle);
 }
@@ -181,9 +220,25 @@ size_t tails_count(struct tails *t)
 
 /* ---- tails ---- */
 
-static const struct record *in_force(const struct head *h)
+bool tails_reserve(struct tails *t, size_t bytes, bool is_resent)
 {
-    return &h->records[atomic_load(&h->flips) % 2];
+    size_t total = atomic_load(&t->total);
+
+    do {
+        if (bytes > 0 && total + bytes > t->total_max && !is_resent)
+            return false;
+    } while (!atomic_compare_exchange_weak(&t->total, &total, total + bytes));
+    return true;
+}
+
+void tails_unreserve(struct tails *t, size_t bytes)
+{
+    atomic_fetch_sub(&t->total, bytes);
+}
+
+size_t tails_total(const struct tails *t)
+{
+    return atomic_load(&t->total);
 }
 
 bool tails_get(const struct tails *t, uint64_t handle, struct tail *out)
@@ -231,7 +286,12 @@ void tails_replace(struct tails *t, uint64_t handle, struct str bytes, uint64_t 
                    enum err_code answer)
 {
     const struct head *h = head_of(t, handle);
+    struct record old;
 
     assert(h);
-    put(t, handle, 1 - in_force(h)->area, 0, bytes, request, answer);
+    old = *in_force(h);
+    put(t, handle, 1 - old.area, 0, bytes, request, answer);
+    tails_unreserve(t, old.len);
+    if (old.len > t->page_bytes)
+        give_back(t, tails_slot(handle), old.area, t->page_bytes);
 }

@@ -50,6 +50,7 @@ struct fs_config {
     const char *fuse_features;         /* WEIR_FUSE_FEATURES: "all", a list, "none"; NULL = all */
     size_t line_max_bytes;             /* WEIR_LINE_MAX */
     uint64_t ingest_pending_max_bytes; /* WEIR_INGEST_PENDING_MAX */
+    uint64_t ingest_tails_max_bytes;   /* WEIR_INGEST_TAILS_MAX */
     uint64_t ingest_wait_ms;           /* WEIR_INGEST_WAIT */
     bool fsync_disabled;
     bool node_died;          /* see journal.h */

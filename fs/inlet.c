@@ -29,6 +29,7 @@ struct call {
     void *ctx;
     size_t size;      /* of the write */
     struct str bytes; /* of the write; of one that was asked: what follows its lines */
+    size_t reserved;  /* of all tails, for this one */
     char copy[];      /* of them */
 };
 
@@ -42,7 +43,18 @@ struct inlet {
     size_t tail_max;
     pthread_mutex_t lock;
     struct handle_state handles[TAILS_SLOTS_MAX]; /* (lock) */
+    size_t tails_shown;                           /* (lock) as GAUGE_INGEST_TAILS */
 };
+
+static void show_tails(struct inlet *in)
+{
+    LOCK_SCOPE(&in->lock);
+    size_t now = tails_total(in->cfg.tails);
+    if (now == in->tails_shown)
+        return;
+    status_count(in->cfg.status, GAUGE_INGEST_TAILS, (int64_t)now - (int64_t)in->tails_shown);
+    in->tails_shown = now;
+}
 
 enum err_code inlet_new(const struct inlet_config *cfg, struct inlet **out, struct err *e)
 {
@@ -54,6 +66,7 @@ enum err_code inlet_new(const struct inlet_config *cfg, struct inlet **out, stru
     in->tail_max = cfg->line_max_bytes < TAIL_BYTES_MAX ? cfg->line_max_bytes : TAIL_BYTES_MAX;
     pthread_mutex_init(&in->lock, NULL);
     status_count(cfg->status, GAUGE_INGEST_HANDLES, (int64_t)tails_count(cfg->tails));
+    show_tails(in);
     *out = in;
     return ERR_OK;
 }
@@ -157,6 +170,8 @@ static void end(struct call *c, enum err_code code)
     uint64_t handle = c->of.handle;
     struct call *next;
 
+    tails_unreserve(in->cfg.tails, c->reserved);
+    show_tails(in);
     c->done(code, c->size, c->ctx);
     free(c);
     next = next_call(in, handle);
@@ -173,6 +188,19 @@ static void refuse(struct call *c, enum err_code code, const char *message)
 }
 
 /* ---- writes ---- */
+
+/* Before anything is stored: afterwards the tail has to be taken, so also of what is sent again. */
+static bool reserve(struct call *c, size_t bytes)
+{
+    if (bytes > c->in->tail_max) /* will be refused for that */
+        return true;
+    if (!tails_reserve(c->in->cfg.tails, bytes, c->of.is_resent)) {
+        refuse(c, ERR_AGAIN, "unfinished lines are as long as they may be (WEIR_INGEST_TAILS_MAX)");
+        return false;
+    }
+    c->reserved = bytes;
+    return true;
+}
 
 static void end_too_long(struct call *c)
 {
@@ -193,9 +221,12 @@ static void end_stored(struct call *c, enum err_code code, struct str message)
         end_too_long(c);
         return;
     }
-    if (code == ERR_OK || code == ERR_INVALID)
-        tails_replace(in->cfg.tails, c->of.handle, code == ERR_OK ? c->bytes : STR(""),
-                      c->of.request, code);
+    if (code == ERR_OK) {
+        tails_replace(in->cfg.tails, c->of.handle, c->bytes, c->of.request, code);
+        c->reserved = 0;
+    } else if (code == ERR_INVALID) {
+        tails_replace(in->cfg.tails, c->of.handle, STR(""), c->of.request, code);
+    }
     if (code)
         note_refused(in, &c->of, code, message);
     end(c, code);
@@ -233,6 +264,8 @@ static void write_lines(struct call *c, const struct tail *tail, size_t lines_le
 
     c->bytes.ptr += lines_len;
     c->bytes.len -= lines_len;
+    if (!reserve(c, c->bytes.len))
+        return;
     if (c->of.is_resent && journal_request_find(c->in->cfg.journal, c->of.request, &known)) {
         status_count(c->in->cfg.status, COUNT_INGEST_RESENT, 1);
         end_stored(c, known, STR("a line of a write that was sent again"));
@@ -247,7 +280,10 @@ static void write_tail(struct call *c, const struct tail *tail)
         end_too_long(c);
         return;
     }
+    if (!reserve(c, c->bytes.len))
+        return;
     tails_append(c->in->cfg.tails, c->of.handle, c->bytes, c->of.request, ERR_OK);
+    c->reserved = 0;
     end(c, ERR_OK);
 }
 

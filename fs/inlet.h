@@ -12,8 +12,9 @@
  * and reported.
  * Owner: the session.  Any thread may call, and nothing here waits: `done` is called exactly once,
  * at once or from a thread of the door's.  Calls for one handle happen one after the other.
- * Bounds: TAILS_SLOTS_MAX handles; a tail of line_max_bytes; calls that wait for one before them on
- * the same handle: one a caller that the kernel lets through.
+ * Bounds: TAILS_SLOTS_MAX handles; a tail of line_max_bytes; all tails of what `tails` takes: a
+ * write that would leave more is AGAIN; calls that wait for one before them on the same handle: one
+ * a caller that the kernel lets through.
  */
 #ifndef WEIR_FS_INLET_H
 #define WEIR_FS_INLET_H

@@ -171,7 +171,8 @@ enum err_code session_open_inlet(struct session *s, struct err *e)
                               .status = s->status,
                               .mount = anchor_mount(s->anchor),
                               .line_max_bytes = cfg->line_max_bytes};
-    enum err_code rc = tails_open(cfg->anchor_fd, anchor_tails_at(), &s->tails, e);
+    enum err_code rc =
+        tails_open(cfg->anchor_fd, anchor_tails_at(), cfg->ingest_tails_max_bytes, &s->tails, e);
 
     if (!rc)
         rc = door_start(&dc, &s->door, e);

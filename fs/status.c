@@ -59,6 +59,7 @@ static const char *const COUNTER_NAMES[STATUS_COUNTER_COUNT] = {
     [COUNT_INGEST_TAIL_BYTES_DROPPED] = "tail_bytes_dropped",
     [GAUGE_INGEST_HANDLES] = "handles",
     [GAUGE_INGEST_PENDING] = "pending_bytes",
+    [GAUGE_INGEST_TAILS] = "tail_bytes",
 };
 
 struct error_line {

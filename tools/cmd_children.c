@@ -106,6 +106,7 @@ int cmd_fs(int argc, char **argv)
         .roll_bytes = (uint64_t)settings_i64(n.settings, SET_MAX_FILE_SIZE_ON_DISK),
         .line_max_bytes = (size_t)settings_i64(n.settings, SET_LINE_MAX),
         .ingest_pending_max_bytes = (uint64_t)settings_i64(n.settings, SET_INGEST_PENDING_MAX),
+        .ingest_tails_max_bytes = (uint64_t)settings_i64(n.settings, SET_INGEST_TAILS_MAX),
         .ingest_wait_ms = (uint64_t)settings_i64(n.settings, SET_INGEST_WAIT),
         .fsync_disabled = settings_bool(n.settings, SET_WAL_FSYNC_DISABLED),
         .node_died = o.node_died,

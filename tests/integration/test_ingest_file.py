@@ -638,6 +638,30 @@ class Pending(IngestCase):
         self.assertGreaterEqual(self.stats()["refused_busy"], 2)
 
 
+class Tails(IngestCase):
+    settings = {"WEIR_INGEST_TAILS_MAX": "2MiB"}
+
+    def test_handles_with_half_a_line_have_a_maximum_together(self):
+        path = self.stream()
+        fds = [os.open(path, os.O_WRONLY | os.O_APPEND) for _ in range(3)]
+        half = b'{"pad":"' + b"x" * 900_000
+        for fd in fds[:2]:
+            self.assertEqual(os.write(fd, half), len(half))
+        self.assert_errno(errno.EAGAIN, lambda: os.write(fds[2], half))
+        self.assertEqual(self.stats()["tail_bytes"], 2 * len(half))
+        self.node.kill_child("fs")
+        wait_for(lambda: self.stats()["tail_bytes"] == 2 * len(half), what="the tails in the next process")
+        self.assert_errno(errno.EAGAIN, lambda: os.write(fds[2], half))
+        self.assertEqual(self.stats()["refused_busy"], 1)  # of this process
+        os.write(fds[0], b'"}\n')
+        self.assertEqual(os.write(fds[2], half), len(half))
+        os.write(fds[2], b'"}\n')
+        for fd in fds:
+            os.close(fd)
+        wait_for(lambda: self.stats()["tail_bytes"] == 0, what="no tail")
+        self.assertEqual([len(row["pad"]) for row in self.stored()], [900_000] * 2)
+
+
 class Full(IngestCase):
     settings = {"WEIR_JOURNAL_MAX": "192MiB"}
 

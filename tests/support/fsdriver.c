@@ -62,6 +62,7 @@ static void run_child(const struct driver *d, int ready_fd)
         .segment_bytes = SEGMENT_BYTES,
         .line_max_bytes = 1000000,
         .ingest_pending_max_bytes = 64 << 20,
+        .ingest_tails_max_bytes = 64 << 20,
         .ingest_wait_ms = 1000,
         .node_died = d->node_died,
         .read_only = d->read_only,

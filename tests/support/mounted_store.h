@@ -73,6 +73,7 @@ static inline void mounted_run(const struct mounted *m, int fuse_fd, int ready_f
                             .segment_bytes = STORE_SEGMENT_BYTES,
                             .line_max_bytes = 1000000,
                             .ingest_pending_max_bytes = 64 << 20,
+                            .ingest_tails_max_bytes = 64 << 20,
                             .ingest_wait_ms = 1000,
                             .replaced_keep_us = MOUNTED_KEEP_US,
                             .replaced_max_bytes = UINT64_C(1) << 30,

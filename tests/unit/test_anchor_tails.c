@@ -17,13 +17,13 @@
 
 #include "fs/anchor_tails.h"
 
-enum { ROUNDS = 40, LONGEST = 9000 };
+enum { ROUNDS = 40, LONGEST = 9000, TOTAL_MAX = 4 * TAIL_BYTES_MAX };
 
 static struct tails *open_tails(int fd)
 {
     struct tails *t;
     struct err e;
-    if (tails_open(fd, 0, &t, &e))
+    if (tails_open(fd, 0, TOTAL_MAX, &t, &e))
         fail_msg("%s", e.msg);
     return t;
 }
@@ -34,6 +34,18 @@ static uint64_t take(struct tails *t, uint64_t request)
     assert_int_equal(tails_take(t, request, false, &handle), TAILS_NEW);
     assert_true(handle != 0);
     return handle;
+}
+
+static void append(struct tails *t, uint64_t handle, struct str more, uint64_t request)
+{
+    assert_true(tails_reserve(t, more.len, false));
+    tails_append(t, handle, more, request, ERR_OK);
+}
+
+static void replace(struct tails *t, uint64_t handle, struct str bytes, uint64_t request)
+{
+    assert_true(tails_reserve(t, bytes.len, false));
+    tails_replace(t, handle, bytes, request, ERR_OK);
 }
 
 static void assert_tail(struct tails *t, uint64_t handle, const char *text, uint64_t request)
@@ -58,16 +70,17 @@ static void a_tail_grows_and_gives_way_to_another(void **state)
     struct tail tail;
     (void)state;
     assert_tail(t, a, "", 0);
-    tails_append(t, a, STR("one"), 10, ERR_OK);
-    tails_append(t, a, STR(""), 12, ERR_OK);
-    tails_append(t, a, STR(" two"), 14, ERR_OK);
+    append(t, a, STR("one"), 10);
+    append(t, a, STR(""), 12);
+    append(t, a, STR(" two"), 14);
     assert_tail(t, a, "one two", 14);
+    assert_true(tails_reserve(t, 5, false));
     tails_replace(t, a, STR("three"), 16, ERR_INVALID);
     assert_tail(t, a, "three", 16);
     assert_true(tails_get(t, a, &tail));
     assert_int_equal(tail.answer, ERR_INVALID);
-    tails_replace(t, a, STR(""), 18, ERR_OK);
-    tails_append(t, a, STR("four"), 20, ERR_OK);
+    replace(t, a, STR(""), 18);
+    append(t, a, STR("four"), 20);
     assert_tail(t, a, "four", 20);
     assert_tail(t, b, "", 0);
     tails_close(t);
@@ -82,8 +95,8 @@ static void the_longest_tail_fits(void **state)
     (void)state;
     assert_non_null(text);
     memset(text, 'x', TAIL_BYTES_MAX);
-    tails_append(t, a, (struct str){text, TAIL_BYTES_MAX - 1}, 4, ERR_OK);
-    tails_append(t, a, STR("x"), 6, ERR_OK);
+    append(t, a, (struct str){text, TAIL_BYTES_MAX - 1}, 4);
+    append(t, a, STR("x"), 6);
     assert_true(tails_get(t, a, &tail));
     assert_true(str_eq(tail.bytes, (struct str){text, TAIL_BYTES_MAX}));
     free(text);
@@ -96,7 +109,7 @@ static void a_handle_of_before_is_not_there(void **state)
     uint64_t a = take(t, 2), again;
     struct tail tail;
     (void)state;
-    tails_append(t, a, STR("left"), 4, ERR_OK);
+    append(t, a, STR("left"), 4);
     assert_int_equal(tails_count(t), 1);
     tails_give(t, a);
     tails_give(t, a);
@@ -130,7 +143,7 @@ static void the_next_process_finds_handles_and_tails(void **state)
     struct tails *t = open_tails(fd);
     uint64_t a = take(t, 2), b = take(t, 4), found = 0;
     (void)state;
-    tails_append(t, b, STR("half a li"), 6, ERR_OK);
+    append(t, b, STR("half a li"), 6);
     tails_close(t);
     t = open_tails(fd);
     assert_int_equal(tails_count(t), 2);
@@ -160,12 +173,60 @@ static void memory_is_given_back_with_the_handle(void **state)
     blkcnt_t before = blocks_of(fd);
     (void)state;
     assert_non_null(text);
-    tails_append(t, a, (struct str){text, TAIL_BYTES_MAX}, 4, ERR_OK);
-    tails_replace(t, a, (struct str){text, TAIL_BYTES_MAX}, 6, ERR_OK);
-    assert_in_range(blocks_of(fd) - before, 2 * TAIL_BYTES_MAX / 512, 3 * TAIL_BYTES_MAX / 512);
+    append(t, a, (struct str){text, TAIL_BYTES_MAX}, 4);
+    replace(t, a, (struct str){text, TAIL_BYTES_MAX}, 6);
+    assert_in_range(blocks_of(fd) - before, TAIL_BYTES_MAX / 512, TAIL_BYTES_MAX / 512 + 100);
     tails_give(t, a);
     assert_int_equal(blocks_of(fd), before);
     free(text);
+    tails_close(t);
+    close(fd);
+}
+
+/* ---- all tails together ---- */
+
+static void all_tails_together_have_a_maximum(void **state)
+{
+    int fd = shared_memory();
+    struct tails *t = open_tails(fd);
+    uint64_t handles[4];
+    static char text[TAIL_BYTES_MAX];
+    (void)state;
+    for (size_t i = 0; i < 4; i++)
+        append(t, handles[i] = take(t, 2 + i), (struct str){text, sizeof text}, 4);
+    assert_int_equal(tails_total(t), TOTAL_MAX);
+    assert_false(tails_reserve(t, 1, false));
+    assert_true(tails_reserve(t, 0, false));
+    tails_replace(t, handles[0], STR(""), 6, ERR_OK);
+    assert_true(tails_reserve(t, sizeof text, false));
+    assert_false(tails_reserve(t, 1, false));
+    assert_true(tails_reserve(t, 1, true)); /* had its room in another process */
+    tails_unreserve(t, sizeof text + 1);
+    tails_close(t);
+    t = open_tails(fd); /* what a process reserved dies with it, the tails do not */
+    assert_int_equal(tails_total(t), 3 * sizeof text);
+    tails_give(t, handles[1]);
+    assert_int_equal(tails_total(t), 2 * sizeof text);
+    tails_close(t);
+    close(fd);
+}
+
+/* Beside the tails themselves, two pages a handle. */
+static void memory_is_that_of_the_tails_in_force(void **state)
+{
+    enum { HANDLES = 20 };
+    int fd = shared_memory();
+    struct tails *t = open_tails(fd);
+    blkcnt_t before = blocks_of(fd), two_pages = 2 * sysconf(_SC_PAGESIZE) / 512;
+    static char text[TAIL_BYTES_MAX];
+    (void)state;
+    for (size_t i = 0; i < HANDLES; i++) {
+        uint64_t handle = take(t, 2 + i);
+        replace(t, handle, (struct str){text, sizeof text}, 4);
+        replace(t, handle, (struct str){text, sizeof text}, 6);
+        replace(t, handle, STR("x"), 8);
+    }
+    assert_in_range(blocks_of(fd) - before, 1, HANDLES * two_pages + 100);
     tails_close(t);
     close(fd);
 }
@@ -192,9 +253,9 @@ static _Noreturn void change_for_ever(int fd, uint64_t handle)
         struct str one = {text, 1};
         if (n % 3 == 0) {
             memset(text, letter_after(n), sizeof text);
-            tails_replace(t, handle, (struct str){text, length_after(n)}, n, ERR_OK);
+            replace(t, handle, (struct str){text, length_after(n)}, n);
         } else {
-            tails_append(t, handle, one, n, ERR_OK);
+            append(t, handle, one, n);
         }
     }
 }
@@ -237,6 +298,8 @@ int main(void)
         cmocka_unit_test(as_many_handles_as_slots_and_no_more),
         cmocka_unit_test(the_next_process_finds_handles_and_tails),
         cmocka_unit_test(memory_is_given_back_with_the_handle),
+        cmocka_unit_test(all_tails_together_have_a_maximum),
+        cmocka_unit_test(memory_is_that_of_the_tails_in_force),
         cmocka_unit_test(a_kill_at_any_moment_leaves_the_tail_before_or_after_a_change),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

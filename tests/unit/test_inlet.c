@@ -11,6 +11,7 @@ enum {
     MOUNT = 77,
     LINE_MAX_BYTES = 1000,
     PENDING_MAX = 10000,
+    TAILS_MAX = 1500,
     WAIT_MS = 20000,
     SHORT_WAIT_MS = 300
 };
@@ -48,7 +49,7 @@ static struct world *world_make(struct fixture *f, uint64_t wait_ms)
     struct door_config dc = {
         .journal = f->j, .status = w->status, .pending_max_bytes = PENDING_MAX, .wait_ms = wait_ms};
     assert_int_equal(door_start(&dc, &w->door, &e), ERR_OK);
-    assert_int_equal(tails_open(-1, 0, &w->tails, &e), ERR_OK);
+    assert_int_equal(tails_open(-1, 0, TAILS_MAX, &w->tails, &e), ERR_OK);
     struct inlet_config ic = {.tails = w->tails,
                               .door = w->door,
                               .journal = f->j,
@@ -552,6 +553,43 @@ static void more_than_may_wait_is_refused_at_once(void **state)
     world_done(w);
 }
 
+static void longer_tails_than_all_may_be_are_refused_with_nothing_taken(void **state)
+{
+    static const char half[LINE_MAX_BYTES] = "{\"a\":\"";
+    char lines[4 + TAILS_MAX - LINE_MAX_BYTES] = "{}\n{";
+    struct world *w = world_with_gateway(*state);
+    struct inlet_call other = next_call(w);
+    assert_true(inlet_open(w->inlet, 2, false, &other.handle));
+    assert_int_equal(write_as(w, &other, (struct str){half, sizeof half}), ERR_OK);
+    assert_int_equal(counted(w, "tail_bytes"), LINE_MAX_BYTES);
+    assert_int_equal(write_bytes(w, (struct str){half, TAILS_MAX - LINE_MAX_BYTES + 1}), ERR_AGAIN);
+    assert_int_equal(write_bytes(w, (struct str){lines, sizeof lines}), ERR_AGAIN);
+    assert_int_equal(w->gateway.taken, 0);
+    assert_tail(w, "");
+    assert_int_equal(counted(w, "refused_busy"), 2);
+    assert_int_equal(write_bytes(w, (struct str){lines, sizeof lines - 1}), ERR_OK);
+    assert_int_equal(counted(w, "tail_bytes"), TAILS_MAX);
+    assert_int_equal(write_text(w, "{}"), ERR_AGAIN);
+    assert_int_equal(write_text(w, "{}\n"), ERR_OK); /* which ends a tail */
+    assert_int_equal(counted(w, "tail_bytes"), LINE_MAX_BYTES);
+    other.request += 100;
+    assert_int_equal(write_as(w, &other, STR("\"}\n")), ERR_OK);
+    assert_int_equal(counted(w, "tail_bytes"), 0);
+    world_done(w);
+}
+
+static void what_is_not_stored_leaves_no_room_reserved(void **state)
+{
+    static const enum err_code CODES[] = {ERR_AGAIN, ERR_FULL, ERR_INVALID};
+    struct world *w = world_with_gateway(*state);
+    for (size_t i = 0; i < ARRAY_LEN(CODES); i++) {
+        fake_gateway_tell(&w->gateway, false, CODES[i]);
+        assert_int_equal(write_text(w, "{}\n{\"a\""), CODES[i]);
+        assert_int_equal(counted(w, "tail_bytes"), 0);
+    }
+    world_done(w);
+}
+
 static void many_handles_share_few_doors(void **state)
 {
     enum { HANDLES = 200 };
@@ -594,6 +632,8 @@ int main(void)
         WITH_JOURNAL(a_gateway_that_says_nothing_is_left_after_that_time),
         WITH_JOURNAL(an_interrupt_ends_what_was_not_sent),
         WITH_JOURNAL(more_than_may_wait_is_refused_at_once),
+        WITH_JOURNAL(longer_tails_than_all_may_be_are_refused_with_nothing_taken),
+        WITH_JOURNAL(what_is_not_stored_leaves_no_room_reserved),
         WITH_JOURNAL(many_handles_share_few_doors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
