@@ -27,7 +27,7 @@ enum err_code fs_mount(const struct fs_mount_options *o, int *dev_fuse_fd,
                        struct fs_mount_report *report, struct err *e);
 /* Lazy unmount; a directory that is no mount is OK. */
 enum err_code fs_unmount(const char *mount_dir, struct err *e);
-/* Is something mounted there (from /proc/self/mountinfo, without a stat)? */
+/* Is a mount of ours on top there, even a dead one (from /proc/self/mountinfo, without a stat)? */
 bool fs_is_mounted(const char *mount_dir);
 /* Is a mount of ours there that answers?  A child process looks, for at most timeout_ms: a mount
  * that a killed node left behind fails at once, one that hangs is as good as dead. */

@@ -63,7 +63,8 @@ bool fs_is_mounted(const char *mount_dir)
     struct mount_entry entry;
     char path[PATH_MAX];
 
-    return resolve(mount_dir, path, NULL) == ERR_OK && mountinfo_find(path, &entry);
+    return resolve(mount_dir, path, NULL) == ERR_OK && mountinfo_find(path, &entry) &&
+           entry.is_weir;
 }
 
 /* In a child: 0 when somebody answers.  It may hang for long, and so keeps nothing but `held`: a

@@ -129,6 +129,21 @@ class Serve(unittest.TestCase):
             self.assertEqual(result.returncode, 78)
             self.assertIn("not empty: the mount would hide that; name another folder", result.stderr)
 
+    @unittest.skipUnless(os.geteuid() == 0, "not root: no tmpfs")
+    def test_a_filesystem_of_another_with_something_in_it_is_not_mounted_over(self):
+        with tempfile.TemporaryDirectory() as scratch:
+            point = scratch + "/m"
+            os.mkdir(point)
+            subprocess.run(["mount", "-t", "tmpfs", "none", point], check=True)
+            try:
+                os.mkdir(point + "/precious")
+                result = weir("serve", env={"ZO_DATA_DIR": scratch + "/weir", "WEIR_MOUNT_DIR": point}, timeout=30)
+                self.assertEqual(result.returncode, 78)
+                self.assertIn("not empty", result.stderr)
+                self.assertEqual(os.listdir(point), ["precious"])
+            finally:
+                subprocess.run(["umount", "--lazy", point], check=True)
+
     def test_a_port_in_use_ends_the_start_and_is_named(self):
         node = TestNode()
         self.addCleanup(node.destroy)
