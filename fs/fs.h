@@ -58,8 +58,9 @@ struct fs_config {
     bool read_only;          /* nothing in data_dir is changed; no gateway and no fs.sock */
     const char *scratch_dir; /* read_only: holds engine.sock, and a copy of the index; NULL: no
                                 engine, and the copy stands in a folder of its own in /tmp */
-    unsigned commit_files;   /* how many .weir/commit/<n> */
-    unsigned threads;        /* FUSE workers */
+    unsigned commit_files; /* how many .weir/commit/<n>; 0: there is no gateway, and nothing can be
+                              written */
+    unsigned threads;      /* FUSE workers */
     const char *node_name, *version;
     const char *config_json; /* for .weir/config.json */
 };

@@ -101,10 +101,9 @@ void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
         return;
     if (tree_lookup(s->tree, &dir, str_from(name), &child)) {
         fuse_reply_err(req, EEXIST);
-    } else if (dir.kind != TREE_ROOT && !(dir.kind == TREE_TYPE && dir.type == STREAM_LOGS)) {
+    } else if (!session_takes_changes(s) ||
+               (dir.kind != TREE_ROOT && !(dir.kind == TREE_TYPE && dir.type == STREAM_LOGS))) {
         status_count(s->status, COUNT_REFUSED_CHANGES, 1);
-        fuse_reply_err(req, EROFS);
-    } else if (s->cfg->read_only) {
         fuse_reply_err(req, EROFS);
     } else if (strlen(name) > NAME_MAX_BYTES) {
         fuse_reply_err(req, ENAMETOOLONG);

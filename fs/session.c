@@ -328,7 +328,7 @@ static enum err_code open_tree(struct session *s, struct err *e)
         .owner_gid = s->cfg->owner_gid,
         .node_uid = s->cfg->node_uid,
         .node_gid = getegid(),
-        .commit_files = s->cfg->read_only ? 0 : s->cfg->commit_files,
+        .commit_files = session_takes_changes(s) ? s->cfg->commit_files : 0,
         .node_name = s->cfg->node_name ? s->cfg->node_name : "",
         .started_us = clock_wall_us(),
     };

@@ -121,6 +121,11 @@ static inline struct session *session_of(fuse_req_t req)
 {
     return fuse_req_userdata(req);
 }
+/* Lines and streams can come in: there is a gateway to take them. */
+static inline bool session_takes_changes(const struct session *s)
+{
+    return !s->cfg->read_only && s->cfg->commit_files > 0;
+}
 /* What the inode stands for; false: nobody knows. */
 bool session_find(struct session *s, fuse_ino_t ino, struct tree_ref *out);
 /* The same; replies ESTALE when it is not known. */

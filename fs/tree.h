@@ -69,7 +69,7 @@ struct tree_config {
     struct sealed *sealed; /* NULL: there are no sealed parts */
     uid_t owner_uid, node_uid;
     gid_t owner_gid, node_gid;
-    unsigned commit_files; /* 0: none (read-only) */
+    unsigned commit_files; /* 0: none (read-only, or no gateway) */
     const char *node_name;
     int64_t started_us;
 };

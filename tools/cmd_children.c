@@ -18,15 +18,20 @@
 
 struct child_options {
     int ready_fd, fuse_fd, anchor_fd;
-    bool node_died, snapshots_live, read_only;
+    bool node_died, snapshots_live, read_only, no_gateway;
     const char *scratch_dir;
 };
 
 static const struct option options[] = {
-    {"ready-fd", required_argument, NULL, 'r'},  {"fuse-fd", required_argument, NULL, 'f'},
-    {"anchor-fd", required_argument, NULL, 'a'}, {"node-died", no_argument, NULL, 'd'},
-    {"snapshots-live", no_argument, NULL, 'l'},  {"read-only", no_argument, NULL, 'o'},
-    {"scratch", required_argument, NULL, 's'},   {NULL, 0, NULL, 0},
+    {"ready-fd", required_argument, NULL, 'r'},
+    {"fuse-fd", required_argument, NULL, 'f'},
+    {"anchor-fd", required_argument, NULL, 'a'},
+    {"node-died", no_argument, NULL, 'd'},
+    {"snapshots-live", no_argument, NULL, 'l'},
+    {"read-only", no_argument, NULL, 'o'},
+    {"scratch", required_argument, NULL, 's'},
+    {"no-gateway", no_argument, NULL, 'n'},
+    {NULL, 0, NULL, 0},
 };
 
 static bool parse_options(int argc, char **argv, struct child_options *o)
@@ -48,6 +53,9 @@ static bool parse_options(int argc, char **argv, struct child_options *o)
             break;
         case 'd':
             o->node_died = true;
+            break;
+        case 'n':
+            o->no_gateway = true;
             break;
         case 'o':
             o->read_only = true;
@@ -116,7 +124,7 @@ int cmd_fs(int argc, char **argv)
         .replaced_keep_us = (uint64_t)settings_i64(n.settings, SET_REPLACED_KEEP) * 1000,
         .replaced_max_bytes = (uint64_t)settings_i64(n.settings, SET_REPLACED_MAX),
         .fuse_features = settings_text(n.settings, SET_FUSE_FEATURES),
-        .commit_files = n.commit_files,
+        .commit_files = o.no_gateway ? 0 : n.commit_files,
         .threads = n.fuse_threads,
         .node_name = n.name,
         .version = WEIR_VERSION,

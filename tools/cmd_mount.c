@@ -118,7 +118,8 @@ const struct cli_command command_mount = {
     .about =
         "Mounts the data directory of a stopped node, or a copy of one, and stays in the "
         "foreground. Ctrl-C, SIGTERM and fusermount3 -u MOUNTPOINT end it and take the mount away. "
-        "weir ls, weir tail and every tool that reads files work on it; SQL needs a node.\n\n"
+        "weir ls, weir tail and every tool that reads files work on it; SQL and new lines need a "
+        "node.\n\n"
         "With --read-only not a byte of the directory is changed: for backups, for a disk of "
         "another machine, for a look before a repair. Without it the mount owns the directory as a "
         "node does, and mends the end of its journal after a crash.",

@@ -120,6 +120,8 @@ static void become_child(const struct supervisor *s, enum child_id id, int ready
             argv[argc++] = "--snapshots-live";
         if (s->what == SUPERVISE_READ_ONLY)
             argv[argc++] = "--read-only";
+        if (s->what != SUPERVISE_NODE)
+            argv[argc++] = "--no-gateway";
     }
     if (s->node->scratch_dir) {
         argv[argc++] = "--scratch";

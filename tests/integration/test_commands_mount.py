@@ -1,4 +1,5 @@
 """weir mount: a data directory as files without a node, and not a byte of it changed when read-only."""
+import errno
 import glob
 import json
 import os
@@ -8,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 import unittest
 
 from test_commands import weir
@@ -124,13 +126,25 @@ class MountCase(unittest.TestCase):
         self.assertEqual(json.loads(last)["n"], 1019)
 
 
+    def refuses_writers(self, point):
+        """Without a gateway nobody takes lines or makes streams: that is said at once."""
+        began = time.monotonic()
+        self.assertFalse(os.path.exists(f"{point}/default/logs/app/ingest"))
+        self.assertFalse(os.path.exists(f"{point}/.weir/commit"))
+        for change in (lambda: open(f"{point}/default/logs/app/ingest", "a"), lambda: open(f"{point}/default/logs/new", "w"),
+                       lambda: os.mkdir(f"{point}/default/logs/new"), lambda: os.mkdir(f"{point}/new")):
+            with self.assertRaises(OSError) as refused:
+                change().close()
+            self.assertEqual(refused.exception.errno, errno.EROFS)
+        self.assertLess(time.monotonic() - began, 2)
+
+
 class ReadOnly(MountCase):
     def test_everything_is_readable_and_not_a_byte_changes(self):
         before = everything(self.data)
         m = self.mount("--read-only").wait_ready()
         self.read_it_all(m.point)
-        with self.assertRaises(OSError):
-            open(f"{m.point}/default/logs/new", "w").close()
+        self.refuses_writers(m.point)
         self.assertEqual(m.stop(), 0)
         self.assertFalse(is_mounted(m.point))
         self.assertEqual(everything(self.data), before)
@@ -260,6 +274,7 @@ class Writing(MountCase):
         data = self.copy()
         m = self.mount().wait_ready()
         self.read_it_all(m.point)
+        self.refuses_writers(m.point)
         for args in (["--read-only"], []):
             result = weir("mount", "--data", data, *args, os.path.join(self.scratch, "other"))
             self.assertEqual(result.returncode, 78)
