@@ -8,7 +8,9 @@ set_target_properties(weir PROPERTIES INSTALL_RPATH "$ORIGIN/../lib/weir")
 install(TARGETS weir RUNTIME DESTINATION bin)
 install(FILES ${duckdb_file} DESTINATION lib/weir RENAME libduckdb.so)
 install(FILES ${CMAKE_SOURCE_DIR}/deploy/systemd/weir.service DESTINATION lib/systemd/system)
-install(FILES ${CMAKE_SOURCE_DIR}/deploy/systemd/weir.env DESTINATION /etc/weir PERMISSIONS OWNER_READ OWNER_WRITE)
+# For the package alone: an installation elsewhere must not touch the settings of this machine.
+install(FILES ${CMAKE_SOURCE_DIR}/deploy/systemd/weir.env DESTINATION /etc/weir PERMISSIONS OWNER_READ OWNER_WRITE
+    COMPONENT package EXCLUDE_FROM_ALL)
 install(FILES ${CMAKE_SOURCE_DIR}/deploy/debian/copyright DESTINATION share/doc/weir)
 install(FILES ${CMAKE_SOURCE_DIR}/README.md DESTINATION share/doc/weir)
 # The installed one cannot run yet, its prefix may be a staging folder.
@@ -16,6 +18,7 @@ install(CODE "execute_process(COMMAND ${CMAKE_SOURCE_DIR}/deploy/texts $<TARGET_
     \$ENV{DESTDIR}\${CMAKE_INSTALL_PREFIX} COMMAND_ERROR_IS_FATAL ANY)")
 
 set(CPACK_GENERATOR DEB)
+set(CPACK_INSTALL_CMAKE_PROJECTS "${CMAKE_BINARY_DIR};weir;ALL;/" "${CMAKE_BINARY_DIR};weir;package;/")
 set(CPACK_PACKAGE_NAME weir)
 set(CPACK_PACKAGE_VENDOR "the Weir authors")
 set(CPACK_PACKAGE_CONTACT "the Weir authors <weir@localhost>")

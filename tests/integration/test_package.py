@@ -254,9 +254,34 @@ class Package(unittest.TestCase):
         inside("systemctl", "restart", "weir", code=1)
         self.assertEqual(inside("systemctl", "show", "--property=ExecMainStatus,NRestarts,ActiveState", "weir").split(),
                          ["NRestarts=0", "ExecMainStatus=78", "ActiveState=failed"])
+        self.refuse_start(inside)
         inside("apt-get", "purge", "-y", "-q", "weir")
         self.assertNotIn("fuse.weir", inside("cat", "/proc/self/mountinfo"))
         self.assertEqual(self.left(), [])
+
+    def refuse_start(self, inside):
+        """A start that is refused takes nothing away that is another's."""
+        inside("sed", "-i", "/^ZO_HTTP_PORT=x/d", "/etc/weir/weir.env")
+        inside("mount", "-t", "tmpfs", "none", "/var/lib/weir/mnt")
+        inside("touch", "/var/lib/weir/mnt/precious")
+        inside("systemctl", "restart", "weir", code=1)
+        self.assertEqual(inside("systemctl", "show", "--property=ExecMainStatus", "weir"), "ExecMainStatus=78")
+        self.assertEqual(inside("ls", "/var/lib/weir/mnt"), "precious")
+        inside("umount", "/var/lib/weir/mnt")
+        inside("systemctl", "restart", "weir")
+        self.kill_for_good(inside)
+        inside("systemctl", "start", "weir")
+        self.assertEqual(inside("ls", "/var/lib/weir/mnt/default/logs"), "app")
+        inside("systemctl", "stop", "weir")
+        self.assertNotIn("fuse.weir", inside("cat", "/proc/self/mountinfo"))
+
+    def kill_for_good(self, inside):
+        """Nothing is started again; the dead mount stays."""
+        inside("sh", "-c", "mkdir -p /run/systemd/system/weir.service.d && cd /run/systemd/system/weir.service.d && "
+               "printf '[Service]\\nRestart=no\\n' > restart.conf && systemctl daemon-reload")
+        inside("sh", "-c", "kill -9 $(systemctl show --property=MainPID --value weir)")
+        wait_for(lambda: inside("systemctl", "show", "--property=ActiveState", "weir") == "ActiveState=failed", what="the end of the unit")
+        self.assertIn("fuse.weir", inside("cat", "/proc/self/mountinfo"))
 
     def kill_main(self, inside):
         """kill -9: systemd starts it again, on the dead mount."""
