@@ -146,13 +146,19 @@ static enum err_code read_all(int fd, struct buf *text, struct err *e)
     return size ? sys_read_full(fd, text->data, size, 0, e) : ERR_OK;
 }
 
-/* The newer half of the lines. */
+/* The newer half of the entries, and never more than half of what a file may have: lines that are
+ * none have no number. */
 static struct str newer_half(struct str text, size_t count)
 {
+    const size_t most = HISTORY_TEXT_MAX / 2;
     struct str line;
 
     for (size_t i = 0; i < count / 2 && text.len; i++)
         str_cut(text, '\n', &line, &text);
+    if (text.len > most) {
+        text = (struct str){text.ptr + (text.len - most), most};
+        str_cut(text, '\n', &line, &text); /* the end of one that was cut */
+    }
     return text;
 }
 
@@ -201,6 +207,18 @@ static enum err_code append_locked(int fd, struct str words, int64_t now_us, str
     return rc;
 }
 
+/* A file that was there may be open to others; what is no file of ours stays as it is. */
+static enum err_code make_private(int fd, struct err *e)
+{
+    struct stat st;
+
+    if (sys_fstat(fd, &st) != 0)
+        return err_sys(e, errno, "stat");
+    if (!S_ISREG(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 077) == 0)
+        return ERR_OK;
+    return fchmod(fd, 0600) == 0 ? ERR_OK : err_sys(e, errno, "chmod");
+}
+
 enum err_code history_add(struct str words, int64_t now_us, struct err *e)
 {
     char path[PATH_MAX];
@@ -213,7 +231,9 @@ enum err_code history_add(struct str words, int64_t now_us, struct err *e)
     AUTO_FD int fd = sys_open(path, O_RDWR | O_CREAT, 0600);
     if (fd < 0 || flock(fd, LOCK_EX) != 0)
         return err_sys(e, errno, "%s", path);
-    rc = append_locked(fd, words, now_us, e);
+    rc = make_private(fd, e);
+    if (!rc)
+        rc = append_locked(fd, words, now_us, e);
     return rc ? err_wrap(e, "%s", path) : ERR_OK;
 }
 

@@ -2,10 +2,10 @@
  *
  * Good for: listing statements with their options, asking one again.  Not for: secrets; the caller
  * leaves them out.
- * File: $WEIR_HISTORY, else $XDG_STATE_HOME/weir/query_history (~/.local/state), mode 0600, one
- * JSON object a line; format and limits: history.c. An entry's words are those of a command line
- * behind the command, each with a final NUL. Threads: the main one; other processes may add at the
- * same time.
+ * File: $WEIR_HISTORY, else $XDG_STATE_HOME/weir/query_history (~/.local/state), mode 0600 (a file
+ * of ours that was there gets it too), one JSON object a line; format and limits: history.c. An
+ * entry's words are those of a command line behind the command, each with a final NUL. Threads: the
+ * main one; other processes may add at the same time.
  */
 #ifndef WEIR_TOOLS_HISTORY_H
 #define WEIR_TOOLS_HISTORY_H

@@ -108,15 +108,16 @@ int query_recall(const char *number, int argc, char **argv, struct query_options
     return cli_parse(&command_query, &argc, &argv, o, &code) ? 0 : code;
 }
 
-/* A URL without the user and password in it. */
+/* A URL without the user and password in it, in which there may be an '@' too. */
 static const char *without_credentials(const char *url, struct arena *a)
 {
-    const char *begin = url ? strstr(url, "://") : NULL;
-    const char *at = begin ? strchr(begin + 3, '@') : NULL;
+    const char *scheme = url ? strstr(url, "://") : NULL;
 
-    if (!at || memchr(begin + 3, '/', (size_t)(at - begin - 3)))
+    if (!scheme)
         return url;
-    return arena_printf(a, "%.*s%s", (int)(begin + 3 - url), url, at + 1);
+    const char *host = scheme + 3;
+    const char *at = memrchr(host, '@', strcspn(host, "/"));
+    return at ? arena_printf(a, "%.*s%s", (int)(host - url), url, at + 1) : url;
 }
 
 /* What is asked again, as bash shows "!!". */

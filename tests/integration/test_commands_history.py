@@ -137,6 +137,20 @@ class History(unittest.TestCase):
         self.assertNotIn("hunter2", text)
         self.assertIn(f"--url=http://127.0.0.1:{self.server.server_port}", text)
 
+    def test_no_part_of_a_password_with_an_at_in_it_is_kept(self):
+        self.run_weir("--url", f"http://me:p@ss@word@127.0.0.1:{self.server.server_port}", "SELECT 1")
+        self.run_weir("--url", "http://127.0.0.1:9/a@b", "SELECT 2")
+        self.assertEqual(self.history(), [f"weir query --url=http://127.0.0.1:{self.server.server_port} 'SELECT 1'",
+                                          "weir query --url=http://127.0.0.1:9/a@b 'SELECT 2'"])
+
+    def test_a_named_file_is_closed_to_others(self):
+        named = f"{self.home}/named"
+        with open(named, "w"):
+            pass
+        os.chmod(named, 0o644)
+        self.run_weir("SELECT 1", WEIR_HISTORY=named)
+        self.assertEqual(stat.S_IMODE(os.stat(named).st_mode), 0o600)
+
     def test_the_same_twice_is_kept_once(self):
         for _ in range(3):
             self.run_weir("SELECT 1")
@@ -156,6 +170,17 @@ class History(unittest.TestCase):
         self.assertEqual(Node.asked[-1][1]["sql"], "SELECT 777")
         self.run_weir("SELECT '" + "x" * 100_000 + "'")
         self.assertEqual(len(self.history("-n", "1000")), 502)
+
+    def test_lines_that_are_none_do_not_fill_it_for_ever(self):
+        os.makedirs(os.path.dirname(self.file))
+        most = 4 << 20
+        for junk in ("x" * (most - 1) + "\n", "junk\n" * (most // 5), "y" * most):
+            with open(self.file, "w") as file:
+                file.write(junk)
+            for i in (1, 2):
+                self.assertEqual(self.run_weir(f"SELECT {i}").stderr, "")
+            self.assertLessEqual(os.stat(self.file).st_size, most // 2 + 1000)
+            self.assertEqual(self.history(), ["weir query 'SELECT 1'", "weir query 'SELECT 2'"])
 
     def test_a_torn_line_is_passed_over(self):
         os.makedirs(os.path.dirname(self.file))
