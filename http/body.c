@@ -195,14 +195,14 @@ enum err_code body_flush(struct body *b, struct err *e)
     return ERR_OK;
 }
 
-bool body_must_flush(struct body *b)
+bool body_grow(struct body *b)
 {
-    return b->buf.len > 0 && b->buf.len == b->buf.cap && !grow(b, b->buf.len + 1);
+    return b->buf.len == 0 || b->buf.len < b->buf.cap || grow(b, b->buf.len + 1);
 }
 
 enum err_code body_room(struct body *b, char **to, size_t *room, struct err *e)
 {
-    enum err_code rc = body_must_flush(b) ? body_flush(b, e) : ERR_OK;
+    enum err_code rc = body_grow(b) ? ERR_OK : body_flush(b, e);
     if (rc)
         return rc;
     if (b->buf.cap == 0 && !grow(b, 1))

@@ -46,8 +46,9 @@ enum err_code body_open(struct body_pool *p, struct body *b, uint64_t expected, 
 /* Takes the first *taken bytes, which may be none when there is something to flush. */
 enum err_code body_add(struct body *b, struct str bytes, size_t *taken, struct err *e);
 enum err_code body_flush(struct body *b, struct err *e);
-/* Would body_room write to the disk now? */
-bool body_must_flush(struct body *b);
+/* Takes memory for one more byte, unless there is room; false: there is none to be had, and
+ * body_room would write to the disk now. */
+bool body_grow(struct body *b);
 /* Room for one more byte at least, flushed before if need be; then what was written there. */
 enum err_code body_room(struct body *b, char **to, size_t *room, struct err *e);
 void body_made(struct body *b, size_t n);

@@ -41,7 +41,7 @@ static bool is_for_large_lane(const struct request *r)
 static enum err_code decoded_room(void *ctx, char **to, size_t *room, struct err *e)
 {
     struct request *r = ctx;
-    if (body_must_flush(&r->decoded) && is_for_large_lane(r)) {
+    if (is_for_large_lane(r) && !body_grow(&r->decoded)) {
         r->lane = LANE_LARGE;
         return err_set(e, ERR_AGAIN, "too many large bodies are waiting");
     }

@@ -106,9 +106,11 @@ static void room_is_given_and_flushed_as_it_is_filled(void **state)
     assert_int_equal(body_open(f->pool, &b, 0, MAX_BYTES, &e), ERR_OK);
     while (at < 3 * MEMORY_MAX) {
         char *to;
-        size_t room;
+        size_t room, flushed = (size_t)b.file.bytes;
+        bool has_grown = body_grow(&b);
         assert_int_equal(body_room(&b, &to, &room, &e), ERR_OK);
         assert_true(room > 0);
+        assert_int_equal(has_grown, b.file.bytes == flushed);
         if (room > PIECE)
             room = PIECE;
         for (size_t i = 0; i < room; i++)
