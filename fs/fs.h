@@ -56,8 +56,7 @@ struct fs_config {
     bool node_died;          /* see journal.h */
     bool snapshots_live;     /* a gateway has some of an earlier fs process: snapshots.h */
     bool read_only;          /* nothing in data_dir is changed; no gateway and no fs.sock */
-    const char *scratch_dir; /* read_only: holds engine.sock, and a copy of the index; NULL: no
-                                engine, and the copy stands in a folder of its own in /tmp */
+    const char *scratch_dir; /* read_only: holds engine.sock, and a copy of the index; else NULL */
     unsigned commit_files; /* how many .weir/commit/<n>; 0: there is no gateway, and nothing can be
                               written */
     unsigned threads;      /* FUSE workers */

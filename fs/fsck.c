@@ -134,7 +134,10 @@ static void check_meta(struct fsck *c)
 
 static void open_index(struct fsck *c)
 {
-    struct sealed_config sc = {.data_dir = c->cfg->data_dir, .node_name = "", .read_only = true};
+    struct sealed_config sc = {.data_dir = c->cfg->data_dir,
+                               .node_name = "",
+                               .read_only = true,
+                               .scratch_dir = c->cfg->scratch_dir};
     struct err e = {0};
     enum err_code rc = probe_store(c->index_dir, &e);
 

@@ -19,6 +19,7 @@ enum fsck_level {
 
 struct fsck_config {
     const char *data_dir;
+    const char *scratch_dir; /* holds a copy of the index meanwhile */
     uint32_t segment_bytes;
     bool is_quick; /* sizes and places of sealed files, not their bytes */
     /* Texts are valid during the call. */

@@ -77,17 +77,13 @@ static void remove_scratch(const char *dir)
 
 static enum err_code make_scratch(struct sealed *s, struct err *e)
 {
-    const char *in = s->cfg.scratch_dir;
-
-    if (asprintf(&s->scratch_dir, in ? "%s/index" : "/tmp/weir-index-XXXXXX", in ? in : "") < 0) {
+    if (asprintf(&s->scratch_dir, "%s/index", s->cfg.scratch_dir) < 0) {
         s->scratch_dir = NULL;
         return err_set(e, ERR_NOMEM, "no memory for a path");
     }
-    if (in)
-        remove_scratch(s->scratch_dir); /* that of a process before this one */
-    if (in ? sys_mkdir(s->scratch_dir, 0700) == 0 : mkdtemp(s->scratch_dir) != NULL)
-        return ERR_OK;
-    return err_sys(e, errno, "make %s", s->scratch_dir);
+    remove_scratch(s->scratch_dir); /* that of a process before this one */
+    return sys_mkdir(s->scratch_dir, 0700) == 0 ? ERR_OK
+                                                : err_sys(e, errno, "make %s", s->scratch_dir);
 }
 
 /* A store that must not be changed is copied: records of the journal are put into the copy. */

@@ -30,7 +30,7 @@ struct sealed_config {
     struct status *status;
     const char *node_name;
     bool read_only;
-    const char *scratch_dir; /* read_only: the copy of the index goes there; NULL: into /tmp */
+    const char *scratch_dir; /* read_only: the copy of the index goes there, as index/ */
 };
 struct sealed;
 /* Opens the index before the journal is opened: sealed_position is journal_config.covered, and

@@ -14,6 +14,7 @@
 #include "tools/command.h"
 #include "tools/console.h"
 #include "tools/node.h"
+#include "tools/scratch.h"
 #include "tools/supervisor.h"
 
 #define OUTPUT_MAX (1u << 20)
@@ -166,10 +167,11 @@ static void print_sums(const struct fsck_report *r)
         puts("\nsound");
 }
 
-static int check(const struct fsck_options *o, const struct node *n)
+static int check(const struct fsck_options *o, const struct node *n, const char *scratch_dir)
 {
     struct checker k = {.o = o, .paint = {console_has_color(o->color, STDOUT_FILENO)}};
     struct fsck_config cfg = {.data_dir = n->data_dir,
+                              .scratch_dir = scratch_dir,
                               .segment_bytes = NODE_SEGMENT_BYTES,
                               .is_quick = o->quick,
                               .tell = print_finding,
@@ -195,6 +197,7 @@ static int run(int argc, char **argv)
 {
     struct fsck_options o = {0};
     struct node n = {0};
+    struct scratch scratch = {.fd = -1};
     struct err e = {0};
     int code, lock_fd = -1;
 
@@ -203,12 +206,13 @@ static int run(int argc, char **argv)
     if (o.data)
         setenv("ZO_DATA_DIR", o.data, 1);
     if (node_init(&n, "fsck", &e) || node_check_data_dir(&n, &e) ||
-        node_lock_unchanged(&n, &lock_fd, &e)) {
+        node_lock_unchanged(&n, &lock_fd, &e) || scratch_make(&scratch, &e)) {
         fprintf(stderr, "weir fsck: %s\n", e.msg);
         code = EXIT_CONFIG;
     } else {
-        code = check(&o, &n);
+        code = check(&o, &n, scratch.path);
     }
+    scratch_remove(&scratch);
     if (lock_fd >= 0)
         close(lock_fd);
     node_done(&n);

@@ -16,7 +16,7 @@
 #include "base/cleanup.h"
 #include "base/sys.h"
 
-#define PREFIX "weir-mount-"
+#define PREFIX "weir-scratch-"
 #define TRIES_MAX 10       /* another may clear the folder away before it is locked */
 #define DESCRIPTORS_MAX 16 /* of the walk that removes */
 

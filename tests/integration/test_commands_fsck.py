@@ -1,4 +1,5 @@
 """weir fsck: every kind of damage is found, named, and leaves the directory as it was."""
+import fcntl
 import glob
 import hashlib
 import json
@@ -54,13 +55,15 @@ class Fsck(unittest.TestCase):
         self.data = os.path.join(self.node.scratch, "checked")
         shutil.rmtree(self.data, ignore_errors=True)
         subprocess.run(["cp", "-a", self.pristine, self.data], check=True)
+        self.tmp = os.path.join(self.node.scratch, "tmp")
+        os.makedirs(self.tmp, exist_ok=True)
 
     def fsck(self, *args):
         """(exit code, findings, sums); the directory must be as it was."""
-        before, scratch = contents(self.data), glob.glob("/tmp/weir-index-*")
-        result = weir("fsck", "--data", self.data, "--json", *args)
+        before = contents(self.data)
+        result = weir("fsck", "--data", self.data, "--json", *args, env={"TMPDIR": self.tmp})
         self.assertEqual(contents(self.data), before, "fsck changed the directory")
-        self.assertLessEqual(set(glob.glob("/tmp/weir-index-*")), set(scratch))
+        self.assertEqual(os.listdir(self.tmp), [])
         *findings, sums = map(json.loads, result.stdout.splitlines())
         return result.returncode, findings, sums
 
@@ -79,6 +82,23 @@ class Fsck(unittest.TestCase):
         self.assertEqual((code, findings), (0, []))
         self.assertEqual((sums["parts"], sums["sealed_rows"], sums["active_rows"], sums["streams"]), (3, 2001, 20, 3))
         self.assertEqual(weir("fsck", "--data", self.data).stdout.splitlines()[-1], "sound")
+
+    def test_what_a_killed_one_left_behind_goes_and_what_another_works_in_stays(self):
+        dead, living = (os.path.join(self.tmp, f"weir-scratch-{name}") for name in ("dead00", "live00"))
+        for folder in (dead, living):
+            os.makedirs(f"{folder}/index")
+            with open(f"{folder}/index/data.mdb", "w") as file:
+                file.write("x")
+        self.addCleanup(shutil.rmtree, living)
+        owner = os.open(living, os.O_RDONLY | os.O_DIRECTORY)
+        self.addCleanup(os.close, owner)
+        fcntl.flock(owner, fcntl.LOCK_EX)
+        self.assertEqual(weir("fsck", "--data", self.data, env={"TMPDIR": self.tmp}).returncode, 0)
+        self.assertEqual(os.listdir(self.tmp), [os.path.basename(living)])
+        self.assertTrue(os.path.exists(f"{living}/index/data.mdb"))
+        result = weir("fsck", "--data", self.data, env={"TMPDIR": self.tmp + "/nothing"})
+        self.assertEqual(result.returncode, 78)
+        self.assertIn(f"in {self.tmp}/nothing", result.stderr)
 
     def test_a_flipped_bit_in_a_sealed_file_is_found(self):
         path = self.one("sealed/*/*.parquet")

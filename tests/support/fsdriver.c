@@ -5,6 +5,7 @@
  * A new data directory gets a `meta` that knows one stream, default/logs/app, number 1.
  * Prints `ready PID` whenever a child answers.  SIGTERM ends child and mount.
  */
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,6 +48,16 @@ static int die(const char *what, const struct err *e)
     return 1;
 }
 
+/* Beside the data directory, which a read-only process must not change. */
+static const char *scratch_dir(const struct driver *d)
+{
+    static char path[PATH_MAX];
+    struct err e;
+
+    snprintf(path, sizeof path, "%s-scratch", d->data_dir);
+    return d->read_only && sys_mkdirs(path, 0700, &e) == ERR_OK ? path : NULL;
+}
+
 static void run_child(const struct driver *d, int ready_fd)
 {
     struct fs_config cfg = {
@@ -66,6 +77,7 @@ static void run_child(const struct driver *d, int ready_fd)
         .ingest_wait_ms = 1000,
         .node_died = d->node_died,
         .read_only = d->read_only,
+        .scratch_dir = scratch_dir(d),
         .commit_files = COMMIT_FILES,
         .threads = WORKERS,
         .node_name = "driver",

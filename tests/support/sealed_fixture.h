@@ -92,8 +92,10 @@ static inline enum err_code store_open_journal(struct store *s)
 
 static inline enum err_code store_try_open(struct store *s)
 {
-    struct sealed_config cfg = {
-        .data_dir = s->data, .node_name = "node-1", .read_only = s->read_only};
+    struct sealed_config cfg = {.data_dir = s->data,
+                                .node_name = "node-1",
+                                .read_only = s->read_only,
+                                .scratch_dir = s->read_only ? s->dir.path : NULL};
     struct status_config sc = {0};
     struct snapshots_config nc = {0};
     enum err_code rc = registry_new(&s->registry, &s->e);
