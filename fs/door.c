@@ -24,7 +24,9 @@ struct question {
     uint64_t deadline_ms, request, tag;
     door_done done;
     void *ctx;
-    size_t charged; /* of pending_max_bytes */
+    size_t charged;    /* of pending_max_bytes */
+    bool was_sent;     /* (lock) over a connection that ended since */
+    bool is_cancelled; /* (lock) while it was sent */
     size_t len;
     char message[]; /* head and body */
 };
@@ -228,16 +230,36 @@ static struct question *take_request_locked(struct door *d, uint64_t request)
     return q;
 }
 
+static void mark_sent_locked(struct door *d, uint64_t request)
+{
+    for (size_t i = 0; i < DOOR_CONNECTIONS_MAX; i++) {
+        struct question *q = d->connections[i].asked;
+        if (q && q->request == request)
+            q->is_cancelled = true;
+    }
+}
+
+/* The lines of one that was sent may be on their way into the journal though the gateway is dead.
+ */
+static void finish_cancelled(struct door *d, struct question *q)
+{
+    const struct door_answer answer = {.code = q->was_sent ? ERR_GONE : ERR_CANCELLED,
+                                       .message = STR("interrupted")};
+
+    finish(d, q, &answer);
+}
+
 void door_cancel(struct door *d, uint64_t request)
 {
-    const struct door_answer cancelled = {.code = ERR_CANCELLED, .message = STR("interrupted")};
     struct question *q;
 
     pthread_mutex_lock(&d->lock);
     q = take_request_locked(d, request);
+    if (!q)
+        mark_sent_locked(d, request);
     pthread_mutex_unlock(&d->lock);
     if (q)
-        finish(d, q, &cancelled);
+        finish_cancelled(d, q);
 }
 
 /* ---- connections ---- */
@@ -263,32 +285,47 @@ static struct connection *open_connection(struct door *d, int fd)
 
 /* The gateway may have stored the lines and died before it said so; if it has not, and still does,
  * the journal takes them once. */
-static bool is_stored(struct door *d, const struct question *q, struct door_answer *answer)
+static bool is_stored(struct door *d, uint64_t request, struct door_answer *answer)
 {
     *answer = (struct door_answer){.message = STR("the gateway died before it said why")};
-    return journal_request_find(d->cfg.journal, q->request, &answer->code);
+    return journal_request_find(d->cfg.journal, request, &answer->code);
 }
 
+/* False: it was cancelled meanwhile. */
+static bool ask_again_locked(struct door *d, struct question *q)
+{
+    q->was_sent = true;
+    if (q->is_cancelled)
+        return false;
+    put_first_locked(d, q);
+    hand_out_locked(d);
+    return true;
+}
+
+/* Its question stays where door_cancel finds it until it is known what becomes of it. */
 static void close_connection(struct door *d, struct connection *c)
 {
     struct door_answer answer;
     struct question *q;
+    uint64_t request;
 
     pthread_mutex_lock(&d->lock);
-    q = c->asked;
-    c->asked = NULL;
-    c->is_used = c->is_open = false;
-    close(c->wake_fd);
+    c->is_open = false;
+    request = c->asked ? c->asked->request : 0;
     pthread_mutex_unlock(&d->lock);
-    if (!q)
-        return;
-    if (is_stored(d, q, &answer)) {
+    bool stored = request != 0 && is_stored(d, request, &answer);
+    pthread_mutex_lock(&d->lock);
+    q = c->asked; /* NULL also when its time is over */
+    c->asked = NULL;
+    c->is_used = false;
+    close(c->wake_fd);
+    if (q && !stored && ask_again_locked(d, q))
+        q = NULL;
+    pthread_mutex_unlock(&d->lock);
+    if (q && stored)
         finish(d, q, &answer);
-        return;
-    }
-    LOCK_SCOPE(&d->lock);
-    put_first_locked(d, q);
-    hand_out_locked(d);
+    else if (q)
+        finish_cancelled(d, q);
 }
 
 static struct question *answered(struct door *d, struct connection *c, const struct ipc_msg *m)

@@ -44,8 +44,9 @@ typedef void (*door_done)(const struct door_answer *answer, void *ctx);
 enum err_code door_ask(struct door *d, enum door_kind kind, const struct door_ask *ask,
                        const struct str lines[2], door_done done, void *ctx, struct err *e);
 
-/* The asker was interrupted: a question with that request that was not sent yet ends with CANCELLED
- * (done runs before this returns); one that was gets its answer. */
+/* The asker was interrupted: a question with that request that was never sent ends with CANCELLED
+ * (done runs before this returns).  One that was sent gets its answer; without a connection that
+ * could bring it, it ends with GONE. */
 void door_cancel(struct door *d, uint64_t request);
 
 /* What the thread of a connection does once it is a door, until it ends. */

@@ -27,14 +27,15 @@ struct call {
     struct inlet_call of;
     inlet_done done;
     void *ctx;
-    size_t size;      /* of the write */
-    struct str bytes; /* of the write; of one that was asked: what follows its lines */
-    size_t reserved;  /* of all tails, for this one */
-    char copy[];      /* of them */
+    size_t size;       /* of the write */
+    struct str bytes;  /* of the write; of one that was asked: what follows its lines */
+    size_t reserved;   /* of all tails, for this one */
+    bool is_cancelled; /* (lock) while it was running */
+    char copy[];       /* of them */
 };
 
 struct handle_state {
-    bool is_busy;
+    struct call *running;
     struct call *first, *last; /* kept */
 };
 
@@ -137,11 +138,9 @@ static struct call *next_call(struct inlet *in, uint64_t handle)
     struct call *next;
 
     LOCK_SCOPE(&in->lock);
-    next = h->first;
-    if (!next) {
-        h->is_busy = false;
+    next = h->running = h->first;
+    if (!next)
         return NULL;
-    }
     h->first = next->next;
     if (!h->first)
         h->last = NULL;
@@ -173,8 +172,8 @@ static void end(struct call *c, enum err_code code)
     tails_unreserve(in->cfg.tails, c->reserved);
     show_tails(in);
     c->done(code, c->size, c->ctx);
-    free(c);
     next = next_call(in, handle);
+    free(c);
     if (next_to_run)
         *next_to_run = next;
     else
@@ -240,12 +239,21 @@ static void take_answer(const struct door_answer *a, void *ctx)
     end_stored(c, a->code, a->message);
 }
 
+/* Is that request running, and was it cancelled?  It may have ended. */
+static bool is_cancelled(struct inlet *in, uint64_t handle, uint64_t request)
+{
+    LOCK_SCOPE(&in->lock);
+    const struct call *c = in->handles[tails_slot(handle)].running;
+    return c && c->of.request == request && c->is_cancelled;
+}
+
 static void ask(struct call *c, const struct str lines[2], door_done done)
 {
     struct inlet *in = c->in;
+    uint64_t handle = c->of.handle, request = c->of.request;
     struct door_ask question = {.stream = c->of.stream,
                                 .mount = in->cfg.mount,
-                                .request = c->of.request,
+                                .request = request,
                                 .org = c->of.org,
                                 .name = c->of.name};
     struct err e = {0};
@@ -255,6 +263,8 @@ static void ask(struct call *c, const struct str lines[2], door_done done)
 
     if (rc)
         refuse(c, rc, e.msg);
+    else if (is_cancelled(in, handle, request)) /* before the door could find it */
+        door_cancel(in->cfg.door, request);
 }
 
 static void write_lines(struct call *c, const struct tail *tail, size_t lines_len)
@@ -396,8 +406,8 @@ static bool begin_or_keep(struct call *c)
     struct handle_state *h = &c->in->handles[tails_slot(c->of.handle)];
 
     LOCK_SCOPE(&c->in->lock);
-    if (!h->is_busy) {
-        h->is_busy = true;
+    if (!h->running) {
+        h->running = c;
         return true;
     }
     if (h->last)
@@ -446,4 +456,57 @@ void inlet_flush(struct inlet *in, const struct inlet_call *call, inlet_done don
 void inlet_release(struct inlet *in, const struct inlet_call *call, inlet_done done, void *ctx)
 {
     start(in, CALL_RELEASE, call, STR(""), done, ctx);
+}
+
+/* ---- interrupts ---- */
+
+static struct call *take_kept_locked(struct handle_state *h, uint64_t request)
+{
+    struct call **at = &h->first, *before = NULL, *c;
+
+    while (*at && (*at)->of.request != request) {
+        before = *at;
+        at = &before->next;
+    }
+    c = *at;
+    if (!c)
+        return NULL;
+    *at = c->next;
+    if (h->last == c)
+        h->last = before;
+    return c;
+}
+
+/* The call when it was kept, which is the caller's then. */
+static struct call *find_cancelled(struct inlet *in, uint64_t request)
+{
+    LOCK_SCOPE(&in->lock);
+    for (size_t i = 0; i < TAILS_SLOTS_MAX; i++) {
+        struct handle_state *h = &in->handles[i];
+        struct call *c = h->running;
+        if (!c)
+            continue;
+        if (c->of.request != request) {
+            c = take_kept_locked(h, request);
+            if (c)
+                return c;
+            continue;
+        }
+        c->is_cancelled = true;
+        return NULL;
+    }
+    return NULL;
+}
+
+void inlet_cancel(struct inlet *in, uint64_t request)
+{
+    struct call *kept = find_cancelled(in, request);
+
+    if (!kept) {
+        door_cancel(in->cfg.door, request);
+        return;
+    }
+    note_refused(in, &kept->of, ERR_CANCELLED, STR("interrupted"));
+    kept->done(ERR_CANCELLED, kept->size, kept->ctx);
+    free(kept);
 }

@@ -53,4 +53,9 @@ void inlet_write(struct inlet *in, const struct inlet_call *call, struct str byt
 void inlet_flush(struct inlet *in, const struct inlet_call *call, inlet_done done, void *ctx);
 void inlet_release(struct inlet *in, const struct inlet_call *call, inlet_done done, void *ctx);
 
+/* The asker of that request was interrupted.  A call that waits for another one before it ends with
+ * CANCELLED, before this returns; for one that asks, or has asked, it is door_cancel, and so for
+ * what did not come through here. */
+void inlet_cancel(struct inlet *in, uint64_t request);
+
 #endif

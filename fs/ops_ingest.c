@@ -5,7 +5,7 @@
  * (rsync --inplace, dd conv=notrunc) learns it before the first byte.  Offsets mean nothing, and
  * reading shows nothing.
  */
-#include "fs/session.h"
+#include "fs/asking.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -78,52 +78,83 @@ void op_ingest_open(fuse_req_t req, fuse_ino_t ino, const struct tree_ref *ref,
         inlet_release(s->inlet, &call, forget, NULL);
 }
 
-/* The library holds the request's lock, not one that a reply takes. */
-static void cancel(fuse_req_t req, void *request)
-{
-    door_cancel(session_of(req)->door, (uint64_t)(uintptr_t)request);
-}
+/* ---- writes and flushes ---- */
 
-void session_cancel_by_interrupt(fuse_req_t req)
+struct waiting {
+    struct asking asking; /* first */
+    enum err_code code;
+    size_t size;
+};
+
+/* NULL: replied. */
+static struct waiting *wait_for(fuse_req_t req, void (*reply)(struct asking *a))
 {
-    fuse_req_interrupt_func(req, cancel, (void *)(uintptr_t)session_request());
+    struct waiting *w = malloc(sizeof *w);
+
+    if (!w) {
+        status_count(session_of(req)->status, COUNT_INGEST_BUSY, 1);
+        fuse_reply_err(req, ENOMEM);
+        return NULL;
+    }
+    asking_begin(&w->asking, req, session_request(), reply);
+    return w;
 }
 
 /* From the inlet: at once, or from a thread of the door's. */
-static void finish_write(enum err_code code, size_t size, void *ctx)
+static void take_answer(enum err_code code, size_t size, void *ctx)
 {
-    fuse_req_t req = ctx;
+    struct waiting *w = ctx;
 
-    if (code == ERR_OK) {
-        fuse_reply_write(req, size);
-        return;
-    }
-    status_count(session_of(req)->status, COUNT_WRITES_REFUSED, 1);
-    fuse_reply_err(req, err_errno(code));
+    w->code = code;
+    w->size = size;
+    asking_answered(&w->asking);
 }
 
-static void finish(enum err_code code, size_t size, void *ctx)
+static void reply_write(struct asking *a)
 {
-    (void)size;
-    fuse_reply_err(ctx, err_errno(code));
+    struct waiting *w = (struct waiting *)a;
+
+    if (w->code == ERR_OK) {
+        fuse_reply_write(a->req, w->size);
+    } else {
+        status_count(session_of(a->req)->status, COUNT_WRITES_REFUSED, 1);
+        fuse_reply_err(a->req, err_errno(w->code));
+    }
+    free(w);
+}
+
+static void reply_flush(struct asking *a)
+{
+    struct waiting *w = (struct waiting *)a;
+
+    fuse_reply_err(a->req, err_errno(w->code));
+    free(w);
 }
 
 void op_ingest_write(fuse_req_t req, const struct tree_ref *ref, struct str bytes,
                      const struct fuse_file_info *fi)
 {
     struct inlet_call call = call_of(req, ref, fi);
+    struct waiting *w = wait_for(req, reply_write);
 
-    session_cancel_by_interrupt(req);
-    inlet_write(session_of(req)->inlet, &call, bytes, finish_write, req);
+    if (!w)
+        return;
+    inlet_write(session_of(req)->inlet, &call, bytes, take_answer, w);
+    asking_asked(&w->asking);
 }
 
 void op_ingest_flush(fuse_req_t req, const struct tree_ref *ref, const struct fuse_file_info *fi)
 {
     struct inlet_call call = call_of(req, ref, fi);
+    struct waiting *w = wait_for(req, reply_flush);
 
-    session_cancel_by_interrupt(req);
-    inlet_flush(session_of(req)->inlet, &call, finish, req);
+    if (!w)
+        return;
+    inlet_flush(session_of(req)->inlet, &call, take_answer, w);
+    asking_asked(&w->asking);
 }
+
+/* ---- the last close ---- */
 
 struct releasing {
     fuse_req_t req;

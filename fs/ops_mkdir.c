@@ -4,7 +4,7 @@
  * Elsewhere EROFS.  The name must be in the form that ingest would give it, else EINVAL: the
  * directory would have another name than was asked for.
  */
-#include "fs/session.h"
+#include "fs/asking.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -12,8 +12,9 @@
 #include "base/clock.h"
 
 struct making {
-    fuse_req_t req;
+    struct asking asking; /* first */
     struct tree_ref parent;
+    enum err_code code;
     size_t name_len;
     char name[];
 };
@@ -26,7 +27,7 @@ static struct str name_of(const struct making *m)
 /* What the gateway has made stands in the tree from now on. */
 static enum err_code enter(const struct making *m, uint64_t stream, struct err *e)
 {
-    struct registry *r = session_of(m->req)->registry;
+    struct registry *r = session_of(m->asking.req)->registry;
 
     if (m->parent.kind == TREE_ROOT)
         return registry_add_org(r, name_of(m), e);
@@ -36,14 +37,26 @@ static enum err_code enter(const struct making *m, uint64_t stream, struct err *
 
 static void reply_made(const struct making *m)
 {
-    struct session *s = session_of(m->req);
+    fuse_req_t req = m->asking.req;
+    struct session *s = session_of(req);
     struct fuse_entry_param entry;
     struct tree_ref child;
 
     if (!tree_lookup(s->tree, &m->parent, name_of(m), &child) || !session_entry(s, &child, &entry))
-        fuse_reply_err(m->req, EIO);
-    else if (fuse_reply_entry(m->req, &entry) != 0)
+        fuse_reply_err(req, EIO);
+    else if (fuse_reply_entry(req, &entry) != 0)
         nodes_forget(s->nodes, entry.ino, 1);
+}
+
+static void reply(struct asking *a)
+{
+    struct making *m = (struct making *)a;
+
+    if (m->code)
+        fuse_reply_err(a->req, err_errno(m->code));
+    else
+        reply_made(m);
+    free(m);
 }
 
 static void take_answer(const struct door_answer *a, void *ctx)
@@ -57,15 +70,10 @@ static void take_answer(const struct door_answer *a, void *ctx)
         rc = enter(m, a->stream, &e);
     else
         str_copy_to(a->message, e.msg, sizeof e.msg);
-    if (rc) {
-        status_report(session_of(m->req)->status, STR("mkdir"), str_from(e.msg));
-        fuse_reply_err(m->req, err_errno(rc));
-    } else if (a->code == ERR_EXISTS) {
-        fuse_reply_err(m->req, EEXIST);
-    } else {
-        reply_made(m);
-    }
-    free(m);
+    if (rc)
+        status_report(session_of(m->asking.req)->status, STR("mkdir"), str_from(e.msg));
+    m->code = rc ? rc : a->code;
+    asking_answered(&m->asking);
 }
 
 static void ask_gateway(fuse_req_t req, const struct tree_ref *parent, struct str name)
@@ -77,18 +85,20 @@ static void ask_gateway(fuse_req_t req, const struct tree_ref *parent, struct st
     enum err_code rc = m ? ERR_OK : ERR_NOMEM;
 
     if (!rc) {
-        *m = (struct making){.req = req, .parent = *parent, .name_len = name.len};
+        *m = (struct making){.parent = *parent, .name_len = name.len};
         memcpy(m->name, name.ptr, name.len);
         struct door_ask ask = {.request = session_request(),
                                .org = is_org ? name : parent->org->raw,
                                .name = is_org ? STR("") : name};
-        session_cancel_by_interrupt(req);
+        asking_begin(&m->asking, req, session_request(), reply);
         rc = door_ask(s->door, DOOR_MKDIR, &ask, no_lines, take_answer, m, NULL);
     }
-    if (rc) {
-        free(m);
-        fuse_reply_err(req, err_errno(rc));
+    if (!rc) {
+        asking_asked(&m->asking);
+        return;
     }
+    free(m);
+    fuse_reply_err(req, err_errno(rc));
 }
 
 void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)

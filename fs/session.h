@@ -109,8 +109,6 @@ void op_ingest_write(fuse_req_t req, const struct tree_ref *ref, struct str byte
 void op_ingest_flush(fuse_req_t req, const struct tree_ref *ref, const struct fuse_file_info *fi);
 void op_ingest_release(fuse_req_t req, fuse_ino_t ino, const struct tree_ref *ref,
                        const struct fuse_file_info *fi);
-/* An interrupt ends the question at the door that the request asks from now on. */
-void session_cancel_by_interrupt(fuse_req_t req);
 /* What they go through; after the journal and the status. */
 enum err_code session_open_inlet(struct session *s, struct err *e);
 void session_close_inlet(struct session *s); /* after the workers have ended */

@@ -541,6 +541,40 @@ class Kills(IngestCase):
         self.assertEqual(self.stored(), [])
 
 
+    def test_an_interrupt_at_any_moment_ends_a_write(self):
+        path = self.stream()
+        self.without_gateway()
+        script = """
+import os, random, signal, sys, time
+class Ended(Exception): pass
+def end(number, frame): raise Ended
+signal.signal(signal.SIGALRM, end)
+fd = os.open(sys.argv[1], os.O_WRONLY | os.O_APPEND)
+longest = 0
+for i in range(int(sys.argv[2])):
+    began = time.monotonic()
+    try:
+        # again, for one that comes before the write; the kernel tells of the first one only
+        signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-6, 4e-4), 0.02)
+        try:
+            os.write(fd, b'{"a":1}\\n')
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+    except Ended:
+        pass
+    longest = max(longest, time.monotonic() - began)
+print(longest)
+"""
+        done = subprocess.run([sys.executable, "-c", script, path, "200" if SANITIZED else "1000"],
+                              capture_output=True, text=True, timeout=100)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertLess(float(done.stdout), 20)  # of the 30 that it would wait
+        self.assertEqual(self.stats()["pending_bytes"], 0)
+        os.kill(self.node.process.pid, signal.SIGCONT)
+        self.node.wait_ready()
+        self.assertEqual(self.stored(), [])
+
+
 class OldKernel(IngestCase):
     """Where the kernel cannot send requests again, a dead fs means ENOTCONN, and no record twice."""
 

@@ -529,6 +529,56 @@ static void an_interrupt_ends_what_was_not_sent(void **state)
     world_done(w);
 }
 
+static void an_interrupt_ends_what_was_kept_behind_another_call(void **state)
+{
+    struct world *w = world_with_gateway(*state);
+    struct answer answers[4] = {answer_new(), answer_new(), answer_new(), answer_new()};
+    struct inlet_call calls[4];
+    fake_gateway_tell(&w->gateway, true, ERR_OK);
+    for (size_t i = 0; i < ARRAY_LEN(calls); i++) {
+        calls[i] = next_call(w);
+        inlet_write(w->inlet, &calls[i], STR("{}\n"), note, &answers[i]);
+    }
+    inlet_cancel(w->inlet, calls[1].request);
+    inlet_cancel(w->inlet, calls[3].request);
+    inlet_cancel(w->inlet, calls[3].request + 100);
+    assert_int_equal(answers[1].count + answers[3].count, 2);
+    assert_int_equal(answers[1].code, ERR_CANCELLED);
+    assert_int_equal(counted(w, "interrupted"), 2);
+    fake_gateway_tell(&w->gateway, false, ERR_OK);
+    assert_int_equal(answer_wait(&answers[0]), ERR_OK);
+    assert_int_equal(answer_wait(&answers[2]), ERR_OK);
+    assert_stored(w, "{}\n{}\n");
+    world_done(w);
+}
+
+/* Whether its lines are stored is not known then. */
+static void an_interrupted_write_does_not_outlive_the_gateway_that_had_it(void **state)
+{
+    struct world *w = world_with_gateway(*state);
+    struct answer before = answer_new(), after = answer_new();
+    struct inlet_call first = next_call(w), second = next_call(w);
+    assert_true(inlet_open(w->inlet, 2, false, &second.handle));
+    fake_gateway_tell(&w->gateway, true, ERR_IO);
+    inlet_write(w->inlet, &first, STR("{\"a\":1}\n"), note, &before);
+    fake_gateway_wait(&w->gateway, 1);
+    inlet_cancel(w->inlet, first.request);
+    assert_int_equal(before.count, 0);
+    w->gateway.dies = true;
+    fake_gateway_stop(&w->gateway);
+    assert_int_equal(answer_wait(&before), ERR_GONE);
+    fake_gateway_start(&w->gateway, w->door);
+    fake_gateway_tell(&w->gateway, true, ERR_IO);
+    inlet_write(w->inlet, &second, STR("{\"a\":1}\n"), note, &after);
+    fake_gateway_wait(&w->gateway, 1);
+    w->gateway.dies = true;
+    fake_gateway_stop(&w->gateway);
+    w->has_gateway = false;
+    inlet_cancel(w->inlet, second.request);
+    assert_int_equal(answer_wait(&after), ERR_GONE);
+    world_done(w);
+}
+
 static void more_than_may_wait_is_refused_at_once(void **state)
 {
     struct world *w = world_with_gateway(*state);
@@ -631,6 +681,8 @@ int main(void)
         WITH_JOURNAL(without_a_gateway_a_write_fails_after_its_time),
         WITH_JOURNAL(a_gateway_that_says_nothing_is_left_after_that_time),
         WITH_JOURNAL(an_interrupt_ends_what_was_not_sent),
+        WITH_JOURNAL(an_interrupt_ends_what_was_kept_behind_another_call),
+        WITH_JOURNAL(an_interrupted_write_does_not_outlive_the_gateway_that_had_it),
         WITH_JOURNAL(more_than_may_wait_is_refused_at_once),
         WITH_JOURNAL(longer_tails_than_all_may_be_are_refused_with_nothing_taken),
         WITH_JOURNAL(what_is_not_stored_leaves_no_room_reserved),
