@@ -15,7 +15,7 @@
 #include "fs/door_wire.h"
 #include "gateway/names.h"
 
-enum { OPEN_MS = 1000, PAUSE_MS = 20, NAME_ROOM = 256 };
+enum { OPEN_MS = 1000, PAUSE_MIN_MS = 20, PAUSE_MAX_MS = 1000, NAME_ROOM = 256 };
 
 struct door_thread {
     struct keeper *keeper;
@@ -26,8 +26,11 @@ struct door_thread {
 
 struct keeper {
     struct keeper_config cfg; /* immutable */
-    atomic_bool is_stopping;
+    atomic_bool is_stopping;  /* set under the lock */
     pthread_mutex_t lock;
+    pthread_cond_t stopping;
+    char told[ERR_MSG_MAX]; /* (lock) why doors cannot be opened, as it was logged; empty: they can
+                             */
     struct door_thread doors[KEEPER_DOORS];
 };
 
@@ -130,9 +133,28 @@ static bool answer_one(struct keeper *k, int fd, struct ipc_msg *m)
 
 /* ---- doors ---- */
 
-static void pause_shortly(void)
+/* Longer from time to time; ends with the keeper. */
+static void pause_before_next(struct keeper *k, uint64_t *pause_ms)
 {
-    nanosleep(&(struct timespec){.tv_nsec = PAUSE_MS * 1000000L}, NULL);
+    uint64_t end = clock_mono_ms() + *pause_ms;
+    struct timespec until = {.tv_sec = (time_t)(end / 1000),
+                             .tv_nsec = (long)(end % 1000) * 1000000};
+
+    LOCK_SCOPE(&k->lock);
+    while (!atomic_load(&k->is_stopping) && clock_mono_ms() < end)
+        pthread_cond_timedwait(&k->stopping, &k->lock, &until);
+    *pause_ms = *pause_ms * 2 < PAUSE_MAX_MS ? *pause_ms * 2 : PAUSE_MAX_MS;
+}
+
+/* Once for all doors, and again when the reason is another one. */
+static void tell(struct keeper *k, const struct err *e)
+{
+    LOCK_SCOPE(&k->lock);
+    if (atomic_load(&k->is_stopping) || strcmp(k->told, e->msg) == 0)
+        return;
+    str_copy_to(str_from(e->msg), k->told, sizeof k->told);
+    log_printf(LOG_WARN, "writes to ingest files wait, no door of the filesystem opens: %s",
+               e->msg);
 }
 
 /* Where keeper_stop finds it; false: it has begun already. */
@@ -140,7 +162,28 @@ static bool show(struct door_thread *d, int fd)
 {
     LOCK_SCOPE(&d->keeper->lock);
     d->fd = fd;
+    if (fd >= 0)
+        d->keeper->told[0] = '\0';
     return !atomic_load(&d->keeper->is_stopping);
+}
+
+/* Open a door and answer at it until it ends.  True: it was of use. */
+static bool keep_one(struct door_thread *d, struct ipc_msg *m)
+{
+    struct keeper *k = d->keeper;
+    uint64_t began_ms = clock_mono_ms();
+    struct err e = {0};
+    int fd = -1;
+
+    if (door_open(k->cfg.socket_path, control_epoch(k->cfg.control), began_ms + OPEN_MS, &fd, &e)) {
+        tell(k, &e);
+        return false;
+    }
+    for (bool more = show(d, fd); more;)
+        more = answer_one(k, fd, m);
+    show(d, -1);
+    cleanup_fd(&fd);
+    return clock_mono_ms() - began_ms > PAUSE_MAX_MS;
 }
 
 static void *keep(void *arg)
@@ -148,23 +191,26 @@ static void *keep(void *arg)
     struct door_thread *d = arg;
     struct keeper *k = d->keeper;
     struct ipc_msg m = {0};
-    struct err e;
-    int fd = -1;
+    uint64_t pause_ms = PAUSE_MIN_MS;
 
     buf_init(&m.body, DOOR_ASK_HEAD_MAX + DOOR_LINES_MAX);
     while (!atomic_load(&k->is_stopping)) {
-        if (door_open(k->cfg.socket_path, control_epoch(k->cfg.control), clock_mono_ms() + OPEN_MS,
-                      &fd, &e)) {
-            pause_shortly();
-            continue;
-        }
-        for (bool more = show(d, fd); more;)
-            more = answer_one(k, fd, &m);
-        show(d, -1);
-        cleanup_fd(&fd);
+        if (keep_one(d, &m))
+            pause_ms = PAUSE_MIN_MS;
+        pause_before_next(k, &pause_ms);
     }
     buf_done(&m.body);
     return NULL;
+}
+
+static void init_stopping(struct keeper *k)
+{
+    pthread_condattr_t attr;
+
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&k->stopping, &attr);
+    pthread_condattr_destroy(&attr);
 }
 
 enum err_code keeper_start(const struct keeper_config *cfg, struct keeper **out, struct err *e)
@@ -175,6 +221,7 @@ enum err_code keeper_start(const struct keeper_config *cfg, struct keeper **out,
         return err_set(e, ERR_NOMEM, "no memory for the doors of the filesystem");
     k->cfg = *cfg;
     pthread_mutex_init(&k->lock, NULL);
+    init_stopping(k);
     for (int i = 0; i < KEEPER_DOORS; i++) {
         struct door_thread *d = &k->doors[i];
         *d = (struct door_thread){.keeper = k, .fd = -1};
@@ -194,6 +241,7 @@ static void stop_receiving(struct keeper *k)
 {
     LOCK_SCOPE(&k->lock);
     atomic_store(&k->is_stopping, true);
+    pthread_cond_broadcast(&k->stopping);
     for (int i = 0; i < KEEPER_DOORS; i++) {
         if (k->doors[i].is_running && k->doors[i].fd >= 0)
             shutdown(k->doors[i].fd, SHUT_RD);
@@ -209,6 +257,7 @@ void keeper_stop(struct keeper *k)
         if (k->doors[i].is_running)
             pthread_join(k->doors[i].thread, NULL);
     }
+    pthread_cond_destroy(&k->stopping);
     pthread_mutex_destroy(&k->lock);
     free(k);
 }
