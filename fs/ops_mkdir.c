@@ -3,6 +3,9 @@
  *   <mount>/<org>, <mount>/<org>/logs/<stream>; an organisation has its `logs` at once
  * Elsewhere EROFS.  The name must be in the form that ingest would give it, else EINVAL: the
  * directory would have another name than was asked for.
+ *
+ * A request that the kernel sends again was perhaps done for the process that died, so what is
+ * there then counts as made.
  */
 #include "fs/asking.h"
 
@@ -15,6 +18,7 @@ struct making {
     struct asking asking; /* first */
     struct tree_ref parent;
     enum err_code code;
+    bool is_resent;
     size_t name_len;
     char name[];
 };
@@ -35,17 +39,25 @@ static enum err_code enter(const struct making *m, uint64_t stream, struct err *
                                clock_wall_us(), e);
 }
 
-static void reply_made(const struct making *m)
+static void reply_entry(fuse_req_t req, const struct tree_ref *child)
 {
-    fuse_req_t req = m->asking.req;
     struct session *s = session_of(req);
     struct fuse_entry_param entry;
-    struct tree_ref child;
 
-    if (!tree_lookup(s->tree, &m->parent, name_of(m), &child) || !session_entry(s, &child, &entry))
+    if (!session_entry(s, child, &entry))
         fuse_reply_err(req, EIO);
     else if (fuse_reply_entry(req, &entry) != 0)
         nodes_forget(s->nodes, entry.ino, 1);
+}
+
+static void reply_made(const struct making *m)
+{
+    struct tree_ref child;
+
+    if (tree_lookup(session_of(m->asking.req)->tree, &m->parent, name_of(m), &child))
+        reply_entry(m->asking.req, &child);
+    else
+        fuse_reply_err(m->asking.req, EIO);
 }
 
 static void reply(struct asking *a)
@@ -72,7 +84,7 @@ static void take_answer(const struct door_answer *a, void *ctx)
         str_copy_to(a->message, e.msg, sizeof e.msg);
     if (rc)
         status_report(session_of(m->asking.req)->status, STR("mkdir"), str_from(e.msg));
-    m->code = rc ? rc : a->code;
+    m->code = rc || m->is_resent ? rc : a->code;
     asking_answered(&m->asking);
 }
 
@@ -85,7 +97,8 @@ static void ask_gateway(fuse_req_t req, const struct tree_ref *parent, struct st
     enum err_code rc = m ? ERR_OK : ERR_NOMEM;
 
     if (!rc) {
-        *m = (struct making){.parent = *parent, .name_len = name.len};
+        *m = (struct making){
+            .parent = *parent, .is_resent = session_is_resent(), .name_len = name.len};
         memcpy(m->name, name.ptr, name.len);
         struct door_ask ask = {.request = session_request(),
                                .org = is_org ? name : parent->org->raw,
@@ -101,6 +114,17 @@ static void ask_gateway(fuse_req_t req, const struct tree_ref *parent, struct st
     fuse_reply_err(req, err_errno(rc));
 }
 
+static bool can_be_made_in(const struct tree_ref *dir)
+{
+    return dir->kind == TREE_ROOT || (dir->kind == TREE_TYPE && dir->type == STREAM_LOGS);
+}
+
+/* Not `.weir`, which stands beside the organisations. */
+static bool may_be_made(const struct tree_ref *child)
+{
+    return child->kind == TREE_ORG || (child->kind == TREE_STREAM && child->type == STREAM_LOGS);
+}
+
 void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 {
     struct session *s = session_of(req);
@@ -110,9 +134,11 @@ void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
     if (!session_ref(req, parent, &dir))
         return;
     if (tree_lookup(s->tree, &dir, str_from(name), &child)) {
-        fuse_reply_err(req, EEXIST);
-    } else if (!session_takes_changes(s) ||
-               (dir.kind != TREE_ROOT && !(dir.kind == TREE_TYPE && dir.type == STREAM_LOGS))) {
+        if (session_is_resent() && may_be_made(&child))
+            reply_entry(req, &child);
+        else
+            fuse_reply_err(req, EEXIST);
+    } else if (!session_takes_changes(s) || !can_be_made_in(&dir)) {
         status_count(s->status, COUNT_REFUSED_CHANGES, 1);
         fuse_reply_err(req, EROFS);
     } else if (strlen(name) > NAME_MAX_BYTES) {

@@ -508,6 +508,56 @@ class Kills(IngestCase):
             self.assertEqual(self.stored(), [{"i": n} for n in range(i + 1)])
         self.node.wait_ready()
 
+    def mkdir_under_way(self, folder):
+        """The gateway is stopped; the fs process has read the request when this returns."""
+        result = []
+
+        def run():
+            try:
+                result.append(os.mkdir(folder))
+            except OSError as e:
+                result.append(e)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+
+        def is_asked():
+            with open(f"/proc/self/task/{thread.native_id}/wchan") as file:
+                return "request_wait" in file.read()
+
+        wait_for(is_asked, what="a mkdir under way")
+        for _ in range(50):  # requests are read in the order in which they came
+            self.stats()
+        return thread, result
+
+    def test_a_stream_that_a_dead_fs_had_asked_for_is_made(self):
+        self.need_resend()
+        logs = os.path.dirname(os.path.dirname(self.stream()))
+        gateway, fs = self.stopped_gateway(), self.node.child("fs")
+        thread, result = self.mkdir_under_way(f"{logs}/asked_for")
+        os.kill(fs, signal.SIGKILL)
+        wait_for(lambda: children(self.node).get("fs") not in (None, fs), what="another fs")
+        os.kill(gateway, signal.SIGCONT)
+        thread.join()
+        self.assertEqual(result, [None])
+        self.node.wait_ready()
+        self.assert_errno(errno.EEXIST, lambda: os.mkdir(f"{logs}/asked_for"))
+
+    def test_a_stream_that_is_there_when_mkdir_is_sent_again_is_made(self):
+        self.need_resend()
+        logs = os.path.dirname(os.path.dirname(self.stream()))
+        gateway, fs = self.stopped_gateway(), self.node.child("fs")
+        thread, result = self.mkdir_under_way(f"{logs}/made_before")
+        stop_process(fs)  # takes no answer
+        os.kill(gateway, signal.SIGCONT)
+        self.node.raw("POST", "/api/default/streams/made_before?type=logs", b'{"fields":[],"settings":{}}',
+                      {"Content-Type": "application/json"})  # unless the question has been answered
+        os.kill(fs, signal.SIGKILL)
+        thread.join()
+        self.assertEqual(result, [None])
+        self.node.wait_ready()
+        self.assertTrue(os.path.isdir(f"{logs}/made_before"))
+
     def without_gateway(self):
         """Until the supervisor goes on."""
         self.addCleanup(os.kill, self.node.process.pid, signal.SIGCONT)
