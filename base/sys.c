@@ -10,6 +10,7 @@
 #include <limits.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -203,6 +204,21 @@ int sys_fallocate(int fd, int mode, off_t off, off_t len)
 int sys_ftruncate(int fd, off_t len)
 {
     WRAP("ftruncate", ftruncate(fd, len));
+}
+
+int sys_memfd_create(const char *name)
+{
+    WRAP("memfd_create", memfd_create(name, MFD_CLOEXEC));
+}
+
+void *sys_mmap(size_t len, int prot, int flags, int fd, off_t off)
+{
+    return fault("mmap") ? MAP_FAILED : mmap(NULL, len, prot, flags, fd, off);
+}
+
+int sys_madvise(void *p, size_t len, int advice)
+{
+    WRAP("madvise", madvise(p, len, advice));
 }
 
 int sys_rename(const char *from, const char *to)

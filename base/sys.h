@@ -41,6 +41,9 @@ int sys_fdatasync(int fd);
 int sys_fsync(int fd);
 int sys_fallocate(int fd, int mode, off_t off, off_t len);
 int sys_ftruncate(int fd, off_t len);
+int sys_memfd_create(const char *name);                             /* always MFD_CLOEXEC */
+void *sys_mmap(size_t len, int prot, int flags, int fd, off_t off); /* MAP_FAILED */
+int sys_madvise(void *p, size_t len, int advice);
 int sys_rename(const char *from, const char *to);
 int sys_unlink(const char *path);
 int sys_link(const char *from, const char *to);

@@ -66,7 +66,7 @@ size_t tails_bytes(void)
 
 static enum err_code own_memory(int *fd, struct err *e)
 {
-    AUTO_FD int memory = memfd_create("weir-tails", MFD_CLOEXEC);
+    AUTO_FD int memory = sys_memfd_create("weir-tails");
 
     if (memory < 0 || sys_ftruncate(memory, (off_t)sizeof(struct layout)) != 0)
         return err_sys(e, errno, "make memory for unfinished lines");
@@ -86,7 +86,7 @@ static void give_back(struct tails *t, uint32_t slot, uint32_t area, size_t kept
     size_t from = (kept + t->page_bytes - 1) / t->page_bytes * t->page_bytes;
 
     if (from < TAIL_BYTES_MAX)
-        madvise(t->shared->areas[slot][area] + from, TAIL_BYTES_MAX - from, MADV_REMOVE);
+        sys_madvise(t->shared->areas[slot][area] + from, TAIL_BYTES_MAX - from, MADV_REMOVE);
 }
 
 /* What an earlier process left, with what it could not give back. */
@@ -126,13 +126,13 @@ enum err_code tails_open(int fd, off_t at, size_t total_max, struct tails **out,
         free(t);
         return rc;
     }
-    p = mmap(NULL, sizeof(struct layout), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
-             fd < 0 ? own : fd, fd < 0 ? 0 : at);
+    p = sys_mmap(sizeof(struct layout), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
+                 fd < 0 ? own : fd, fd < 0 ? 0 : at);
     if (p == MAP_FAILED) {
         free(t);
         return err_sys(e, errno, "map the memory of unfinished lines");
     }
-    madvise(p, sizeof(struct layout), MADV_DONTDUMP); /* a core would fill every hole */
+    sys_madvise(p, sizeof(struct layout), MADV_DONTDUMP); /* a core would fill every hole */
     t->shared = p;
     t->total_max = total_max;
     t->page_bytes = (size_t)sysconf(_SC_PAGESIZE);
@@ -206,7 +206,8 @@ void tails_give(struct tails *t, uint64_t handle)
     if (!h)
         return;
     if (h->touched) /* fails nowhere that matters: the pages are used again with the slot */
-        madvise(t->shared->areas[tails_slot(handle)], (size_t)AREAS * TAIL_BYTES_MAX, MADV_REMOVE);
+        sys_madvise(t->shared->areas[tails_slot(handle)], (size_t)AREAS * TAIL_BYTES_MAX,
+                    MADV_REMOVE);
     tails_unreserve(t, in_force(h)->len);
     atomic_store(&h->owner, 0);
     t->free_slots[t->free_count++] = tails_slot(handle);

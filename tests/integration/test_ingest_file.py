@@ -295,6 +295,21 @@ class Refusals(IngestCase):
         os.close(fd)
         self.assertEqual([len(row["a"]) for row in self.stored()], [900_000])
 
+    def test_lines_that_widen_past_a_batch_are_refused_with_nothing_taken(self):
+        path = self.stream()
+        leaves = ",".join(f'"{k}":1' for k in range(900))
+        wide = f'{{"{"p" * 200}":{{{leaves}}}}}\n'.encode() * 110  # each leaf gets its parent's name
+        self.assertLess(len(wide), 1 << 20)  # one write of the kernel's
+        before = self.stats()
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND)
+        os.write(fd, b'{"half":')
+        self.assert_errno(errno.EFBIG, lambda: os.write(fd, b"1}\n" + wide))
+        self.assertEqual(self.stats()["refused_too_big"], before["refused_too_big"] + 1)
+        self.assertIn(f"default/{self.name}: TOOBIG", self.errors())
+        self.assertEqual(os.write(fd, b"2}\n"), 3)  # the tail is as it was
+        os.close(fd)
+        self.assertEqual(self.stored(), [{"half": 2}])
+
     def test_writing_at_an_offset_is_refused_at_the_open(self):
         path = self.stream()
         self.assert_errno(errno.EPERM, lambda: os.open(path, os.O_WRONLY))

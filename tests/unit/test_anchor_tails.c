@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -15,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/sys.h"
 #include "fs/anchor_tails.h"
 
 enum { ROUNDS = 40, LONGEST = 9000, TOTAL_MAX = 4 * TAIL_BYTES_MAX };
@@ -231,6 +233,67 @@ static void memory_is_that_of_the_tails_in_force(void **state)
     close(fd);
 }
 
+/* ---- calls that fail ---- */
+
+static int fail_nth(struct sys_fault *f, void *ctx)
+{
+    return f->number == *(const uint64_t *)ctx ? ENOMEM : 0;
+}
+
+static int lowest_free_fd(void)
+{
+    int fd = dup(STDIN_FILENO);
+    assert_true(fd >= 0);
+    close(fd);
+    return fd;
+}
+
+/* What cannot give memory back goes on with it. */
+static void use(struct tails *t)
+{
+    static char text[TAIL_BYTES_MAX];
+    uint64_t a = take(t, 2), b;
+    replace(t, a, (struct str){text, sizeof text}, 4);
+    replace(t, a, STR("short"), 6);
+    append(t, a, STR("er"), 8);
+    assert_tail(t, a, "shorter", 8);
+    assert_int_equal(tails_total(t), 7);
+    tails_give(t, a);
+    assert_int_equal(tails_total(t), 0);
+    b = take(t, 10);
+    assert_tail(t, b, "", 0);
+    tails_give(t, b);
+    assert_int_equal(tails_count(t), 0);
+}
+
+static void any_call_may_fail(void **state)
+{
+    int fds[2] = {-1, shared_memory()}, free_fd = lowest_free_fd();
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        bool is_over = false;
+        uint64_t opened = 0;
+        for (uint64_t n = 0; !is_over; n++) {
+            struct tails *t = NULL;
+            struct err e = {0};
+            sys_fault_set(fail_nth, &n);
+            if (tails_open(fds[i], 0, TOTAL_MAX, &t, &e)) {
+                assert_null(t);
+                assert_non_null(strstr(e.msg, "unfinished lines"));
+            } else {
+                opened++;
+                use(t);
+                tails_close(t);
+            }
+            is_over = sys_fault_calls() <= n;
+            sys_fault_set(NULL, NULL);
+            assert_int_equal(lowest_free_fd(), free_fd);
+        }
+        assert_true(opened > 2); /* with one that gives memory back failing */
+    }
+    close(fds[1]);
+}
+
 /* ---- killed ---- */
 
 /* What the tail is after so many changes: anybody can work it out from their number. */
@@ -300,6 +363,7 @@ int main(void)
         cmocka_unit_test(memory_is_given_back_with_the_handle),
         cmocka_unit_test(all_tails_together_have_a_maximum),
         cmocka_unit_test(memory_is_that_of_the_tails_in_force),
+        cmocka_unit_test(any_call_may_fail),
         cmocka_unit_test(a_kill_at_any_moment_leaves_the_tail_before_or_after_a_change),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
