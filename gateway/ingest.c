@@ -7,7 +7,7 @@
  * and memory is bounded. The time of the request is taken once, so both passes come to the same
  * verdicts.
  */
-#include "gateway/ingest.h"
+#include "gateway/ingest_internal.h"
 
 #include <assert.h>
 #include <pthread.h>
@@ -17,7 +17,6 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/metrics.h"
-#include "gateway/lines.h"
 #include "gateway/names.h"
 
 enum {
@@ -31,22 +30,6 @@ struct ingest {
     struct lines *idle[IDLE_LINES_MAX]; /* under the lock */
     size_t idle_count;
     struct metric *records, *bytes, *errors;
-};
-
-/* What reads a body: lines_add_json or lines_add_ndjson. */
-typedef enum err_code (*add_body)(struct lines *l, struct str body, lines_full full, void *ctx,
-                                  struct err *e);
-
-/* One request on its way. */
-struct request {
-    struct ingest *in;
-    add_body add;
-    struct str org, name;                /* normalised */
-    const struct catalog_stream *stream; /* NULL: not there yet; owned */
-    struct lines *lines;                 /* owned */
-    struct lines_rules rules;
-    bool is_dropping; /* the lines did not fit: this pass only checks */
-    uint64_t dropped_bytes;
 };
 
 /* ---- open, close, work areas ---- */
@@ -154,7 +137,7 @@ static enum err_code make_stream(struct request *r, struct err *e)
 }
 
 /* What the lines brought: durable before any of them is stored. */
-static enum err_code merge_fields(struct request *r, struct err *e)
+enum err_code request_merge_fields(struct request *r, struct err *e)
 {
     const struct keys *k = &r->lines->keys;
     if (k->changed_count == 0)
@@ -177,12 +160,12 @@ static enum err_code merge_fields(struct request *r, struct err *e)
 static enum err_code settle_schema(struct request *r, struct err *e)
 {
     enum err_code code = make_stream(r, e);
-    return code ? code : merge_fields(r, e);
+    return code ? code : request_merge_fields(r, e);
 }
 
 /* ---- the journal ---- */
 
-static struct batch_run run_of(const struct request *r, const struct line_segment *s)
+struct batch_run request_run(const struct request *r, const struct line_segment *s)
 {
     return (struct batch_run){.stream = r->stream->number,
                               .type = STREAM_LOGS,
@@ -207,7 +190,7 @@ static enum err_code store_batch(struct request *r, size_t *next, struct err *e)
         return code;
     while (*next < l->segment_count) {
         struct line_segment *s = &l->segments[*next];
-        struct batch_run run = run_of(r, s);
+        struct batch_run run = request_run(r, s);
         code = commit_add(c, &run, e);
         if (code)
             break;
@@ -319,7 +302,7 @@ static struct lines_rules rules_now(const struct ingest_config *cfg)
     };
 }
 
-static enum err_code request_begin(struct request *r, struct err *e)
+enum err_code request_begin(struct request *r, struct err *e)
 {
     enum err_code code =
         catalog_find(r->in->cfg.catalog, r->org, STREAM_LOGS, r->name, &r->stream, e);
@@ -331,7 +314,13 @@ static enum err_code request_begin(struct request *r, struct err *e)
     return lines_borrow(r->in, &r->lines, e);
 }
 
-static void count(const struct request *r, size_t body_bytes, enum err_code code)
+void request_end(struct request *r)
+{
+    lines_give_back(r->in, r->lines);
+    catalog_unref(r->stream);
+}
+
+void request_count(const struct request *r, size_t body_bytes, enum err_code code)
 {
     struct str labels[] = {r->org, r->name, STR("logs"), STR("record")};
     const struct lines *l = r->lines;
@@ -385,90 +374,11 @@ static enum err_code ingest(struct ingest *in, add_body add, struct str org, str
     code = request_begin(&r, e);
     if (!code) {
         code = run_request(&r, body, e);
-        count(&r, body.len, code);
+        request_count(&r, body.len, code);
     }
     if (!code)
         report(r.lines, out);
-    lines_give_back(in, r.lines);
-    catalog_unref(r.stream);
-    return code;
-}
-
-/* ---- a write to an `ingest` file ---- */
-
-/* Its lines are one batch, so many hours in turn are put in order before they are too many. */
-static enum err_code gather_hours(struct lines *l, void *ctx, struct err *e)
-{
-    (void)ctx;
-    enum err_code code = lines_sort(l, e);
-    if (!code && (l->out.len >= LINES_MAX || l->segment_count > SEGMENTS_MAX / 2))
-        code = err_set(e, ERR_TOOBIG, "the lines of one write fill more than a batch");
-    return code;
-}
-
-/* In one batch, or not at all. */
-static enum err_code store_write(struct request *r, const struct batch_request *request,
-                                 struct err *e)
-{
-    struct lines *l = r->lines;
-    struct commit *c;
-    enum err_code code = lines_sort(l, e);
-    if (!code)
-        code = commit_begin(r->in->cfg.commits, &c, e);
-    if (code)
-        return code;
-    commit_carry(c, request);
-    for (size_t i = 0; i < l->segment_count && !code; i++) {
-        struct batch_run run = run_of(r, &l->segments[i]);
-        code = commit_add(c, &run, e);
-        if (!code && run.bytes.len > 0)
-            code = err_set(e, ERR_TOOBIG, "the lines of one write fill more than a batch");
-    }
-    if (!code)
-        return commit_finish(c, e);
-    commit_abort(c);
-    return code;
-}
-
-static enum err_code run_write(struct request *r, const struct ingest_write *w, struct err *e)
-{
-    struct batch_request request = {.mount = w->mount, .number = w->request};
-    struct lines *l = r->lines;
-    size_t bad = 0;
-    lines_begin(l, &r->rules, r->stream);
-    enum err_code code = lines_add_until_bad(l, w->lines, gather_hours, NULL, &bad, e);
-    if (!code && l->successful > 0) {
-        request.answer = bad ? ERR_INVALID : ERR_OK;
-        code = merge_fields(r, e);
-        if (!code)
-            code = store_write(r, &request, e);
-    }
-    if (code || !bad)
-        return code;
-    return err_set(e, ERR_INVALID, "line %zu of a write: %s", bad, l->reason);
-}
-
-static void count_write(const struct request *r, size_t bytes, enum err_code code)
-{
-    count(r, bytes, code == ERR_INVALID ? ERR_OK : code); /* its bad line is a failed record */
-}
-
-enum err_code ingest_lines(struct ingest *in, const struct ingest_write *w, uint64_t *stored,
-                           struct err *e)
-{
-    struct request r = {.in = in, .org = w->org, .name = w->name};
-    enum err_code code = request_begin(&r, e);
-    *stored = 0;
-    if (!code && (!r.stream || r.stream->number != w->stream))
-        code =
-            err_set(e, ERR_STALE, "stream number %llu is deleted", (unsigned long long)w->stream);
-    else if (!code) {
-        code = run_write(&r, w, e);
-        count_write(&r, w->lines.len, code);
-        *stored = code && code != ERR_INVALID ? 0 : r.lines->successful;
-    }
-    lines_give_back(in, r.lines);
-    catalog_unref(r.stream);
+    request_end(&r);
     return code;
 }
 

@@ -1,0 +1,34 @@
+/* gateway/ingest_internal.h - what requests of logs share, whichever door they come through. */
+#ifndef WEIR_GATEWAY_INGEST_INTERNAL_H
+#define WEIR_GATEWAY_INGEST_INTERNAL_H
+
+#include "gateway/ingest.h"
+#include "gateway/lines.h"
+
+/* What reads a body: lines_add_json or lines_add_ndjson. */
+typedef enum err_code (*add_body)(struct lines *l, struct str body, lines_full full, void *ctx,
+                                  struct err *e);
+
+/* One request on its way. */
+struct request {
+    struct ingest *in;
+    add_body add;
+    struct str org, name;                /* normalised */
+    const struct catalog_stream *stream; /* NULL: not there yet; owned */
+    struct lines *lines;                 /* owned */
+    struct lines_rules rules;
+    bool is_dropping; /* the lines did not fit: this pass only checks */
+    uint64_t dropped_bytes;
+};
+
+/* The stream as it is, the rules of now, and a work area; request_end also after an error. */
+enum err_code request_begin(struct request *r, struct err *e);
+void request_end(struct request *r);
+/* New fields and wider types of the lines, durable in meta.  TOOBIG: others have used up what the
+ * stream may have of them. */
+enum err_code request_merge_fields(struct request *r, struct err *e);
+struct batch_run request_run(const struct request *r, const struct line_segment *s);
+/* What it stored of so many bytes, or (code) why it failed, in the metrics. */
+void request_count(const struct request *r, size_t body_bytes, enum err_code code);
+
+#endif

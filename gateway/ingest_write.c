@@ -1,0 +1,82 @@
+/* gateway/ingest_write.c - one write to an `ingest` file: its lines in one batch, or none.
+ *
+ * The stream is there already, and the write says under which number: a stream of that name that
+ * was deleted and made again is another one.
+ */
+#include "gateway/ingest_internal.h"
+
+/* Its lines are one batch, so many hours in turn are put in order before they are too many. */
+static enum err_code gather_hours(struct lines *l, void *ctx, struct err *e)
+{
+    (void)ctx;
+    enum err_code code = lines_sort(l, e);
+    if (!code && (l->out.len >= LINES_MAX || l->segment_count > SEGMENTS_MAX / 2))
+        code = err_set(e, ERR_TOOBIG, "the lines of one write fill more than a batch");
+    return code;
+}
+
+/* In one batch, or not at all. */
+static enum err_code store_write(struct request *r, const struct batch_request *request,
+                                 struct err *e)
+{
+    struct lines *l = r->lines;
+    struct commit *c;
+    enum err_code code = lines_sort(l, e);
+    if (!code)
+        code = commit_begin(ingest_config_of(r->in)->commits, &c, e);
+    if (code)
+        return code;
+    commit_carry(c, request);
+    for (size_t i = 0; i < l->segment_count && !code; i++) {
+        struct batch_run run = request_run(r, &l->segments[i]);
+        code = commit_add(c, &run, e);
+        if (!code && run.bytes.len > 0)
+            code = err_set(e, ERR_TOOBIG, "the lines of one write fill more than a batch");
+    }
+    if (!code)
+        return commit_finish(c, e);
+    commit_abort(c);
+    return code;
+}
+
+static enum err_code run_write(struct request *r, const struct ingest_write *w, struct err *e)
+{
+    struct batch_request request = {.mount = w->mount, .number = w->request};
+    struct lines *l = r->lines;
+    size_t bad = 0;
+    lines_begin(l, &r->rules, r->stream);
+    enum err_code code = lines_add_until_bad(l, w->lines, gather_hours, NULL, &bad, e);
+    if (!code && l->successful > 0) {
+        request.answer = bad ? ERR_INVALID : ERR_OK;
+        code = request_merge_fields(r, e);
+        if (!code)
+            code = store_write(r, &request, e);
+    }
+    if (code || !bad)
+        return code;
+    return err_set(e, ERR_INVALID, "line %zu of a write: %s", bad, l->reason);
+}
+
+static void count_write(const struct request *r, size_t bytes, enum err_code code)
+{
+    request_count(r, bytes,
+                  code == ERR_INVALID ? ERR_OK : code); /* its bad line is a failed record */
+}
+
+enum err_code ingest_lines(struct ingest *in, const struct ingest_write *w, uint64_t *stored,
+                           struct err *e)
+{
+    struct request r = {.in = in, .org = w->org, .name = w->name};
+    enum err_code code = request_begin(&r, e);
+    *stored = 0;
+    if (!code && (!r.stream || r.stream->number != w->stream))
+        code =
+            err_set(e, ERR_STALE, "stream number %llu is deleted", (unsigned long long)w->stream);
+    else if (!code) {
+        code = run_write(&r, w, e);
+        count_write(&r, w->lines.len, code);
+        *stored = code && code != ERR_INVALID ? 0 : r.lines->successful;
+    }
+    request_end(&r);
+    return code;
+}
