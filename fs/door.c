@@ -35,7 +35,8 @@ struct connection {
     int fd, wake_fd;
     bool is_used;           /* by a thread */
     bool is_open;           /* takes questions */
-    struct question *asked; /* NULL: it is free */
+    struct question *asked; /* NULL: it is free, unless */
+    uint64_t owed_tag;      /* an answer will come that nobody waits for; 0: none */
     size_t sent;            /* of the question */
 };
 
@@ -129,7 +130,8 @@ static void push_locked(struct connection *c)
 static struct connection *free_connection_locked(struct door *d)
 {
     for (size_t i = 0; i < DOOR_CONNECTIONS_MAX; i++) {
-        if (d->connections[i].is_open && !d->connections[i].asked)
+        const struct connection *c = &d->connections[i];
+        if (c->is_open && !c->asked && !c->owed_tag)
             return &d->connections[i];
     }
     return NULL;
@@ -262,6 +264,32 @@ void door_cancel(struct door *d, uint64_t request)
         finish_cancelled(d, q);
 }
 
+static struct question *take_asked_locked(struct door *d, uint64_t request)
+{
+    for (size_t i = 0; i < DOOR_CONNECTIONS_MAX; i++) {
+        struct connection *c = &d->connections[i];
+        struct question *q = c->asked;
+        if (!q || q->request != request)
+            continue;
+        c->asked = NULL;
+        c->owed_tag = q->tag;
+        return q;
+    }
+    return NULL;
+}
+
+void door_stored(struct door *d, uint64_t request, uint32_t lines)
+{
+    const struct door_answer stored = {.code = ERR_OK, .lines = lines};
+    struct question *q;
+
+    pthread_mutex_lock(&d->lock);
+    q = take_asked_locked(d, request);
+    pthread_mutex_unlock(&d->lock);
+    if (q)
+        finish(d, q, &stored);
+}
+
 /* ---- connections ---- */
 
 static struct connection *open_connection(struct door *d, int fd)
@@ -328,17 +356,21 @@ static void close_connection(struct door *d, struct connection *c)
         finish_cancelled(d, q);
 }
 
-static struct question *answered(struct door *d, struct connection *c, const struct ipc_msg *m)
+/* False: it answers nothing that was asked.  *q: NULL when nobody waits for it. */
+static bool answered(struct door *d, struct connection *c, const struct ipc_msg *m,
+                     struct question **q)
 {
-    struct question *q = NULL;
+    uint64_t tag;
 
     LOCK_SCOPE(&d->lock);
-    if (c->asked && c->asked->tag == m->tag && m->kind == DOOR_ANSWER) {
-        q = c->asked;
-        c->asked = NULL;
-        hand_out_locked(d);
-    }
-    return q;
+    *q = c->asked;
+    tag = *q ? (*q)->tag : c->owed_tag;
+    if (tag == 0 || tag != m->tag || m->kind != DOOR_ANSWER)
+        return false;
+    c->asked = NULL;
+    c->owed_tag = 0;
+    hand_out_locked(d);
+    return true;
 }
 
 /* False: the connection is of no further use. */
@@ -350,10 +382,11 @@ static bool take_answer(struct door *d, struct connection *c, struct ipc_msg *m)
     if (ipc_recv(c->fd, m, clock_mono_ms() + d->cfg.wait_ms, NULL) ||
         !door_decode_answer(buf_str(&m->body), &answer))
         return false;
-    q = answered(d, c, m);
+    if (!answered(d, c, m, &q))
+        return false;
     if (q)
         finish(d, q, &answer);
-    return q != NULL;
+    return true;
 }
 
 static short wanted_events(struct door *d, const struct connection *c)

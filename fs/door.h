@@ -7,11 +7,14 @@
  *                            │
  *                            └── deadline_ms passed, sent or not: done gets GONE
  *
+ * Lines are answered already when they come back from the gateway as a batch (door_stored): the
+ * writer goes on while the gateway hears of it, and says so.
+ *
  * Good for: questions whose lines are stored once whatever dies (fs/journal_requests.h).
  * Owner: the session.  Any thread may call door_ask; it never waits.  `done` runs in a connection's
- * thread or the one that watches deadlines, under no lock, exactly once.
- * Bounds: pending_max_bytes of lines that are not answered (one question alone may have more),
- * DOOR_CONNECTIONS_MAX connections with one question each.
+ * thread, in the one that watches deadlines, or in that of door_stored or door_cancel; under no
+ * lock, exactly once. Bounds: pending_max_bytes of lines that are not answered (one question alone
+ * may have more), DOOR_CONNECTIONS_MAX connections with one question each.
  */
 #ifndef WEIR_FS_DOOR_H
 #define WEIR_FS_DOOR_H
@@ -48,6 +51,10 @@ enum err_code door_ask(struct door *d, enum door_kind kind, const struct door_as
  * (done runs before this returns).  One that was sent gets its answer; without a connection that
  * could bring it, it ends with GONE. */
 void door_cancel(struct door *d, uint64_t request);
+
+/* The lines of that request are in the journal, so many: what the gateway will say is known.  A
+ * question with it ends with OK; the answer that comes later only frees its connection. */
+void door_stored(struct door *d, uint64_t request, uint32_t lines);
 
 /* What the thread of a connection does once it is a door, until it ends. */
 void door_serve(struct door *d, int fd);

@@ -21,6 +21,8 @@
 struct pending_write {
     fuse_req_t req;
     size_t size;
+    uint64_t request; /* of a write to an `ingest` file whose lines all are in it; 0: none */
+    uint32_t lines;
 };
 
 static void refuse_write(fuse_req_t req, enum err_code rc, const struct err *e)
@@ -38,6 +40,8 @@ static void finish_write(enum err_code rc, const struct err *e, void *ctx)
 {
     struct pending_write *p = ctx;
 
+    if (!rc && p->request)
+        door_stored(session_of(p->req)->door, p->request, p->lines);
     if (rc)
         refuse_write(p->req, rc, e);
     else
@@ -58,6 +62,21 @@ static enum err_code check_part(const struct batch_part *part, uint64_t file, st
     return ERR_OK;
 }
 
+/* Who waits for those lines is told without the way through the gateway.  Only of a batch that
+ * waits for no disk: it is finished by the worker that appends it, while there are doors. */
+static void note_request(struct pending_write *p, const struct batch_part *part,
+                         const struct session *s)
+{
+    const struct batch_request *r = &part->request;
+
+    if (part->parts != 1 || !(part->flags & BATCH_NO_SYNC) || r->answer != ERR_OK ||
+        r->mount != anchor_mount(s->anchor))
+        return;
+    p->request = r->number;
+    for (size_t i = 0; i < part->run_count; i++)
+        p->lines += part->runs[i].lines;
+}
+
 static enum err_code append_part(fuse_req_t req, uint64_t file, struct str message,
                                  struct batch_run *runs, size_t run_max, struct err *e)
 {
@@ -73,6 +92,7 @@ static enum err_code append_part(fuse_req_t req, uint64_t file, struct str messa
     if (!pending)
         return err_set(e, ERR_NOMEM, "no memory for a batch");
     *pending = (struct pending_write){.req = req, .size = message.len};
+    note_request(pending, &part, session_of(req));
     journal_append(session_of(req)->journal, &part, finish_write, pending);
     return ERR_OK;
 }

@@ -263,10 +263,13 @@ class Refusals(IngestCase):
     def test_counters_are_those_of_json(self):
         path = self.stream()
         self.shell(f"echo '{{\"a\":1}}' >> {path}; echo nonsense >> {path}")
-        _, _, text = self.node.raw("GET", "/metrics")
         labels = f'organization="default",stream="{self.name}",stream_type="logs"'
-        self.assertIn(f"zo_ingest_records{{{labels}}} 1\n", text.decode())
-        self.assertIn(f'zo_ingest_errors{{{labels},error_type="record"}} 1\n', text.decode())
+
+        def counted(line):  # the writer may go on before the gateway has counted
+            return wait_for(lambda: line in self.node.raw("GET", "/metrics")[2].decode(), what=line)
+
+        counted(f"zo_ingest_records{{{labels}}} 1\n")
+        counted(f'zo_ingest_errors{{{labels},error_type="record"}} 1\n')
 
     def test_half_a_line_is_kept_until_the_last_close_and_then_reported(self):
         path = self.stream()

@@ -431,6 +431,53 @@ static void a_write_that_the_journal_knows_is_answered_and_its_tail_taken(void *
     world_done(w);
 }
 
+/* ---- known before the gateway says so ---- */
+
+static void what_is_in_the_journal_is_answered_before_the_gateway_says_so(void **state)
+{
+    struct world *w = world_with_gateway(*state);
+    struct answer a = answer_new(), b = answer_new();
+    struct inlet_call call = next_call(w);
+    fake_gateway_tell(&w->gateway, true, ERR_OK);
+    inlet_write(w->inlet, &call, STR("{\"a\":1}\n{\"b\""), note, &a);
+    fake_gateway_wait(&w->gateway, 1);
+    door_stored(w->door, call.request + 100, 1);
+    assert_int_equal(a.count, 0);
+    door_stored(w->door, call.request, 1);
+    assert_int_equal(answer_wait(&a), ERR_OK);
+    door_stored(w->door, call.request, 1);
+    assert_tail(w, "{\"b\"");
+    assert_int_equal(counted(w, "lines_stored"), 1);
+    assert_int_equal(counted(w, "pending_bytes"), 0);
+    call = next_call(w);
+    inlet_write(w->inlet, &call, STR(":2}\n"), note, &b);
+    assert_int_equal(w->gateway.taken, 1); /* the connection is not free yet */
+    fake_gateway_tell(&w->gateway, false, ERR_OK);
+    assert_int_equal(answer_wait(&b), ERR_OK);
+    assert_int_equal(w->gateway.taken, 2);
+    assert_int_equal(counted(w, "lines_stored"), 2);
+    world_done(w);
+}
+
+static void a_gateway_that_dies_after_that_is_asked_nothing_again(void **state)
+{
+    struct world *w = world_with_gateway(*state);
+    struct answer a = answer_new();
+    struct inlet_call call = next_call(w);
+    fake_gateway_tell(&w->gateway, true, ERR_OK);
+    inlet_write(w->inlet, &call, STR("{}\n"), note, &a);
+    fake_gateway_wait(&w->gateway, 1);
+    door_stored(w->door, call.request, 1);
+    assert_int_equal(answer_wait(&a), ERR_OK);
+    w->gateway.dies = true;
+    fake_gateway_stop(&w->gateway);
+    fake_gateway_start(&w->gateway, w->door);
+    assert_int_equal(write_text(w, "{\"next\":1}\n"), ERR_OK);
+    assert_stored(w, "{\"next\":1}\n");
+    assert_int_equal(a.count, 1);
+    world_done(w);
+}
+
 /* ---- gateways that die, or are not there ---- */
 
 static void a_question_outlives_the_gateway_that_had_it(void **state)
@@ -676,6 +723,8 @@ int main(void)
         WITH_JOURNAL(calls_of_one_handle_wait_for_each_other),
         WITH_JOURNAL(a_write_that_the_tail_knows_is_not_added_twice),
         WITH_JOURNAL(a_write_that_the_journal_knows_is_answered_and_its_tail_taken),
+        WITH_JOURNAL(what_is_in_the_journal_is_answered_before_the_gateway_says_so),
+        WITH_JOURNAL(a_gateway_that_dies_after_that_is_asked_nothing_again),
         WITH_JOURNAL(a_question_outlives_the_gateway_that_had_it),
         WITH_JOURNAL(what_the_dead_gateway_had_stored_is_answered),
         WITH_JOURNAL(without_a_gateway_a_write_fails_after_its_time),
