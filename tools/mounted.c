@@ -76,7 +76,7 @@ static enum err_code only_mount(const char *instead_of, char mount[PATH_MAX], st
 
 static enum err_code mount_err(struct err *e, int sys, const char *doing, const char *path)
 {
-    if (sys == ENOTCONN)
+    if (sys == ENOTCONN || sys == ECONNABORTED) /* the second while it is being taken down */
         return err_set(e, ERR_GONE,
                        "%s %s: its node was killed; weir serve goes on with it, fusermount3 -uz "
                        "takes the mount away",
