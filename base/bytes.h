@@ -56,11 +56,29 @@ struct buf {
 void buf_init(struct buf *b, size_t max_bytes);
 void buf_done(struct buf *b);  /* NULL is fine; the buffer is as after init with max 0 */
 void buf_clear(struct buf *b); /* len 0, failed false, memory kept */
-bool buf_reserve(struct buf *b, size_t extra); /* room for `extra` more bytes without growing */
-void buf_add(struct buf *b, const void *p, size_t n);
-void buf_add_str(struct buf *b, struct str s);
+bool buf_grow(struct buf *b, size_t extra); /* what buf_reserve does when there is no room */
+/* The short ones are in the header: a line of text is hundreds of such calls. */
+static inline bool buf_reserve(struct buf *b, size_t extra) /* room for that many more bytes */
+{
+    return extra <= b->cap - b->len && !b->failed ? true : buf_grow(b, extra);
+}
+static inline void buf_add(struct buf *b, const void *p, size_t n)
+{
+    if (n == 0 || !buf_reserve(b, n))
+        return;
+    memcpy(b->data + b->len, p, n);
+    b->len += n;
+    b->data[b->len] = '\0';
+}
+static inline void buf_add_str(struct buf *b, struct str s)
+{
+    buf_add(b, s.ptr, s.len);
+}
+static inline void buf_add_char(struct buf *b, char c)
+{
+    buf_add(b, &c, 1);
+}
 void buf_add_cstr(struct buf *b, const char *s);
-void buf_add_char(struct buf *b, char c);
 void buf_add_u64(struct buf *b, uint64_t v); /* decimal */
 void buf_add_i64(struct buf *b, int64_t v);  /* decimal */
 void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -108,12 +108,10 @@ static unsigned pick(const struct settings *s, enum setting_id id, unsigned fall
     return set > 0 ? (unsigned)set : fallback;
 }
 
-/* Half of the cores: a seal takes one, and about a hundred megabytes. */
+/* One a core: the engine lets half of them hold lines in memory at a time. */
 static unsigned seal_threads(unsigned cores)
 {
-    unsigned half = cores / 2 > 0 ? cores / 2 : 1;
-
-    return half < SEAL_WORKERS_MAX ? half : SEAL_WORKERS_MAX;
+    return cores < SEAL_WORKERS_MAX ? cores : SEAL_WORKERS_MAX;
 }
 
 static void work_out_counts(struct node *n)

@@ -176,6 +176,7 @@ const char *engine_library_version(bool *is_pinned)
 enum err_code database_open(struct database *d, const struct engine_config *cfg, struct err *e)
 {
     *d = (struct database){.config = cfg};
+    turns_init(&d->writing, (cfg->threads + 1) / 2 > 0 ? (cfg->threads + 1) / 2 : 1);
     if (strcmp(duckdb_library_version(), WEIR_DUCKDB_VERSION) != 0)
         return err_set(e, ERR_UNSUPPORTED, "libduckdb is %s, and only %s is accepted",
                        duckdb_library_version(), WEIR_DUCKDB_VERSION);
@@ -197,6 +198,7 @@ void database_close(struct database *d)
         duckdb_close(&d->db);
     scan_registry_free(d->scans);
     seal_registry_free(d->seals);
+    turns_done(&d->writing);
     *d = (struct database){0};
 }
 

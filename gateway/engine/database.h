@@ -13,12 +13,14 @@
 #include "gateway/engine/engine.h"
 #include "gateway/engine/reason.h"
 #include "gateway/engine/table_scan.h"
+#include "gateway/engine/turns.h"
 
 struct seal_registry;
 struct database {
     duckdb_database db;
     struct scan_registry *scans;
     struct seal_registry *seals;
+    struct turns writing; /* of seals: their rows stand in memory */
     const struct engine_config *config;
 };
 

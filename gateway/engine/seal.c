@@ -1,4 +1,7 @@
-/* gateway/engine/seal.c - the steps of a seal. */
+/* gateway/engine/seal.c - the steps of a seal.
+ *
+ *   a turn: load the lines, write the Parquet, drop the lines ──► read it back ──► sum, sync ──►
+ * told A seal that reads back needs little memory, so there may be twice as many seals as turns. */
 #include "gateway/engine/seal.h"
 
 #include <errno.h>
@@ -375,12 +378,24 @@ static enum err_code name_staged(struct seal *s, struct err *e)
     return ERR_OK;
 }
 
-static enum err_code run_steps(struct seal *s, struct err *e)
+static enum err_code load_and_write(struct seal *s, struct err *e)
 {
+    struct turns *turns = &s->ctx->db->writing;
+    if (!turns_take(turns, &s->watch.cancelled))
+        return err_set(e, ERR_CANCELLED, "nobody waits for the seal any more");
     enum err_code rc =
         seal_rows_load(s->request, s->ctx->db->config->mount_dir, &s->watch.cancelled, &s->rows, e);
     if (rc == ERR_OK)
         rc = write_parquet(s, e);
+    if (rc == ERR_OK)
+        seal_rows_drop(s->rows);
+    turns_give_back(turns);
+    return rc;
+}
+
+static enum err_code run_steps(struct seal *s, struct err *e)
+{
+    enum err_code rc = load_and_write(s, e);
     if (rc == ERR_OK)
         rc = check_parquet(s, e);
     if (rc == ERR_OK)

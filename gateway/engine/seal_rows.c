@@ -182,6 +182,12 @@ enum err_code seal_rows_load(const struct seal_request *r, const char *mount_dir
     return ERR_OK;
 }
 
+void seal_rows_drop(struct seal_rows *s)
+{
+    s->kind->close(s);
+    s->state = NULL;
+}
+
 void seal_rows_free(struct seal_rows *s)
 {
     if (!s)

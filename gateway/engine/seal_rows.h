@@ -48,6 +48,8 @@ struct seal_rows;
 enum err_code seal_rows_load(const struct seal_request *r, const char *mount_dir,
                              const atomic_bool *cancelled, struct seal_rows **out, struct err *e);
 void seal_rows_free(struct seal_rows *s); /* NULL is fine */
+/* They are written: facts, fields and columns stay, and nothing can be filled any more. */
+void seal_rows_drop(struct seal_rows *s);
 const struct seal_facts *seal_rows_facts(const struct seal_rows *s);
 /* The fields of the part, in the stream's order. */
 const struct seal_column *seal_rows_fields(const struct seal_rows *s, size_t *count);
