@@ -164,6 +164,16 @@ bool session_ref(fuse_req_t req, fuse_ino_t ino, struct tree_ref *out)
     return false;
 }
 
+uint64_t session_shown_ino(const struct tree_ref *ref, fuse_ino_t ino)
+{
+    struct tree_ref first = *ref;
+
+    if (ref->kind != TREE_INGEST || ref->number == 0)
+        return ino;
+    first.number = 0;
+    return tree_ino(&first, 0);
+}
+
 bool session_entry(struct session *s, const struct tree_ref *ref, struct fuse_entry_param *out)
 {
     *out = (struct fuse_entry_param){0};
@@ -171,7 +181,7 @@ bool session_entry(struct session *s, const struct tree_ref *ref, struct fuse_en
         return false;
     tree_timeouts(ref, &out->entry_timeout, &out->attr_timeout);
     out->ino = nodes_take(s->nodes, ref);
-    out->attr.st_ino = out->ino;
+    out->attr.st_ino = session_shown_ino(ref, out->ino);
     return out->ino != 0;
 }
 

@@ -5,6 +5,17 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+/* The kernel lets one append at a time into an inode, and burns a core on who waits.  So each
+ * lookup of an ingest file gives one of several inodes, which are the same file: writers that
+ * opened it by its path share one with few others. */
+#define INGEST_LANES 32
+
+static void choose_lane(struct session *s, struct tree_ref *ref)
+{
+    if (ref->kind == TREE_INGEST)
+        ref->number = atomic_fetch_add(&s->lookups_of_ingest, 1) % INGEST_LANES;
+}
+
 void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
     struct session *s = session_of(req);
@@ -14,7 +25,10 @@ void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
     status_count(s->status, COUNT_LOOKUPS, 1);
     if (!session_ref(req, parent, &dir))
         return;
-    if (!tree_lookup(s->tree, &dir, str_from(name), &child) || !session_entry(s, &child, &entry)) {
+    bool is_there = tree_lookup(s->tree, &dir, str_from(name), &child);
+    if (is_there)
+        choose_lane(s, &child);
+    if (!is_there || !session_entry(s, &child, &entry)) {
         fuse_reply_err(req, ENOENT);
         return;
     }
@@ -52,7 +66,7 @@ void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
         fuse_reply_err(req, ESTALE);
         return;
     }
-    st.st_ino = ino;
+    st.st_ino = session_shown_ino(&ref, ino);
     tree_timeouts(&ref, &entry_seconds, &attr_seconds);
     fuse_reply_attr(req, &st, attr_seconds);
 }

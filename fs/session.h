@@ -61,7 +61,8 @@ struct session {
     struct door *door;
     struct inlet *inlet;
     struct fuse_session *fuse;
-    int data_dir_fd;         /* for statfs */
+    int data_dir_fd; /* for statfs */
+    atomic_uint lookups_of_ingest;
     atomic_bool initialised; /* INIT was handled */
     atomic_bool announced;   /* ready was said */
 };
@@ -128,6 +129,8 @@ static inline bool session_takes_changes(const struct session *s)
 bool session_find(struct session *s, fuse_ino_t ino, struct tree_ref *out);
 /* The same; replies ESTALE when it is not known. */
 bool session_ref(fuse_req_t req, fuse_ino_t ino, struct tree_ref *out);
+/* The inode number that programs see: all lanes of an ingest file show that of the first. */
+uint64_t session_shown_ino(const struct tree_ref *ref, fuse_ino_t ino);
 /* Takes a reference and fills the entry; false: nothing taken. */
 bool session_entry(struct session *s, const struct tree_ref *ref, struct fuse_entry_param *out);
 /* The kernel's number of the request being handled, the same when it is sent again. */

@@ -83,7 +83,7 @@ struct path {
 
 static void add_part(struct path *p, struct str part)
 {
-    assert(p->len + 1 + part.len <= TREE_PATH_MAX);
+    assert(p->len + 1 + part.len + sizeof(uint64_t) <= TREE_PATH_MAX); /* a lane may follow */
     p->dst[p->len++] = '/';
     memcpy(p->dst + p->len, part.ptr, part.len);
     p->len += part.len;
@@ -158,6 +158,9 @@ static size_t write_identity(const struct tree_ref *ref, char dst[TREE_PATH_MAX]
     case TREE_SNAPSHOT:
         put_u64(bytes, ref->number);
         return add_bytes(dst, len, bytes, sizeof bytes);
+    case TREE_INGEST:
+        put_u64(bytes, ref->number);
+        return add_bytes(dst, tree_dir_path(ref, dst), bytes, ref->number ? sizeof bytes : 0);
     case TREE_PART:
         return add_bytes(dst, len, "p", 1);
     case TREE_TEXT:

@@ -58,7 +58,7 @@ struct tree_ref {
     struct span span;                     /* TREE_SPAN */
     enum tree_view view; /* TREE_TEXTS, TREE_PARTS, TREE_SPAN; of files VIEW_DATA */
     struct ulid id;      /* TREE_DATA, TREE_PART, TREE_TEXT, TREE_SNAPSHOT */
-    uint64_t number;     /* which status, commit file; bytes of a snapshot */
+    uint64_t number; /* which status, commit file; bytes of a snapshot; lane of an ingest file */
 };
 
 struct tree_config {

@@ -1,4 +1,5 @@
 """The file `ingest` of a stream: what programs write to it becomes records, each once."""
+import contextlib
 import errno
 import json
 import os
@@ -121,6 +122,15 @@ class Programs(IngestCase):
         self.assertEqual((status.st_mode & 0o777, status.st_size, status.st_uid), (0o600, 0, os.getuid()))
         self.assertIn("ingest", os.listdir(os.path.dirname(path)))
         self.assertEqual(self.shell(f"echo '{{}}' >> {path}; cat {path}; wc -c < {path}").stdout, "0\n")
+
+    def test_all_that_open_it_see_one_inode_number(self):
+        path = self.stream()
+        with contextlib.ExitStack() as opened:
+            handles = [opened.enter_context(open(path, "ab")) for _ in range(100)]
+            seen = {os.fstat(h.fileno()).st_ino for h in handles} | {os.stat(path).st_ino for _ in range(100)}
+        with os.scandir(os.path.dirname(path)) as entries:
+            seen |= {e.inode() for e in entries if e.name == "ingest"}
+        self.assertEqual(len(seen), 1)
 
     def test_shell_redirections_append(self):
         path = self.stream()
