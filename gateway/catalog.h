@@ -19,8 +19,8 @@ struct catalog_stream { /* immutable; only made by the catalog */
     uint32_t schema_version;
     const struct meta_field *fields;
     size_t field_count;
-    struct str settings;   /* JSON (stream_settings.h) */
-    const bool *full_text; /* of each field: do the settings name it for match_all?  NULL: none */
+    struct str settings;    /* JSON (stream_settings.h) */
+    const bool *full_text;  /* of each field: do the settings name it for match_all?  NULL: none */
     unsigned flatten_level; /* of nested objects at ingestion; 0: the node's */
     bool store_original;    /* records are also kept as they came */
     unsigned max_query_hours; /* a longer range is cut to its end; 0: any */

@@ -58,7 +58,7 @@ struct gate_options {
     int64_t histogram_interval_s; /* the same, from the request; 0 = by the range */
     int64_t from, size;           /* size <= 0: default_limit */
     uint64_t size_max, default_limit;
-    bool ui_histogram; /* its counts over time are wanted, not its rows (gate_ui_histogram.c) */
+    bool ui_histogram;     /* its counts over time are wanted, not its rows (gate_ui_histogram.c) */
     const char *fts_extra; /* more fields for match_all, separated by commas; may be NULL */
     gate_find find;
     void *find_ctx;

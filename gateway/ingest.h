@@ -41,10 +41,12 @@ enum err_code ingest_json(struct ingest *in, struct str org, struct str stream, 
 enum err_code ingest_ndjson(struct ingest *in, struct str org, struct str stream, struct str body,
                             struct ingest_result *out, struct err *e);
 
-/* One write to the file `ingest` of a stream: whole lines, under names of ours.  They are taken as by
+/* One write to the file `ingest` of a stream: whole lines, under names of ours.  They are taken as
+ * by
  * `_multi`, but up to the first that is not: then INVALID, with its number and the reason, after
- * those before it were stored.  Else all are stored, or none: AGAIN, FULL, TOOBIG (more than a batch
- * holds), STALE (that stream is deleted).  Stored is appended to the journal, not yet durable. */
+ * those before it were stored.  Else all are stored, or none: AGAIN, FULL, TOOBIG (more than a
+ * batch holds), STALE (that stream is deleted).  Stored is appended to the journal, not yet
+ * durable. */
 struct ingest_write {
     uint64_t stream; /* number */
     struct str org, name, lines;

@@ -1,8 +1,8 @@
 /* gateway/lines.h - a request's records of one stream made into normalised lines, kept in runs.
  *
- * lines_begin, then lines_add_json or lines_add_ndjson with a whole body; the lines stand in `out` in the order of the
- * records, and `segments` says which stretch of it belongs to which hour.  Past LINES_MAX bytes
- * `full` is called, which stores or discards what there is and calls lines_clear.
+ * lines_begin, then lines_add_json or lines_add_ndjson with a whole body; the lines stand in `out`
+ * in the order of the records, and `segments` says which stretch of it belongs to which hour.  Past
+ * LINES_MAX bytes `full` is called, which stores or discards what there is and calls lines_clear.
  * Nothing here knows of meta or the journal; new fields and wider types are noted in `keys`.
  * Owner: one thread.  A struct lines may be used for one request after the other.
  */
@@ -53,8 +53,8 @@ void lines_begin(struct lines *l, const struct lines_rules *rules,
  * not; then nothing of it may be stored.  Errors of `full` are passed on. */
 enum err_code lines_add_json(struct lines *l, struct str body, lines_full full, void *ctx,
                              struct err *e);
-/* One object a line (`\n`, `\r\n`); blank lines count for the numbering only.  INVALID names the line
- * that is no object; then nothing of the body may be stored. */
+/* One object a line (`\n`, `\r\n`); blank lines count for the numbering only.  INVALID names the
+ * line that is no object; then nothing of the body may be stored. */
 enum err_code lines_add_ndjson(struct lines *l, struct str body, lines_full full, void *ctx,
                                struct err *e);
 /* The same up to the first line that is not taken: *bad is its number, `reason` says why; 0: all

@@ -47,8 +47,9 @@ enum err_code query_parse(const char *socket, struct engine_client **engine, str
                           uint64_t deadline_ms, struct arena *a, struct json **tree, struct err *e);
 
 /* query_partition.c: adds the ranges of `whole` to *p, whose bytes and direction are known. */
-#define QUERY_PIECE_BYTES (UINT64_C(1) << 30) /* of lines: a page should see something in seconds  \
-                                               */
+#define QUERY_PIECE_BYTES                                                                          \
+    (UINT64_C(1) << 30) /* of lines: a page should see something in seconds                        \
+                         */
 enum query_cut { CUT_NOT, CUT_BY_TIME, CUT_BY_BUCKET };
 void query_partition_cut(struct query_partition *p, enum query_cut how, int64_t bucket_us,
                          struct query_range whole);

@@ -5,7 +5,8 @@
 #include "gateway/catalog.h"
 #include "http/call.h"
 
-/* Of the query string: `type`, logs when it is missing or empty.  INVALID: there is no such type. */
+/* Of the query string: `type`, logs when it is missing or empty.  INVALID: there is no such type.
+ */
 enum err_code call_stream_type(struct http_call *c, enum stream_type *type, struct err *e);
 /* The name of the path as streams of that type are called; INVALID. */
 enum err_code call_stream_name(struct http_call *c, enum stream_type type, char *dst,

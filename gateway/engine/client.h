@@ -62,8 +62,8 @@ enum err_code engine_client_next(struct engine_client *c, uint32_t wait_ms, stru
                                  struct err *e);
 
 /* Send the SEAL request of wire.h.  The answer is waited for by engine_client_sealed, which tells
- * within wait_ms whether it has come (*done); *part, the "part" object of SEALED as text, belongs to
- * the client.  Closing the client before cancels the seal. */
+ * within wait_ms whether it has come (*done); *part, the "part" object of SEALED as text, belongs
+ * to the client.  Closing the client before cancels the seal. */
 enum err_code engine_client_seal(struct engine_client *c, struct str request_json, struct err *e);
 enum err_code engine_client_sealed(struct engine_client *c, uint32_t wait_ms, bool *done,
                                    struct str *part, struct err *e);

@@ -12,13 +12,13 @@
 
 struct encode_column; /* buffers of one column */
 struct encoder {
-    struct arena arena;      /* the types */
-    struct arena chunk;      /* of one chunk: views, validity */
+    struct arena arena; /* the types */
+    struct arena chunk; /* of one chunk: views, validity */
     struct value_type *types;
     struct value_view *views;
     struct encode_column *columns;
     uint32_t column_count;
-    struct buf body;         /* the last message */
+    struct buf body; /* the last message */
 };
 
 enum err_code encoder_init(struct encoder *n, duckdb_result *result, struct err *e);
@@ -27,7 +27,8 @@ void encoder_done(struct encoder *n); /* zeroed or initialised */
 enum err_code encoder_schema(struct encoder *n, duckdb_result *result, struct err *e);
 /* Look at another chunk; it must live while its rows are encoded. */
 enum err_code encoder_chunk(struct encoder *n, duckdb_data_chunk chunk, struct err *e);
-/* Rows [from, from + count) as a BATCH in n->body.  TOOBIG when they are longer than `max_bytes`. */
+/* Rows [from, from + count) as a BATCH in n->body.  TOOBIG when they are longer than `max_bytes`.
+ */
 enum err_code encoder_rows(struct encoder *n, idx_t from, idx_t count, size_t max_bytes,
                            struct err *e);
 

@@ -6,13 +6,13 @@
 #include <stdint.h>
 
 struct engine_config {
-    const char *socket_path;  /* <data>/run/engine.sock */
-    const char *mount_dir;    /* the one place reads may go */
-    const char *staging_dir;  /* the one place writes may go */
-    const char *temp_dir;     /* spill files */
-    uint64_t memory_bytes;    /* DuckDB's memory_limit */
+    const char *socket_path; /* <data>/run/engine.sock */
+    const char *mount_dir;   /* the one place reads may go */
+    const char *staging_dir; /* the one place writes may go */
+    const char *temp_dir;    /* spill files */
+    uint64_t memory_bytes;   /* DuckDB's memory_limit */
     unsigned threads;
-    unsigned max_queries;     /* running at once; more wait */
+    unsigned max_queries; /* running at once; more wait */
     int ready_fd;
 };
 /* Runs until SIGTERM; returns the process' exit code. Refuses a libduckdb other than the pin. */

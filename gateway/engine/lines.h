@@ -3,9 +3,9 @@
  * Good for: the normalised lines of the mount: one flat object, unique keys.  Not for: checking a
  * line; what follows the last wanted field is not read.  White space between tokens is accepted.
  * A value is found, not converted: it points into the line.  Nested values are one raw value.
- * A plan is immutable once made and shared by threads; a cursor belongs to one thread and learns the
- * order of keys, so that most keys cost one memcmp.
- * Errors: CORRUPT with the byte offset in the line; NOMEM.
+ * A plan is immutable once made and shared by threads; a cursor belongs to one thread and learns
+ * the order of keys, so that most keys cost one memcmp. Errors: CORRUPT with the byte offset in the
+ * line; NOMEM.
  */
 #ifndef WEIR_GATEWAY_ENGINE_LINES_H
 #define WEIR_GATEWAY_ENGINE_LINES_H
@@ -20,7 +20,7 @@ enum line_kind {
     LINE_TRUE,
     LINE_FALSE,
     LINE_NULL,
-    LINE_NESTED   /* an array or object as it stands */
+    LINE_NESTED /* an array or object as it stands */
 };
 struct line_value {
     struct str text;

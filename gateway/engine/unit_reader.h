@@ -3,7 +3,8 @@
  * A unit is [offset, end) of a file; its lines are those whose first byte lies in it, so units that
  * follow each other give each line once.  A last line without a newline counts as a line.
  * Thread safety: one reader a thread; several readers may share a file.
- * Errors: IO and others of pread; TOOBIG past `line_max`; CORRUPT when the file is shorter than it was.
+ * Errors: IO and others of pread; TOOBIG past `line_max`; CORRUPT when the file is shorter than it
+ * was.
  */
 #ifndef WEIR_GATEWAY_ENGINE_UNIT_READER_H
 #define WEIR_GATEWAY_ENGINE_UNIT_READER_H
@@ -23,9 +24,9 @@ enum err_code unit_file_open(struct unit_file *f, struct str path, const char *d
 
 struct unit_reader {
     const struct unit_file *file;
-    uint64_t at;    /* offset in the file of buf[pos] */
-    uint64_t end;   /* of the unit */
-    char *buf;      /* buf[pos, filled) is read and not yet given */
+    uint64_t at;  /* offset in the file of buf[pos] */
+    uint64_t end; /* of the unit */
+    char *buf;    /* buf[pos, filled) is read and not yet given */
     size_t pos, filled, cap;
     size_t line_max;
 };
@@ -34,7 +35,8 @@ void unit_reader_init(struct unit_reader *r, size_t line_max);
 void unit_reader_done(struct unit_reader *r);
 enum err_code unit_reader_start(struct unit_reader *r, const struct unit_file *f, uint64_t offset,
                                 uint64_t end, struct err *e);
-/* The next line without its newline, valid until the next call; line->ptr is NULL after the last. */
+/* The next line without its newline, valid until the next call; line->ptr is NULL after the last.
+ */
 enum err_code unit_reader_next(struct unit_reader *r, struct str *line, struct err *e);
 
 #endif

@@ -24,11 +24,11 @@ enum watch_reason { WATCH_NONE, WATCH_CLIENT_GONE, WATCH_DEADLINE };
 struct watch_entry {
     duckdb_connection con;
     int fd;
-    uint64_t deadline_ms;      /* monotonic, 0 = none */
-    atomic_bool cancelled;     /* set with the reason */
+    uint64_t deadline_ms;  /* monotonic, 0 = none */
+    atomic_bool cancelled; /* set with the reason */
     _Atomic enum watch_reason reason;
-    uint64_t number;           /* guarded by watch.lock: never the same twice */
-    struct watch_entry *next;  /* guarded by watch.lock */
+    uint64_t number;          /* guarded by watch.lock: never the same twice */
+    struct watch_entry *next; /* guarded by watch.lock */
 };
 
 struct watch {

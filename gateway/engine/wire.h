@@ -116,7 +116,8 @@ static inline bool wire_is_null(const struct wire_column *c, uint32_t row)
 }
 static inline struct str wire_text(const struct wire_column *c, uint32_t row)
 {
-    return (struct str){(const char *)c->data + c->offsets[row], c->offsets[row + 1] - c->offsets[row]};
+    return (struct str){(const char *)c->data + c->offsets[row],
+                        c->offsets[row + 1] - c->offsets[row]};
 }
 
 #endif

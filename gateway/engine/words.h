@@ -1,9 +1,9 @@
 /* gateway/engine/words.h - the words of a text, and whether all words of a query occur in another.
  *
  * A word is a run of letters and digits, of ASCII or of Unicode; a character of a script that is
- * written without blanks (Han, kana, Hangul, Thai, ...) or an emoji is a word alone.  Case is folded
- * one character to one character by fixed tables, so every machine finds the same words.
- * In a query `ab*`, `*ab` and `*ab*` stand for words that begin with, end with or contain `ab`.
+ * written without blanks (Han, kana, Hangul, Thai, ...) or an emoji is a word alone.  Case is
+ * folded one character to one character by fixed tables, so every machine finds the same words. In
+ * a query `ab*`, `*ab` and `*ab*` stand for words that begin with, end with or contain `ab`.
  * Invalid UTF-8 separates words.  Thread safety: values only.
  */
 #ifndef WEIR_GATEWAY_ENGINE_WORDS_H

@@ -157,7 +157,8 @@ static void answered(enum err_code code, const struct err *e, void *ctx)
 
 static void append(struct thread *t, struct batch_run *runs, size_t count)
 {
-    struct batch_part p = {{t->b->epoch, t->worker, t->done + 1}, 0, 1, BATCH_LAST, runs, count, {0}};
+    struct batch_part p = {
+        {t->b->epoch, t->worker, t->done + 1}, 0, 1, BATCH_LAST, runs, count, {0}};
     uint64_t began = clock_mono_ns();
     t->is_answered = false;
     journal_append(t->b->j, &p, answered, t);

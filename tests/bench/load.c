@@ -1,11 +1,12 @@
-/* tests/bench/load.c - an HTTP load for figures: paced single records, or bodies as fast as they go.
+/* tests/bench/load.c - an HTTP load for figures: paced single records, or bodies as fast as they
+ * go.
  *
  * usage: load paced PORT AUTH CONNECTIONS RATE SECONDS STREAMS
  *        load bulk  PORT AUTH CONNECTIONS BODY_BYTES TOTAL_MB [STREAMS]
  * bulk takes turns among BODIES different bodies; with STREAMS, it also takes turns among so many
  * streams, and a refused body is sent again, as clients do.
- * AUTH is the base64 of user:password.  paced: latency is counted from the moment a request was due,
- * so that a stalled server is not flattered.  Prints one JSON object.
+ * AUTH is the base64 of user:password.  paced: latency is counted from the moment a request was
+ * due, so that a stalled server is not flattered.  Prints one JSON object.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -59,7 +60,8 @@ static uint64_t now_ns(void)
 
 static int connect_to(int port)
 {
-    struct sockaddr_in a = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port),
+    struct sockaddr_in a = {.sin_family = AF_INET,
+                            .sin_port = htons((uint16_t)port),
                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
 
@@ -107,10 +109,11 @@ static int read_reply(int fd)
 static bool request(struct worker *w, const char *stream, const char *body, size_t len)
 {
     char head[512];
-    int n = snprintf(head, sizeof head,
-                     "POST /api/default/%s/_json HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic %s\r\n"
-                     "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
-                     stream, w->load->auth, len);
+    int n = snprintf(
+        head, sizeof head,
+        "POST /api/default/%s/_json HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic %s\r\n"
+        "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
+        stream, w->load->auth, len);
 
     if (!send_all(w->fd, head, (size_t)n) || !send_all(w->fd, body, len))
         return false;
@@ -145,7 +148,8 @@ static void *run_paced(void *arg)
         }
         snprintf(stream, sizeof stream, "load%u", (unsigned)(i % l->streams));
         len = snprintf(body, sizeof body,
-                       "[{\"seq\":%llu,\"level\":\"info\",\"log\":\"GET /healthz 200 in 3 ms\",\"pod\":\"api-%u\"}]",
+                       "[{\"seq\":%llu,\"level\":\"info\",\"log\":\"GET /healthz 200 in 3 "
+                       "ms\",\"pod\":\"api-%u\"}]",
                        (unsigned long long)i, (unsigned)(i % 16));
         if (!request(w, stream, body, (size_t)len))
             atomic_fetch_add(&l->errors, 1);
@@ -176,7 +180,8 @@ static void *run_bulk(void *arg)
         uint64_t i = atomic_fetch_add(&l->next, 1);
         const struct body *b = &l->bodies[i % BODIES];
         char stream[32];
-        snprintf(stream, sizeof stream, l->streams > 1 ? "bulk%u" : "bulk", (unsigned)(i % l->streams));
+        snprintf(stream, sizeof stream, l->streams > 1 ? "bulk%u" : "bulk",
+                 (unsigned)(i % l->streams));
         if (!send_body(w, stream, b))
             continue;
         atomic_fetch_add(&l->records, b->records);
@@ -198,10 +203,14 @@ static size_t write_record(char *dst, size_t room, uint64_t r)
 {
     return (size_t)snprintf(
         dst, room,
-        "{\"log\":\"10.0.%u.%u - - GET /api/v1/orders/%llu?expand=lines HTTP/1.1 %u %u upstream=%u.%03us\","
-        "\"stream\":\"%s\",\"level\":\"%s\",\"trace_id\":\"%016llx%016llx\",\"status\":%u,\"bytes\":%u,"
-        "\"duration_ms\":%u.%u,\"kubernetes\":{\"pod_name\":\"orders-%04llx-%03u\",\"namespace_name\":\"shop\","
-        "\"container_name\":\"orders\",\"host\":\"node-%u\",\"labels\":{\"app\":\"orders\",\"version\":\"1.%u.0\"}},"
+        "{\"log\":\"10.0.%u.%u - - GET /api/v1/orders/%llu?expand=lines HTTP/1.1 %u %u "
+        "upstream=%u.%03us\","
+        "\"stream\":\"%s\",\"level\":\"%s\",\"trace_id\":\"%016llx%016llx\",\"status\":%u,"
+        "\"bytes\":%u,"
+        "\"duration_ms\":%u.%u,\"kubernetes\":{\"pod_name\":\"orders-%04llx-%03u\",\"namespace_"
+        "name\":\"shop\","
+        "\"container_name\":\"orders\",\"host\":\"node-%u\",\"labels\":{\"app\":\"orders\","
+        "\"version\":\"1.%u.0\"}},"
         "\"docker_id\":\"%016llx\",\"cluster\":\"eu-west-1\"}",
         (unsigned)(r >> 8 & 255), (unsigned)(r >> 16 & 255), (unsigned long long)(r >> 20),
         r & 16 ? 200u : 404u, (unsigned)(r >> 30 & 65535), (unsigned)(r & 3),
@@ -264,7 +273,8 @@ int main(int argc, char **argv)
 
     if (!paced && !((argc == 7 || argc == 8) && strcmp(argv[1], "bulk") == 0)) {
         fputs("usage: load paced PORT AUTH CONNECTIONS RATE SECONDS STREAMS\n"
-              "       load bulk PORT AUTH CONNECTIONS BODY_BYTES TOTAL_MB [STREAMS]\n", stderr);
+              "       load bulk PORT AUTH CONNECTIONS BODY_BYTES TOTAL_MB [STREAMS]\n",
+              stderr);
         return 2;
     }
     l.port = atoi(argv[2]);

@@ -13,8 +13,9 @@
 enum { COLUMNS = 6, MEMORY_MAX = 1 << 20, TEXT_MAX = 1 << 20 };
 
 static const struct run_column columns[COLUMNS] = {
-    {{"b", 1}, COLUMN_BOOL, false}, {{"f", 1}, COLUMN_FLOAT64, false}, {{"i", 1}, COLUMN_INT64, false},
-    {{"s", 1}, COLUMN_UTF8, false}, {{"u", 1}, COLUMN_UINT64, false},  {{"a\"\n", 3}, COLUMN_INT64, false},
+    {{"b", 1}, COLUMN_BOOL, false},   {{"f", 1}, COLUMN_FLOAT64, false},
+    {{"i", 1}, COLUMN_INT64, false},  {{"s", 1}, COLUMN_UTF8, false},
+    {{"u", 1}, COLUMN_UINT64, false}, {{"a\"\n", 3}, COLUMN_INT64, false},
 };
 
 struct forms { /* a writer over the columns */
