@@ -146,7 +146,7 @@ class Streams(NodeCase):
             self.addCleanup(handle.close)
         bytes_before = [handle.read() for handle in handles]
         answers = []
-        sql = f"SELECT count(*) AS n, max(md5(pad || md5(pad) || r.range)) AS m FROM {stream} a, range(100) r"
+        sql = f"SELECT count(*) AS n, max(md5(pad || md5(pad) || r.range)) AS m FROM {stream} a, range(500) r"
         reader = threading.Thread(target=lambda: answers.append(self.node.search(sql)))
         reader.start()
 
@@ -162,7 +162,7 @@ class Streams(NodeCase):
         self.assertEqual(self.node.hits(f"SELECT count(*) AS n FROM {stream}"), [{"n": 1}])
         reader.join()
         status, reply = answers[0]
-        self.assertEqual((status, reply.get("is_partial"), [h["n"] for h in reply.get("hits", [])]), (200, False, [100 * rows]), reply)
+        self.assertEqual((status, reply.get("is_partial"), [h["n"] for h in reply.get("hits", [])]), (200, False, [500 * rows]), reply)
         for handle, before in zip(handles, bytes_before):
             handle.seek(0)
             self.assertEqual(handle.read(), before)
