@@ -379,12 +379,20 @@ static void end_connections(struct engine *g)
         pthread_cond_wait(&g->all_gone, &g->lock);
 }
 
+/* The next engine comes at once; queries fail with a clear error, seals are done again. */
+static void end_stuck(void)
+{
+    log_write(LOG_ERROR, "a query that was stopped does not end: the engine is started anew",
+              (char *)NULL);
+    _exit(1);
+}
+
 static enum err_code serve_until_signal(struct engine *g, int signal_fd, struct err *e)
 {
     AUTO_FD int listen_fd = -1;
     enum err_code rc = ipc_listen(g->config->socket_path, &listen_fd, e);
     if (rc == ERR_OK)
-        rc = watch_start(&g->watch, e);
+        rc = watch_start(&g->watch, WATCH_STUCK_MS, end_stuck, e);
     if (rc != ERR_OK)
         return rc;
     log_write(LOG_INFO, "engine is ready", "duckdb", duckdb_library_version(), "socket",

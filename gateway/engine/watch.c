@@ -26,7 +26,7 @@ static bool is_past(uint64_t deadline_ms, uint64_t now_ms)
 }
 
 /* Sets the reason where one is due, and interrupts. */
-static void look_at(struct watch_entry *entry, bool hung_up, uint64_t now_ms)
+static void look_at(struct watch *w, struct watch_entry *entry, bool hung_up, uint64_t now_ms)
 {
     if (!atomic_load(&entry->cancelled)) {
         if (hung_up)
@@ -35,8 +35,14 @@ static void look_at(struct watch_entry *entry, bool hung_up, uint64_t now_ms)
             stop_query(entry, WATCH_DEADLINE);
         else
             return;
+        entry->stopped_ms = now_ms;
     }
     duckdb_interrupt(entry->con);
+    if (entry->stopped_ms != 0 && now_ms - entry->stopped_ms >= w->stuck_ms) {
+        entry->stopped_ms = 0;
+        if (w->stuck)
+            w->stuck();
+    }
     if (entry->deadline_ms != 0 && is_past(entry->deadline_ms + WATCH_GRACE_MS, now_ms))
         shutdown(entry->fd, SHUT_RDWR);
 }
@@ -90,7 +96,7 @@ static bool look_at_all(struct watch *w, const struct look *l)
     LOCK_SCOPE(&w->lock);
     uint64_t now_ms = clock_mono_ms();
     for (struct watch_entry *entry = w->first; entry; entry = entry->next)
-        look_at(entry, hung_up(l, entry), now_ms);
+        look_at(w, entry, hung_up(l, entry), now_ms);
     return !w->stopping;
 }
 
@@ -122,9 +128,10 @@ static void wake(struct watch *w)
         continue;
 }
 
-enum err_code watch_start(struct watch *w, struct err *e)
+enum err_code watch_start(struct watch *w, uint64_t stuck_ms, void (*stuck)(void), struct err *e)
 {
-    *w = (struct watch){.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+    *w = (struct watch){
+        .stuck_ms = stuck_ms, .stuck = stuck, .wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
     if (w->wake_fd < 0)
         return err_sys(e, errno, "eventfd");
     pthread_mutex_init(&w->lock, NULL);

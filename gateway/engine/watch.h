@@ -4,8 +4,11 @@
  * or the deadline passes it says so in the entry and interrupts the query, again and again until
  * the entry is removed (DuckDB forgets an interrupt when the next statement of a run begins).  A
  * client that does not take its answer for WATCH_GRACE_MS past the deadline loses its connection.
- * The entry is the caller's memory; `con` and `fd` must stay open until watch_remove.
- * Lock order: watch.lock is a leaf (duckdb_interrupt is called under it).
+ * DuckDB looks at no interrupt while it binds and plans, which takes minutes over tens of thousands
+ * of columns: who does not end for stuck_ms after he was stopped is told to `stuck`, whose answer
+ * is to end the process, for it holds a slot and a core that others wait for. The entry is the
+ * caller's memory; `con` and `fd` must stay open until watch_remove. Lock order: watch.lock is a
+ * leaf (duckdb_interrupt is called under it).
  */
 #ifndef WEIR_GATEWAY_ENGINE_WATCH_H
 #define WEIR_GATEWAY_ENGINE_WATCH_H
@@ -27,6 +30,7 @@ struct watch_entry {
     uint64_t deadline_ms;  /* monotonic, 0 = none */
     atomic_bool cancelled; /* set with the reason */
     _Atomic enum watch_reason reason;
+    uint64_t stopped_ms;      /* guarded by watch.lock: when `cancelled` was set; 0: it is not */
     uint64_t number;          /* guarded by watch.lock: never the same twice */
     struct watch_entry *next; /* guarded by watch.lock */
 };
@@ -36,12 +40,16 @@ struct watch {
     struct watch_entry *first; /* guarded by lock */
     size_t count;              /* guarded by lock */
     uint64_t next_number;      /* guarded by lock */
+    uint64_t stuck_ms;         /* immutable */
+    void (*stuck)(void);       /* immutable */
     int wake_fd;               /* eventfd: the list has changed */
     bool stopping;             /* guarded by lock */
     pthread_t thread;
 };
 
-enum err_code watch_start(struct watch *w, struct err *e);
+/* `stuck` is called from the thread, once for each such query; NULL: nothing is. */
+#define WATCH_STUCK_MS 20000
+enum err_code watch_start(struct watch *w, uint64_t stuck_ms, void (*stuck)(void), struct err *e);
 void watch_stop(struct watch *w); /* the list is empty by then */
 /* AGAIN past WATCH_ENTRIES_MAX. */
 enum err_code watch_add(struct watch *w, struct watch_entry *entry, struct err *e);
