@@ -75,6 +75,17 @@ class Compare(unittest.TestCase):
         swap_hits(got)
         self.assertIsNone(self.difference(got, want))
 
+    def test_what_is_gathered_has_the_order_that_the_statement_gives_it_or_none(self):
+        want = changed(lambda r: r.update(hits=[{"x": [False, True]}], total=1))
+        got = changed(lambda r: r.update(hits=[{"x": [True, False]}], total=1))
+        lost = changed(lambda r: r.update(hits=[{"x": [True, True]}], total=1))
+        free = case('{"query": {"sql": "SELECT array_agg(distinct ok) AS x FROM t"}}')
+        given = case('{"query": {"sql": "SELECT array_agg(distinct ok ORDER BY ok) AS x FROM t"}}')
+        self.assertIsNone(self.difference(got, want, of=free))
+        self.assertEqual(self.difference(lost, want, of=free), "other hits")
+        self.assertEqual(self.difference(got, want, of=given), "other hits")
+        self.assertEqual(self.difference(got, want), "other hits")
+
     def test_hits_that_the_recording_leaves_out_are_counted(self):
         want = changed(lambda r: r.update(hits=[{"i": 1}, "... 2 hits left out ...", {"i": 4}], total=4))
         got = changed(lambda r: r.update(hits=[{"i": i} for i in (1, 2, 3, 4)], total=4))
