@@ -57,9 +57,10 @@ static enum err_code take_sql(const struct json *doc, const struct json *query, 
     *out = str_trim(*out);
     if (!out->len)
         return search_error(e, API_SQL_NOT_VALID, "Search SQL not valid: the SQL is empty");
-    if (memchr(out->ptr, 0, out->len) || !utf8_valid(*out))
-        return search_error(e, API_SQL_NOT_VALID,
-                            "Search SQL not valid: the SQL is no text in UTF-8");
+    if (!utf8_valid(*out))
+        return search_error(e, API_SQL_NOT_VALID, "Search SQL not valid: the SQL is not UTF-8");
+    if (memchr(out->ptr, 0, out->len))
+        return search_error(e, API_SQL_NOT_VALID, "Search SQL not valid: the SQL holds a NUL");
     return ERR_OK;
 }
 

@@ -215,15 +215,25 @@ static bool number_arg(struct http_call *c, const char *name, int64_t missing, i
     return text.len > 0 && str_to_i64(text, out);
 }
 
+static enum err_code time_arg(struct http_call *c, const char *name, int64_t *out, struct err *e)
+{
+    if (number_arg(c, name, 0, out))
+        return ERR_OK;
+    return call_arg(c, name).len == 0
+               ? err_set(e, ERR_INVALID, "%s is empty", name)
+               : err_set(e, ERR_INVALID, "%s is no number of microseconds", name);
+}
+
 static enum err_code read_values(struct values *v, struct err *e)
 {
     struct http_call *c = v->asking.call;
     if (!call_has_arg(c, "fields"))
         return err_set(e, ERR_INVALID, "fields is empty");
-    if (!number_arg(c, "start_time", 0, &v->start_us))
-        return err_set(e, ERR_INVALID, "start_time is empty");
-    if (!number_arg(c, "end_time", 0, &v->end_us))
-        return err_set(e, ERR_INVALID, "end_time is empty");
+    enum err_code rc = time_arg(c, "start_time", &v->start_us, e);
+    if (rc == ERR_OK)
+        rc = time_arg(c, "end_time", &v->end_us, e);
+    if (rc != ERR_OK)
+        return rc;
     if (v->start_us > v->end_us)
         return err_set(e, ERR_INVALID, "start_time is after end_time");
     number_arg(c, "size", VALUES_DEFAULT, &v->size);
@@ -233,7 +243,7 @@ static enum err_code read_values(struct values *v, struct err *e)
     v->no_count = str_eq(call_arg(c, "no_count"), STR("true"));
     v->keyword = call_arg(c, "keyword");
     v->filter = call_arg(c, "filter");
-    enum err_code rc = query_decode_base64(call_arg(c, "sql"), c->arena, &v->from_sql, e);
+    rc = query_decode_base64(call_arg(c, "sql"), c->arena, &v->from_sql, e);
     if (rc == ERR_OK)
         rc = call_stream(c, &v->stream, e);
     return rc == ERR_NOTFOUND ? ERR_OK : rc;

@@ -122,23 +122,33 @@ enum err_code engine_client_ping(struct engine_client *c, uint64_t deadline_ms,
     return ERR_OK;
 }
 
+/* Why a tree that DuckDB made is none that can be worked with. */
+static enum err_code refuse_tree(enum err_code why, struct str tree, size_t sql_bytes,
+                                 const struct arena *a, struct err *e)
+{
+    /* DuckDB accepts deeper expressions than a document may have, and writes a number beyond a
+     * double as no JSON; inside a literal the quotes would be escaped. */
+    if (why == ERR_NOMEM)
+        err_set(e, ERR_INVALID, "SQL of %zu bytes needs more than %zu MiB of memory to be planned",
+                sql_bytes, a->max_bytes >> 20);
+    else if (memmem(tree.ptr, tree.len, "\"value\":Infinity", strlen("\"value\":Infinity")))
+        err_set(e, ERR_INVALID, "a number in the SQL is beyond the largest double");
+    else
+        err_set(e, ERR_INVALID, "SQL is nested too deeply");
+    if (e)
+        e->detail = SQL_NOT_VALID;
+    return ERR_INVALID;
+}
+
 enum err_code engine_client_parse(struct engine_client *c, struct str sql, uint64_t deadline_ms,
                                   struct arena *a, struct json **tree, struct err *e)
 {
     enum err_code rc = ask(c, WIRE_PARSE, sql, WIRE_TREE, deadline_ms, e);
     if (rc != ERR_OK)
         return rc;
-    struct str text = arena_copy(a, buf_str(&c->msg.body));
-    if (!text.ptr)
-        return err_set(e, ERR_NOMEM, "SQL of %zu bytes needs more memory than a request has",
-                       sql.len);
-    rc = json_parse(text, a, tree, e);
-    if (rc == ERR_INVALID) {
-        /* DuckDB accepts deeper expressions than a document may have. */
-        err_set(e, ERR_INVALID, "SQL is nested too deeply");
-        if (e)
-            e->detail = SQL_NOT_VALID;
-    }
+    rc = json_parse(buf_str(&c->msg.body), a, tree, e);
+    if (rc == ERR_INVALID || rc == ERR_NOMEM)
+        rc = refuse_tree(rc, buf_str(&c->msg.body), sql.len, a, e);
     return rc;
 }
 

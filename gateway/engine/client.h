@@ -32,8 +32,8 @@ enum err_code engine_client_ping(struct engine_client *c, uint64_t deadline_ms,
                                  struct engine_pong *out, struct err *e);
 
 /* DuckDB's json_serialize_sql document of `sql`, in `a`; a syntax error is INVALID 20001 and says
- * where.  All statements of the text are in the tree: that there is exactly one is the gate's
- * check. */
+ * where, as is what is too large for `a`, too deep, or a number beyond a double.  All statements of
+ * the text are in the tree: that there is exactly one is the gate's check. */
 enum err_code engine_client_parse(struct engine_client *c, struct str sql, uint64_t deadline_ms,
                                   struct arena *a, struct json **tree, struct err *e);
 

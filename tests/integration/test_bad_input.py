@@ -276,12 +276,13 @@ class BadSql(NodeCase):
         cls.node.post_json("app", [{"level": "info", "n": 1, "log": "a b"}])
         cls.node.post_json("hidden", [{"secret": "x"}], org="other")
 
-    def refused(self, sql, *codes):
+    def refused(self, sql, *codes, says=""):
         status, reply = self.node.search(sql)
-        self.assertEqual(status, 400, (sql, reply))
+        self.assertEqual(status, 400, (sql[:200], reply))
         if codes:
-            self.assertIn(reply["code"], codes, (sql, reply))
+            self.assertIn(reply["code"], codes, (sql[:200], reply))
         self.assertTrue(reply["message"])
+        self.assertIn(says, reply["message"])
 
     def test_mistakes_have_their_codes(self):
         self.refused("SELEC * FROM app", 20001)
@@ -292,6 +293,15 @@ class BadSql(NodeCase):
         self.refused("SELECT 'hello' + 5 FROM app")
         self.refused("SELECT round(level) FROM app")
         self.refused("", 20001, 20011)
+
+    def test_what_cannot_be_planned_says_why(self):
+        self.refused("SELECT * FROM app WHERE n < 1e400", 20001, says="beyond the largest double")
+        self.refused("SELECT * FROM app WHERE n = 1" + " + 1" * 600, 20001, says="nested too deeply")
+        self.refused(f"SELECT * FROM app WHERE n IN ({','.join(map(str, range(100_000)))})", 20001, says="SQL of 588920 bytes needs more than 64 MiB")
+        self.refused("SELECT * FROM app WHERE level = '\0'", 20001, says="holds a NUL")
+        literal = '"value":Infinity'
+        status, reply = self.node.search(f"SELECT '{literal}' AS x, 1e308 AS y FROM app")
+        self.assertEqual((status, reply["hits"]), (200, [{"x": literal, "y": 1e308}]))
 
     def test_ranges_must_be_there_and_the_right_way_round(self):
         for query in ({"sql": "SELECT * FROM app"}, {"sql": "SELECT * FROM app", "start_time": 2_000_000_000, "end_time": 1_000_000_000}):

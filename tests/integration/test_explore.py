@@ -47,6 +47,7 @@ class Explore(NodeCase):
         self.assertEqual(self.values('level" FROM x --'), {})
         self.assertEqual(self.values("level", keyword="') OR true --"), {"level": []})
         self.assertEqual(self.ask(f"{self.stream}/_values", fields="level", start_time=1)[0], 400)
+        self.assertEqual(self.ask(f"{self.stream}/_values", fields="level", start_time=1, end_time="x")[1]["message"], "end_time is no number of microseconds")
         self.assertEqual(self.ask(f"{self.stream}/_values", start_time=1, end_time=2)[0], 400)
         self.assertEqual(self.ask(f"{self.stream}/_values", fields="level", start_time=1, end_time=2, size=-1)[0], 400)
 
