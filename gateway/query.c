@@ -79,15 +79,16 @@ struct search {
     const struct query_request *r;
     struct query_plan plan;
     struct arena arena;
-    uint64_t deadline_ms;
-    bool has_given; /* the sink has columns of the running statement */
+    uint64_t deadline_ms, wait_until_ms;
+    uint64_t waited_us; /* in the engine */
+    bool has_given;     /* the sink has columns of the running statement */
     struct err *e;
 };
 
-static uint64_t remaining_ms(const struct search *s)
+static uint64_t remaining_ms(uint64_t until_ms)
 {
     uint64_t now = clock_mono_ms();
-    return now < s->deadline_ms ? s->deadline_ms - now : 1;
+    return now < until_ms ? until_ms - now : 1;
 }
 
 static enum err_code connect_engine(const struct search *s, struct engine_client **out)
@@ -136,8 +137,10 @@ static enum err_code pump(struct search *s, struct engine_client *engine,
         enum err_code rc = check_wanted(s);
         if (!rc)
             rc = engine_client_next(engine, POLL_MS, &ev, s->e);
-        if (!rc && ev.kind == ENGINE_END)
+        if (!rc && ev.kind == ENGINE_END) {
+            s->waited_us += ev.waited_us;
             return ERR_OK;
+        }
         if (!rc && ev.kind == ENGINE_COLUMNS)
             rc = give_columns(s, &ev, sink);
         else if (!rc && ev.kind == ENGINE_BATCH)
@@ -152,11 +155,11 @@ static enum err_code run_once(struct search *s, struct engine_client *engine,
                               uint64_t *rows)
 {
     struct buf request;
+    const struct query_times left = {remaining_ms(s->deadline_ms), remaining_ms(s->wait_until_ms)};
     s->has_given = false;
     *rows = 0;
     buf_init(&request, WIRE_BODY_MAX);
-    enum err_code rc =
-        query_plan_request(s->q, &s->plan, s->r, document, remaining_ms(s), &request, s->e);
+    enum err_code rc = query_plan_request(s->q, &s->plan, s->r, document, &left, &request, s->e);
     if (!rc)
         rc = engine_client_run(engine, buf_str(&request), s->e);
     buf_done(&request);
@@ -300,12 +303,14 @@ enum err_code query_run(struct query_service *q, const struct query_request *r, 
                         const struct query_sink *sink, struct query_stats *stats, struct err *e)
 {
     struct err own;
-    uint64_t start_ns = clock_mono_ns();
+    uint64_t start_ns = clock_mono_ns(), start_ms = start_ns / 1000000;
+    uint64_t asked_ms = r->asked_ms ? r->asked_ms : start_ms;
     uint64_t timeout_ms = r->timeout_ms ? r->timeout_ms : q->cfg.timeout_ms;
     struct search s = {.q = q, .r = r, .e = e ? e : &own};
     struct engine_client *engine;
     *stats = (struct query_stats){0};
-    s.deadline_ms = clock_mono_ms() + timeout_ms;
+    s.deadline_ms = start_ms + timeout_ms;
+    s.wait_until_ms = asked_ms + q->cfg.wait_ms;
     arena_init(&s.arena, PLAN_MEMORY_MAX); /* a plan may be larger than a request's arena */
     enum err_code rc = connect_engine(&s, &engine);
     if (!rc) {
@@ -317,6 +322,7 @@ enum err_code query_run(struct query_service *q, const struct query_request *r, 
         rc = query_reference_error(&s.plan, s.e);
     query_plan_done(q, &s.plan);
     arena_done(&s.arena);
-    stats->took_us = (clock_mono_ns() - start_ns) / 1000;
+    stats->waited_us = (start_ms - asked_ms) * 1000 + s.waited_us;
+    stats->took_us = (start_ms - asked_ms) * 1000 + (clock_mono_ns() - start_ns) / 1000;
     return rc;
 }

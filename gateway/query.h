@@ -20,6 +20,7 @@ struct query_config {
     const char *mount_dir, *engine_socket;
     uint64_t memory_bytes;  /* a query */
     uint64_t timeout_ms;    /* ZO_QUERY_TIMEOUT */
+    uint64_t wait_ms;       /* WEIR_QUERY_WAIT */
     uint64_t size_max;      /* WEIR_QUERY_SIZE_MAX */
     uint64_t default_limit; /* ZO_QUERY_DEFAULT_LIMIT */
     const char *fts_extra;  /* ZO_FEATURE_FULLTEXT_EXTRA_FIELDS */
@@ -38,6 +39,7 @@ struct query_request {
     bool track_total_hits;        /* with size 0: the one hit is {"zo_sql_num": count} */
     int64_t histogram_interval_s; /* for a histogram() without one; 0 = by the range */
     uint64_t timeout_ms;          /* 0 = the server's, which is also the most */
+    uint64_t asked_ms;            /* monotonic: since when it waits for its turn; 0 = from now on */
     bool (*cancelled)(void *ctx); /* asked now and then; may be NULL */
     void *cancelled_ctx;
 };
@@ -61,8 +63,9 @@ struct query_order {
     bool is_descending;
 };
 struct query_stats {
-    uint64_t rows, scan_files, scan_bytes, scan_records, took_us;
-    int64_t total; /* track_total_hits, else = rows */
+    uint64_t rows, scan_files, scan_bytes, scan_records;
+    uint64_t took_us, waited_us; /* since asked_ms; of these, for its turn */
+    int64_t total;               /* track_total_hits, else = rows */
     bool has_histogram_interval;
     int64_t histogram_interval_s;
     const struct query_order *order; /* by what the rows are ordered, in the caller's arena */

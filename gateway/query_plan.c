@@ -272,7 +272,7 @@ static enum err_code write_table(struct json_writer *w, const struct query_confi
 
 enum err_code query_plan_request(struct query_service *q, const struct query_plan *p,
                                  const struct query_request *r, const struct json *document,
-                                 uint64_t timeout_ms, struct buf *out, struct err *e)
+                                 const struct query_times *left, struct buf *out, struct err *e)
 {
     const struct query_config *cfg = query_service_config(q);
     struct json_writer w = {.out = out};
@@ -290,7 +290,8 @@ enum err_code query_plan_request(struct query_service *q, const struct query_pla
     jw_end(&w);
     jw_ku64(&w, "limit_rows", cfg->size_max);
     jw_ku64(&w, "memory_bytes", cfg->memory_bytes);
-    jw_ku64(&w, "timeout_ms", timeout_ms);
+    jw_ku64(&w, "timeout_ms", left->timeout_ms);
+    jw_ku64(&w, "wait_ms", left->wait_ms);
     jw_end(&w);
     if (!buf_ok(out))
         return search_error(e, API_SQL_NOT_VALID, "the query is too large");

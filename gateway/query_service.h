@@ -29,10 +29,14 @@ enum err_code query_plan_make(struct query_service *q, const struct query_reques
 void query_plan_done(struct query_service *q, struct query_plan *p);
 bool query_plan_reads(const struct query_plan *p, const struct query_request *r,
                       const struct snapshot_file *f);
+/* What is left: to the end, and to wait for a slot of the engine; each at least 1. */
+struct query_times {
+    uint64_t timeout_ms, wait_ms;
+};
 /* The RUN request of `document`, which is the plan's own or its count. */
 enum err_code query_plan_request(struct query_service *q, const struct query_plan *p,
                                  const struct query_request *r, const struct json *document,
-                                 uint64_t timeout_ms, struct buf *out, struct err *e);
+                                 const struct query_times *left, struct buf *out, struct err *e);
 /* A file could not be read: because its stream was deleted meanwhile?  Then *e says so. */
 bool query_plan_lost_stream(struct query_service *q, const struct query_plan *p, struct err *e);
 /* The reference's words for the code in e->detail, and the caller's names instead of ours. */

@@ -51,6 +51,7 @@ static enum err_code ask(struct asking *s, const struct query_request *r, struct
     struct query_stats stats = {0};
     enum err_code rc = query_run(s->call->cfg->query, r, s->call->arena, &sink, &stats, e);
     s->stats.took_us += stats.took_us;
+    s->stats.waited_us += stats.waited_us;
     s->stats.rows += stats.rows;
     s->stats.scan_bytes += stats.scan_bytes;
     s->stats.scan_files += stats.scan_files;

@@ -42,6 +42,7 @@ struct http_call {
     struct str content_type, content_encoding;
     struct str body; /* decoded */
     struct auth_user user;
+    uint64_t asked_ms;   /* monotonic: since when a worker is wanted */
     struct arena *arena; /* for this call only */
     struct reply *reply;
     /* For metrics, set by the handler: the stream as the gateway knows it, and its type. */

@@ -116,7 +116,10 @@ void run_request(struct job *j, struct worker_tools *tools)
     enum err_code rc = ERR_OK;
     r->tools = tools;
     r->call.arena = &tools->arena;
-    if (!org_is_known(r)) {
+    if (j->is_late) {
+        err_set(&e, ERR_AGAIN, "other queries ran all the while (WEIR_QUERY_WAIT)");
+        reply_error(&r->reply, &e);
+    } else if (!org_is_known(r)) {
         reply_text(&r->reply, 404, "Organization not found");
     } else {
         if (!decode_here(r, &rc, &e))

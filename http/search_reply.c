@@ -19,15 +19,16 @@ void search_trace_id(char out[TRACE_ID_LEN + 1])
 static void write_took(struct json_writer *w, const struct query_stats *stats)
 {
     int64_t took_ms = (int64_t)(stats->took_us / 1000);
+    int64_t waited_ms = (int64_t)(stats->waited_us / 1000);
     jw_ki64(w, "took", took_ms);
     jw_key(w, STR("took_detail"));
     jw_object(w);
     jw_ki64(w, "total", took_ms);
     jw_ki64(w, "cache_took", 0);
     jw_ki64(w, "file_list_took", 0);
-    jw_ki64(w, "wait_in_queue", 0);
+    jw_ki64(w, "wait_in_queue", waited_ms);
     jw_ki64(w, "idx_took", 0);
-    jw_ki64(w, "search_took", took_ms);
+    jw_ki64(w, "search_took", took_ms - waited_ms);
     jw_end(w);
 }
 

@@ -280,7 +280,9 @@ static enum MHD_Result hand_over(struct request *r, enum route_lane lane, enum p
                                  void (*run)(struct job *, struct worker_tools *))
 {
     r->phase = phase;
+    r->call.asked_ms = clock_mono_ms();
     r->job.run = run;
+    r->job.wait_until_ms = lane == LANE_QUERY ? r->call.asked_ms + r->server->cfg.query_wait_ms : 0;
     MHD_suspend_connection(r->conn);
     if (workers_submit(r->server->workers, lane, &r->job))
         return MHD_YES;

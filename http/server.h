@@ -31,6 +31,7 @@ struct http_config {
     size_t header_max_bytes; /* memory of one connection */
     unsigned connections_max, idle_timeout_s;
     uint64_t request_timeout_ms;      /* of the headers, and again of the body, which also gets */
+    uint64_t query_wait_ms;           /* for a worker; longer is 503 */
     uint64_t reply_timeout_ms;        /* that a worker waits for who reads a streamed reply, too */
     uint64_t body_rate_min_bytes;     /* a second for so many bytes */
     const char *cors_allowed_origins; /* cors.h */

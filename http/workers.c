@@ -5,6 +5,8 @@
 #include <stdlib.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/cond.h"
 #include "base/metrics.h"
 
 #define RESERVED_FOR_SYSTEM 2u /* threads that ingest never takes */
@@ -34,10 +36,14 @@ static const struct metric_desc REFUSED = {
 /* The next job that a thread may run now, or NULL. */
 static struct job *take_locked(struct workers *w, struct lane **from)
 {
+    uint64_t now_ms = clock_mono_ms();
     for (int i = 0; i < LANE_COUNT; i++) {
         struct lane *l = &w->lanes[i];
         struct job *j = l->head;
-        if (!j || l->running >= l->running_max)
+        if (!j)
+            continue;
+        j->is_late = j->wait_until_ms != 0 && now_ms >= j->wait_until_ms;
+        if (l->running >= l->running_max && !j->is_late)
             continue;
         l->head = j->next;
         if (!l->head)
@@ -49,6 +55,18 @@ static struct job *take_locked(struct workers *w, struct lane **from)
         return j;
     }
     return NULL;
+}
+
+/* When the first job will have waited too long; 0 = none will. */
+static uint64_t next_late_locked(const struct workers *w)
+{
+    uint64_t first = 0;
+    for (int i = 0; i < LANE_COUNT; i++) {
+        const struct job *j = w->lanes[i].head;
+        if (j && j->wait_until_ms != 0 && (first == 0 || j->wait_until_ms < first))
+            first = j->wait_until_ms;
+    }
+    return first;
 }
 
 static void *worker_main(void *arg)
@@ -64,7 +82,7 @@ static void *worker_main(void *arg)
         if (!j && w->stopping && w->queued == 0)
             break;
         if (!j) {
-            pthread_cond_wait(&w->work, &w->lock);
+            cond_wait_until(&w->work, &w->lock, next_late_locked(w));
             continue;
         }
         pthread_mutex_unlock(&w->lock);
@@ -132,7 +150,7 @@ enum err_code workers_start(unsigned threads, struct workers **out, struct err *
     if (!w)
         return err_set(e, ERR_NOMEM, "HTTP workers");
     pthread_mutex_init(&w->lock, NULL);
-    pthread_cond_init(&w->work, NULL);
+    cond_init(&w->work);
     w->refused = metric_only(metrics_register(&REFUSED));
     open_lanes(w, count);
     for (; w->thread_count < count; w->thread_count++) {

@@ -4,6 +4,7 @@
  * queries leave room for ingest, large bodies for small ones, all of them for what an operator
  * asks, and what anybody may ask (health, metrics) never takes all the room.  A free thread takes
  * from the first lane, in order, that has work and a place.  At most WORKERS_QUEUE_MAX jobs wait.
+ * The jobs of one lane are submitted in the order of their wait_until_ms.
  * Thread safety: workers_submit from any thread.
  */
 #ifndef WEIR_HTTP_WORKERS_H
@@ -24,6 +25,8 @@ struct worker_tools {
 };
 struct job { /* embedded in the caller's object, which may be gone once run was called */
     struct job *next;
+    uint64_t wait_until_ms; /* monotonic, 0 = never: it runs then, marked late, place or no place */
+    bool is_late;
     void (*run)(struct job *j, struct worker_tools *tools);
 };
 

@@ -211,6 +211,7 @@ static enum err_code take_end(struct engine_client *c, struct engine_event *ev, 
     *ev = (struct engine_event){.kind = ENGINE_END};
     json_u64(json_get(doc, "rows"), &ev->rows);
     json_u64(json_get(doc, "took_us"), &ev->took_us);
+    json_u64(json_get(doc, "waited_us"), &ev->waited_us);
     json_u64(json_get(doc, "scan_rows"), &ev->scan_rows);
     json_u64(json_get(doc, "scan_bytes"), &ev->scan_bytes);
     return ERR_OK;

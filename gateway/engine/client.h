@@ -54,9 +54,9 @@ struct engine_event {
     enum engine_event_kind kind;
     const struct engine_column *columns; /* ENGINE_COLUMNS */
     size_t column_count;
-    struct wire_batch batch;        /* ENGINE_BATCH: checked, and as wide as the columns */
-    uint64_t rows, took_us;         /* ENGINE_END */
-    uint64_t scan_rows, scan_bytes; /* ENGINE_END: lines and bytes read from the tables' files */
+    struct wire_batch batch;           /* ENGINE_BATCH: checked, and as wide as the columns */
+    uint64_t rows, took_us, waited_us; /* ENGINE_END */
+    uint64_t scan_rows, scan_bytes;    /* ENGINE_END: lines and bytes read from the tables' files */
 };
 enum err_code engine_client_next(struct engine_client *c, uint32_t wait_ms, struct engine_event *ev,
                                  struct err *e);

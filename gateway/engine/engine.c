@@ -21,6 +21,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/cond.h"
 #include "base/ipc.h"
 #include "base/log.h"
 #include "gateway/engine/parse.h"
@@ -63,29 +64,9 @@ static bool client_is_gone(int fd)
     return poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR));
 }
 
-static void init_slot_cond(pthread_cond_t *c)
-{
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(c, &attr);
-    pthread_condattr_destroy(&attr);
-}
-
-/* Sleep until a slot may be free, or SLOT_LOOK_MS. */
-static void await_slot_locked(struct engine *g)
-{
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += SLOT_LOOK_MS * 1000000L;
-    if (until.tv_nsec >= 1000000000L) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000L;
-    }
-    pthread_cond_timedwait(&g->slot_free, &g->lock, &until);
-}
-
-static enum err_code slot_take(struct engine *g, int fd, uint64_t deadline_ms, struct err *e)
+/* Both times are monotonic, 0 = never. */
+static enum err_code slot_take(struct engine *g, int fd, uint64_t deadline_ms,
+                               uint64_t wait_until_ms, struct err *e)
 {
     LOCK_SCOPE(&g->lock);
     while (g->running >= g->config->max_queries) {
@@ -94,7 +75,10 @@ static enum err_code slot_take(struct engine *g, int fd, uint64_t deadline_ms, s
         if (deadline_ms != 0 && clock_mono_ms() >= deadline_ms)
             return reason_set(e, ERR_TIMEOUT, SEARCH_TIMEOUT,
                               "search query timed out while %u others ran", g->running);
-        await_slot_locked(g);
+        if (wait_until_ms != 0 && clock_mono_ms() >= wait_until_ms)
+            return err_set(e, ERR_AGAIN, "%u other queries ran all the while (WEIR_QUERY_WAIT)",
+                           g->running);
+        cond_wait_until(&g->slot_free, &g->lock, clock_mono_ms() + SLOT_LOOK_MS);
     }
     g->running++;
     return ERR_OK;
@@ -157,11 +141,16 @@ static enum err_code run_decoded(const struct connection *c, const struct run_re
 {
     struct engine *g = c->engine;
     uint64_t deadline_ms = request->timeout_ms ? started_ms + request->timeout_ms : 0;
-    enum err_code rc = slot_take(g, c->fd, deadline_ms, e);
+    uint64_t wait_until_ms = request->wait_ms ? started_ms + request->wait_ms : 0;
+    enum err_code rc = slot_take(g, c->fd, deadline_ms, wait_until_ms, e);
     if (rc != ERR_OK)
         return rc;
-    struct run_context ctx = {
-        .db = &g->db, .watch = &g->watch, .fd = c->fd, .tag = c->msg.tag, .started_ms = started_ms};
+    struct run_context ctx = {.db = &g->db,
+                              .watch = &g->watch,
+                              .fd = c->fd,
+                              .tag = c->msg.tag,
+                              .started_ms = started_ms,
+                              .waited_ms = clock_mono_ms() - started_ms};
     rc = run_answer(&ctx, request, e);
     slot_give(g);
     return rc;
@@ -413,7 +402,7 @@ int engine_run(const struct engine_config *cfg)
     mallopt(M_ARENA_MAX, HEAP_ARENAS_MAX); /* each keeps its own free memory */
     g.config = cfg;
     pthread_mutex_init(&g.lock, NULL);
-    init_slot_cond(&g.slot_free);
+    cond_init(&g.slot_free);
     pthread_cond_init(&g.all_gone, NULL);
     for (size_t i = 0; i < CONNECTIONS_MAX; i++)
         g.fds[i] = -1;

@@ -199,5 +199,6 @@ enum err_code run_request_decode(struct str body, struct arena *a, struct run_re
         return err_set(e, ERR_INVALID, "run request: explain is none of its words");
     json_u64(json_get(doc, "limit_rows"), &out->limit_rows);
     json_u64(json_get(doc, "timeout_ms"), &out->timeout_ms);
+    json_u64(json_get(doc, "wait_ms"), &out->wait_ms);
     return decode_tables(json_get(doc, "tables"), a, out, e);
 }

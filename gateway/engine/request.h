@@ -46,6 +46,7 @@ struct run_request {
     size_t table_count;
     uint64_t limit_rows; /* 0 = none */
     uint64_t timeout_ms; /* 0 = none */
+    uint64_t wait_ms;    /* for a slot; 0 = as long as timeout_ms */
 };
 
 #define RUN_TABLES_MAX 64

@@ -155,12 +155,14 @@ static enum err_code send_end(struct run *r, uint64_t started_ns, struct err *e)
     uint64_t scan_rows = 0, scan_bytes = 0;
     for (size_t i = 0; i < r->scan_count; i++)
         table_scan_counts(r->scans[i], &scan_rows, &scan_bytes);
-    char body[160];
+    char body[192];
     int n = snprintf(body, sizeof body,
-                     "{\"rows\":%llu,\"took_us\":%llu,\"scan_rows\":%llu,\"scan_bytes\":%llu}",
+                     "{\"rows\":%llu,\"took_us\":%llu,\"waited_us\":%llu,"
+                     "\"scan_rows\":%llu,\"scan_bytes\":%llu}",
                      (unsigned long long)r->rows,
                      (unsigned long long)((clock_mono_ns() - started_ns) / 1000),
-                     (unsigned long long)scan_rows, (unsigned long long)scan_bytes);
+                     (unsigned long long)r->ctx->waited_ms * 1000, (unsigned long long)scan_rows,
+                     (unsigned long long)scan_bytes);
     return send_body(r, WIRE_END, (struct str){body, (size_t)n}, e);
 }
 

@@ -18,6 +18,7 @@ struct run_context {
     int fd;
     uint64_t tag;        /* of the request: answers carry it */
     uint64_t started_ms; /* when the request came: timeout_ms counts from here */
+    uint64_t waited_ms;  /* until its turn came */
 };
 
 /* Sends everything but the ERROR message; GONE when the client does not take it. */

@@ -4,6 +4,7 @@
  *   PARSE  body: SQL text            -> TREE  body: DuckDB's json_serialize_sql document
  *   RUN    body: JSON (below)        -> SCHEMA {"columns":[{"name":"…","type":"BIGINT"},…]}
  *                                       then BATCH …, then END {"rows":n,"took_us":t,
+ *                                       "waited_us":for a slot,
  *                                       "scan_rows":lines read,"scan_bytes":bytes read}
  *                                       (of NDJSON; DuckDB does not tell what it read of Parquet)
  *   SEAL   body: JSON (below)        -> SEALED body: JSON (below)
@@ -28,7 +29,8 @@
  *       "macros":[…reserved…],
  *       "limit_rows": n,          more rows are an error, 0 = none
  *       "memory_bytes": m,        reserved: one limit holds for all queries of an engine together
- *       "timeout_ms": t}          from the arrival of the request, waiting for a slot included
+ *       "timeout_ms": t,          from the arrival of the request, waiting for a slot included
+ *       "wait_ms": t}             for a slot: AGAIN past it, 0 = as long as timeout_ms
  * The engine makes one temporary view a table and runs the tree over them.
  *
  * Files are listed oldest first, which makes the latest rows fast.  One of format "parquet" has

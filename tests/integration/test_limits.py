@@ -101,6 +101,62 @@ class SlowQueries(NodeCase):
         wait_for(lambda: self.node.search("SELECT count(*) AS n FROM many")[0] == 200, what="an answer after the cancelled ones")
 
 
+class QueriesThatWait(NodeCase):
+    settings = {"WEIR_QUERY_CONCURRENCY": "1", "WEIR_QUERY_WAIT": "1", "ZO_HTTP_WORKER_NUM": "4"}
+
+    def send(self, sql):
+        body = json.dumps({"query": {"sql": sql, "start_time": 1_000_000, "end_time": now_us() + 1_000_000}}).encode()
+        auth = base64.b64encode(f"{EMAIL}:{PASSWORD}".encode()).decode()
+        s = socket.create_connection(("127.0.0.1", self.node.port), timeout=60)
+        self.addCleanup(s.close)
+        s.sendall(f"POST /api/default/_search HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {auth}\r\nConnection: close\r\n"
+                  f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+        return s
+
+    def test_one_that_waited_too_long_for_its_turn_is_503(self):
+        for start in range(0, 20000, 5000):
+            self.node.post_json("many", [{"i": i} for i in range(start, start + 5000)])
+        endless = self.send("SELECT count(*) FROM many a, many b, many c WHERE a.i * b.i + c.i = 7")
+        wait_for(lambda: self.node.search("SELECT i FROM many LIMIT 1")[0] == 503, what="the engine to be busy")
+        others = [self.send("SELECT i FROM many LIMIT 1") for _ in range(8)]  # more than may wait for the engine
+        for s in others:
+            reply = b"".join(iter(lambda: s.recv(65536), b""))
+            head, _, text = reply.rpartition(b"\r\n\r\n")
+            self.assertIn(b"503 ", head)
+            self.assertIn(b"\r\nretry-after: ", head.lower())
+            self.assertIn(b"WEIR_QUERY_WAIT", text)
+        endless.setblocking(False)
+        with self.assertRaises(BlockingIOError, msg="it still runs"):
+            endless.recv(1)
+        endless.close()
+        wait_for(lambda: self.node.search("SELECT i FROM many LIMIT 1")[0] == 200, what="an answer after the endless one")
+
+
+class QueriesThatTakeTurns(NodeCase):
+    settings = {"WEIR_QUERY_CONCURRENCY": "1"}
+
+    def test_the_time_of_waiting_is_told(self):
+        self.node.post_json("few", [{"i": i} for i in range(2000)])
+        waited = []
+
+        def ask():
+            status, reply = self.node.search("SELECT count(*) AS n FROM few a, few b WHERE a.i * b.i = 7")
+            detail = reply["took_detail"]
+            self.assertEqual((status, detail["total"]), (200, detail["wait_in_queue"] + detail["search_took"]))
+            waited.append(detail["wait_in_queue"])
+
+        def ask_at_once():
+            threads = [threading.Thread(target=ask) for _ in range(4)]
+            for t in threads:
+                t.start()
+            for t in threads:
+                t.join()
+            return max(waited) > 0
+
+        wait_for(ask_at_once, what="one that waited")
+        self.assertEqual(len(waited) % 4, 0)
+
+
 class ManyStreams(unittest.TestCase):
     def test_a_thousand_streams_from_many_clients(self):
         node = TestNode()

@@ -562,6 +562,7 @@ static void a_query_whose_client_goes_away_is_stopped(void **state)
         assert_int_equal(engine_start(clients[i], endless, "[]", "", &e), ERR_OK);
     }
     bool taken = all_slots_are_taken();
+    expect_error("select 1", "[]", ",\"wait_ms\":100", ERR_AGAIN, 0);
     for (int i = 0; i < QUERIES; i++)
         engine_client_close(clients[i]);
     assert_true(taken);

@@ -11,6 +11,7 @@
 #include <pthread.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "http/workers.h"
 
 enum { THREADS = 8, JOBS = 40 };
@@ -111,6 +112,48 @@ static void queries_leave_half_of_the_threads_to_others(void **state)
     assert_int_equal(f->gate.finished, JOBS);
 }
 
+struct impatient_job {
+    struct job job; /* first */
+    struct gate *gate;
+    bool was_late;
+};
+
+static void tell_whether_late(struct job *j, struct worker_tools *tools)
+{
+    struct impatient_job *i = (struct impatient_job *)j;
+    (void)tools;
+    LOCK_SCOPE(&i->gate->lock);
+    i->was_late = j->is_late;
+    i->gate->finished++;
+    pthread_cond_broadcast(&i->gate->changed);
+}
+
+static void a_job_that_waited_too_long_runs_late_though_its_lane_is_full(void **state)
+{
+    enum { WAIT_MS = 50 };
+    struct fixture *f = *state;
+    struct impatient_job late = {{.run = tell_whether_late}, .gate = &f->gate};
+    struct impatient_job patient = {{.run = tell_whether_late}, .gate = &f->gate};
+    for (size_t i = 0; i < THREADS / 2; i++)
+        assert_true(workers_submit(f->workers, LANE_QUERY, &f->jobs[i].job));
+    wait_for_running(&f->gate, THREADS / 2);
+    uint64_t from_ms = clock_mono_ms();
+    late.job.wait_until_ms = from_ms + WAIT_MS;
+    patient.job.wait_until_ms = from_ms + 3600 * 1000;
+    assert_true(workers_submit(f->workers, LANE_QUERY, &late.job));
+    assert_true(workers_submit(f->workers, LANE_QUERY, &patient.job));
+    pthread_mutex_lock(&f->gate.lock);
+    while (f->gate.finished == 0)
+        pthread_cond_wait(&f->gate.changed, &f->gate.lock);
+    pthread_mutex_unlock(&f->gate.lock);
+    assert_true(clock_mono_ms() >= from_ms + WAIT_MS);
+    open_gate(&f->gate);
+    workers_stop(f->workers);
+    assert_int_equal(f->gate.finished, THREADS / 2 + 2);
+    assert_true(late.was_late);
+    assert_false(patient.was_late);
+}
+
 static void ingest_leaves_threads_to_the_system(void **state)
 {
     struct fixture *f = *state;
@@ -171,6 +214,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(every_job_runs_before_a_stop_returns),
         CASE(queries_leave_half_of_the_threads_to_others),
+        CASE(a_job_that_waited_too_long_runs_late_though_its_lane_is_full),
         CASE(ingest_leaves_threads_to_the_system),
         CASE(the_system_and_queries_leave_threads_to_ingest),
         CASE(a_full_lane_refuses_and_others_do_not),
