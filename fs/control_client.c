@@ -9,7 +9,6 @@
  */
 #include "fs/control.h"
 
-#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -18,6 +17,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/cond.h"
 #include "base/ipc.h"
 
 #define REPLY_MAX ((size_t)256 << 20)
@@ -214,17 +214,6 @@ static enum err_code call(struct control_client *c, enum control_kind kind, stru
 
 /* ---- the contract ---- */
 
-static void init_turns(struct control_client *c)
-{
-    pthread_condattr_t attr;
-
-    pthread_mutex_init(&c->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&c->given_back, &attr);
-    pthread_condattr_destroy(&attr);
-}
-
 static enum err_code open_as(const char *socket_path, uint64_t epoch, uint64_t deadline_ms,
                              struct control_client **out, struct err *e)
 {
@@ -238,7 +227,8 @@ static enum err_code open_as(const char *socket_path, uint64_t epoch, uint64_t d
     c->is_beside = epoch != 0;
     atomic_store(&c->epoch, epoch);
     c->path = strdup(socket_path);
-    init_turns(c);
+    pthread_mutex_init(&c->lock, NULL);
+    cond_init(&c->given_back);
     buf_init(&c->reply.body, REPLY_MAX);
     if (!c->path)
         rc = err_set(e, ERR_NOMEM, "no memory for a path");
@@ -309,14 +299,9 @@ unsigned control_commit_files(struct control_client *c)
 /* ERR_TIMEOUT: others kept the connection until the deadline. */
 static enum err_code take_turn(struct control_client *c, uint64_t deadline_ms, struct err *e)
 {
-    struct timespec until = {.tv_sec = (time_t)(deadline_ms / 1000),
-                             .tv_nsec = (long)(deadline_ms % 1000) * 1000000};
-    int sys = 0;
-
     LOCK_SCOPE(&c->lock);
-    while (c->is_taken && sys != ETIMEDOUT)
-        sys = deadline_ms ? pthread_cond_timedwait(&c->given_back, &c->lock, &until)
-                          : pthread_cond_wait(&c->given_back, &c->lock);
+    while (c->is_taken && cond_wait_until(&c->given_back, &c->lock, deadline_ms))
+        ;
     if (c->is_taken)
         return err_set(e, ERR_TIMEOUT, "other calls to the fs process take too long");
     c->is_taken = true;

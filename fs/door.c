@@ -12,11 +12,11 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/cond.h"
 #include "base/ipc.h"
 
 struct question {
@@ -478,17 +478,6 @@ static struct question *take_expired_locked(struct door *d, uint64_t now)
     return expired;
 }
 
-static void wait_until_locked(struct door *d, uint64_t ms)
-{
-    struct timespec until = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
-
-    d->watched_ms = ms;
-    if (ms)
-        pthread_cond_timedwait(&d->changed, &d->lock, &until);
-    else
-        pthread_cond_wait(&d->changed, &d->lock);
-}
-
 static void *watch(void *arg)
 {
     struct door *d = arg;
@@ -496,7 +485,8 @@ static void *watch(void *arg)
 
     pthread_mutex_lock(&d->lock);
     while (!d->is_closing) {
-        wait_until_locked(d, first_deadline_locked(d));
+        d->watched_ms = first_deadline_locked(d);
+        cond_wait_until(&d->changed, &d->lock, d->watched_ms);
         expired = take_expired_locked(d, clock_mono_ms());
         if (!expired)
             continue;
@@ -510,16 +500,6 @@ static void *watch(void *arg)
 
 /* ---- life ---- */
 
-static void init_changed(struct door *d)
-{
-    pthread_condattr_t attr;
-
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&d->changed, &attr);
-    pthread_condattr_destroy(&attr);
-}
-
 enum err_code door_start(const struct door_config *cfg, struct door **out, struct err *e)
 {
     struct door *d = calloc(1, sizeof *d);
@@ -529,7 +509,7 @@ enum err_code door_start(const struct door_config *cfg, struct door **out, struc
         return err_set(e, ERR_NOMEM, "no memory for the doors of the gateway");
     d->cfg = *cfg;
     pthread_mutex_init(&d->lock, NULL);
-    init_changed(d);
+    cond_init(&d->changed);
     sys = pthread_create(&d->watcher, NULL, watch, d);
     if (sys) {
         d->is_closing = true;

@@ -12,10 +12,10 @@
  */
 #include <errno.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/cond.h"
 #include "base/log.h"
 #include "base/sys.h"
 #include "fs/journal_internal.h"
@@ -31,11 +31,7 @@ enum {
 
 void freer_init(struct freer *f)
 {
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&f->wake, &attr);
-    pthread_condattr_destroy(&attr);
+    cond_init(&f->wake);
 }
 
 void freer_done(struct freer *f)
@@ -370,17 +366,11 @@ static enum err_code free_oldest(struct journal *j, struct err *e)
 static void wait_for_work(struct journal *j, bool has_failed)
 {
     struct freer *f = &j->freer;
-    struct timespec due;
-    clock_gettime(CLOCK_MONOTONIC, &due);
-    due.tv_nsec += (long)(has_failed ? RETRY_MS : SWEEP_MS) % 1000 * 1000000;
-    due.tv_sec += (has_failed ? RETRY_MS : SWEEP_MS) / 1000 + due.tv_nsec / 1000000000;
-    due.tv_nsec %= 1000000000;
+    uint64_t due_ms = clock_mono_ms() + (has_failed ? RETRY_MS : SWEEP_MS);
     pthread_mutex_lock(&j->append_lock);
     while (!f->stopping && !f->is_woken) {
         bool is_timed = has_failed || j->files.first_replaced;
-        if (!is_timed)
-            pthread_cond_wait(&f->wake, &j->append_lock);
-        else if (pthread_cond_timedwait(&f->wake, &j->append_lock, &due) == ETIMEDOUT)
+        if (!cond_wait_until(&f->wake, &j->append_lock, is_timed ? due_ms : 0))
             break;
     }
     f->is_woken = false;

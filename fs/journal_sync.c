@@ -7,20 +7,17 @@
  */
 #include <errno.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "base/clock.h"
+#include "base/cond.h"
 #include "base/log.h"
 #include "base/sys.h"
 #include "fs/journal_internal.h"
 
 void sync_init(struct sync_state *s)
 {
-    pthread_condattr_t attr;
     pthread_mutex_init(&s->lock, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&s->wake, &attr);
-    pthread_condattr_destroy(&attr);
+    cond_init(&s->wake);
     pthread_cond_init(&s->drained, NULL);
 }
 
@@ -273,17 +270,13 @@ static bool sync_is_urgent(const struct sync_state *s)
 /* Sleep until there is work, or the first frame has waited long enough. */
 static void wait_for_work_locked(struct sync_state *s)
 {
-    struct timespec due;
-    clock_gettime(CLOCK_MONOTONIC, &due);
-    due.tv_nsec += (long)BACKGROUND_SYNC_MS * 1000000;
-    due.tv_sec += due.tv_nsec / 1000000000;
-    due.tv_nsec %= 1000000000;
+    uint64_t due_ms = clock_mono_ms() + BACKGROUND_SYNC_MS;
     while (!s->move_wanted && !s->stopping && !(s->first && sync_is_urgent(s))) {
         if (!s->first) {
             pthread_cond_wait(&s->wake, &s->lock);
             return; /* a frame's wait begins now */
         }
-        if (pthread_cond_timedwait(&s->wake, &s->lock, &due) == ETIMEDOUT)
+        if (!cond_wait_until(&s->wake, &s->lock, due_ms))
             return;
     }
 }

@@ -12,10 +12,10 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/cond.h"
 #include "base/log.h"
 #include "base/sys.h"
 #include "fs/publish_record.h"
@@ -40,14 +40,9 @@ void sealed_report(struct sealed *s, const struct err *e)
 
 static void init_locks(struct sealed *s)
 {
-    pthread_condattr_t attr;
-
     pthread_mutex_init(&s->lock, NULL);
-    pthread_cond_init(&s->changed, NULL);
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&s->wake, &attr);
-    pthread_condattr_destroy(&attr);
+    cond_init(&s->changed);
+    cond_init(&s->wake);
 }
 
 static enum err_code take_config(struct sealed *s, const struct sealed_config *cfg, struct err *e)

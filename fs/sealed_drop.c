@@ -12,11 +12,12 @@
  *
  * Read-only, the directory is hidden, and the parts leave the copy of the index.
  */
-#include <errno.h>
 #include <stdlib.h>
 #include <time.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/cond.h"
 #include "fs/sealed_internal.h"
 
 #define TRIES_MAX 400 /* while a seal that had begun before holds a file */
@@ -86,12 +87,10 @@ static enum err_code drop_files(struct sealed *s, uint64_t stream, struct err *e
 /* What was on its way into the index has arrived. */
 static void wait_for_flights(struct sealed *s)
 {
-    struct timespec until;
+    uint64_t until_ms = clock_mono_ms() + TRIES_MAX * TRY_MS;
 
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += TRIES_MAX * TRY_MS / 1000;
     LOCK_SCOPE(&s->lock);
-    while (s->flights && pthread_cond_timedwait(&s->changed, &s->lock, &until) != ETIMEDOUT)
+    while (s->flights && cond_wait_until(&s->changed, &s->lock, until_ms))
         ;
 }
 

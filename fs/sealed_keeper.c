@@ -1,9 +1,8 @@
 /* fs/sealed_keeper.c - makes the index durable now and then, so that the journal may free what the
  * index covers; before that it ends what others had to leave. */
-#include <errno.h>
-#include <time.h>
-
 #include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/cond.h"
 #include "fs/sealed_internal.h"
 
 static void cover(struct sealed *s)
@@ -31,14 +30,11 @@ static void cover(struct sealed *s)
 /* A while after the first of some publications, so that one sync serves them all. */
 static bool wait_a_while(struct sealed *s)
 {
-    struct timespec until;
-
     LOCK_SCOPE(&s->lock);
     while (!s->stopping && !s->flights && s->covered == s->newest && !sealed_has_ripe_locked(s))
         pthread_cond_wait(&s->wake, &s->lock);
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += KEEPER_MS / 1000;
-    while (!s->stopping && pthread_cond_timedwait(&s->wake, &s->lock, &until) != ETIMEDOUT)
+    uint64_t until_ms = clock_mono_ms() + KEEPER_MS;
+    while (!s->stopping && cond_wait_until(&s->wake, &s->lock, until_ms))
         ;
     return !s->stopping;
 }

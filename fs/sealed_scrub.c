@@ -4,10 +4,9 @@
  * Parts go by in the order of the index, SCRUB_BYTES_PER_SEC at most; a part that comes in behind
  * the place that was reached is met by the next pass.
  */
-#include <errno.h>
-#include <time.h>
-
 #include "base/cleanup.h"
+#include "base/clock.h"
+#include "base/cond.h"
 #include "base/log.h"
 #include "fs/sealed_internal.h"
 
@@ -16,12 +15,10 @@
 /* False: it is time to end. */
 static bool rest(struct sealed *s, uint64_t seconds)
 {
-    struct timespec until;
+    uint64_t until_ms = clock_mono_ms() + seconds * 1000;
 
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += (time_t)seconds;
     LOCK_SCOPE(&s->lock);
-    while (!s->stopping && pthread_cond_timedwait(&s->wake, &s->lock, &until) != ETIMEDOUT)
+    while (!s->stopping && cond_wait_until(&s->wake, &s->lock, until_ms))
         ;
     return !s->stopping;
 }

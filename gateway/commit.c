@@ -21,6 +21,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/cond.h"
 #include "base/metrics.h"
 #include "base/sys.h"
 #include "fs/control.h"
@@ -87,15 +88,6 @@ static enum err_code workers_make(struct commit_pool *p, struct err *e)
     return ERR_OK;
 }
 
-static void wait_on_monotonic_clock(pthread_cond_t *cond)
-{
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(cond, &attr);
-    pthread_condattr_destroy(&attr);
-}
-
 enum err_code commit_pool_open(const struct commit_config *cfg, struct commit_pool **out,
                                struct err *e)
 {
@@ -104,7 +96,7 @@ enum err_code commit_pool_open(const struct commit_config *cfg, struct commit_po
         return err_set(e, ERR_NOMEM, "no memory for the commit workers");
     p->cfg = *cfg;
     pthread_mutex_init(&p->lock, NULL);
-    wait_on_monotonic_clock(&p->freed);
+    cond_init(&p->freed);
     p->retries = metric_only(metrics_register(&RETRIES));
     p->mount_dir = strdup(cfg->mount_dir);
     enum err_code code =
@@ -144,24 +136,14 @@ static struct worker *take_free_locked(struct commit_pool *p)
     return NULL;
 }
 
-static struct timespec monotonic_in(unsigned ms)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    int64_t nanos = t.tv_nsec + (int64_t)(ms % 1000) * 1000000;
-    t.tv_sec += ms / 1000 + nanos / 1000000000;
-    t.tv_nsec = nanos % 1000000000;
-    return t;
-}
-
 /* NULL when none became free in time. */
 static struct worker *worker_borrow(struct commit_pool *p)
 {
-    struct timespec deadline = monotonic_in(p->cfg.wait_ms);
+    uint64_t deadline_ms = clock_mono_ms() + p->cfg.wait_ms;
     LOCK_SCOPE(&p->lock);
     struct worker *w;
     while (!(w = take_free_locked(p))) {
-        if (pthread_cond_timedwait(&p->freed, &p->lock, &deadline) == ETIMEDOUT)
+        if (!cond_wait_until(&p->freed, &p->lock, deadline_ms))
             return take_free_locked(p);
     }
     return w;

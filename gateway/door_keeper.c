@@ -5,10 +5,10 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/cond.h"
 #include "base/ipc.h"
 #include "base/log.h"
 #include "fs/control.h"
@@ -136,13 +136,11 @@ static bool answer_one(struct keeper *k, int fd, struct ipc_msg *m)
 /* Longer from time to time; ends with the keeper. */
 static void pause_before_next(struct keeper *k, uint64_t *pause_ms)
 {
-    uint64_t end = clock_mono_ms() + *pause_ms;
-    struct timespec until = {.tv_sec = (time_t)(end / 1000),
-                             .tv_nsec = (long)(end % 1000) * 1000000};
+    uint64_t until_ms = clock_mono_ms() + *pause_ms;
 
     LOCK_SCOPE(&k->lock);
-    while (!atomic_load(&k->is_stopping) && clock_mono_ms() < end)
-        pthread_cond_timedwait(&k->stopping, &k->lock, &until);
+    while (!atomic_load(&k->is_stopping) && cond_wait_until(&k->stopping, &k->lock, until_ms))
+        ;
     *pause_ms = *pause_ms * 2 < PAUSE_MAX_MS ? *pause_ms * 2 : PAUSE_MAX_MS;
 }
 
@@ -203,16 +201,6 @@ static void *keep(void *arg)
     return NULL;
 }
 
-static void init_stopping(struct keeper *k)
-{
-    pthread_condattr_t attr;
-
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&k->stopping, &attr);
-    pthread_condattr_destroy(&attr);
-}
-
 enum err_code keeper_start(const struct keeper_config *cfg, struct keeper **out, struct err *e)
 {
     struct keeper *k = calloc(1, sizeof *k);
@@ -221,7 +209,7 @@ enum err_code keeper_start(const struct keeper_config *cfg, struct keeper **out,
         return err_set(e, ERR_NOMEM, "no memory for the doors of the filesystem");
     k->cfg = *cfg;
     pthread_mutex_init(&k->lock, NULL);
-    init_stopping(k);
+    cond_init(&k->stopping);
     for (int i = 0; i < KEEPER_DOORS; i++) {
         struct door_thread *d = &k->doors[i];
         *d = (struct door_thread){.keeper = k, .fd = -1};

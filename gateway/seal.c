@@ -18,6 +18,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/cond.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/metrics.h"
@@ -450,19 +451,6 @@ static enum err_code round_full(struct sealer *s, int64_t before_us, struct err 
     return ERR_OK;
 }
 
-static void wait_ms(struct sealer *s, pthread_cond_t *c, uint64_t ms)
-{
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += (time_t)(ms / 1000);
-    until.tv_nsec += (long)(ms % 1000) * 1000000L;
-    if (until.tv_nsec >= 1000000000L) {
-        until.tv_sec++;
-        until.tv_nsec -= 1000000000L;
-    }
-    pthread_cond_timedwait(c, &s->lock, &until);
-}
-
 static size_t jobs_waiting(struct sealer *s)
 {
     LOCK_SCOPE(&s->lock);
@@ -496,9 +484,10 @@ static void *schedule(void *arg)
         }
         if (rc && !atomic_load(&s->stopping))
             log_write(LOG_WARN, "cannot look for files to seal", "reason", e.msg, (char *)0);
+        uint64_t now_ms = clock_mono_ms();
         LOCK_SCOPE(&s->lock);
         if (!s->draining)
-            wait_ms(s, &s->stop, rest_after(clock_mono_ms() - began_ms, rc));
+            cond_wait_until(&s->stop, &s->lock, now_ms + rest_after(now_ms - began_ms, rc));
         if (s->draining)
             return NULL;
     }
@@ -641,7 +630,7 @@ static bool await_half(struct sealer *s, size_t *goal)
     if (is_first)
         *goal = s->jobs.count / 2;
     if (is_first || s->jobs.count > *goal)
-        wait_ms(s, &s->progress, ROUND_MS);
+        cond_wait_until(&s->progress, &s->lock, clock_mono_ms() + ROUND_MS);
     return s->jobs.count <= *goal;
 }
 
@@ -666,15 +655,6 @@ enum err_code seal_flush(struct sealer *s, uint64_t deadline_ms, bool (*cancelle
 }
 
 /* ---- life ---- */
-
-static void init_cond(pthread_cond_t *c)
-{
-    pthread_condattr_t attr;
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(c, &attr);
-    pthread_condattr_destroy(&attr);
-}
 
 static enum err_code start_threads(struct sealer *s, struct err *e)
 {
@@ -702,9 +682,9 @@ enum err_code seal_open(const struct seal_config *cfg, struct sealer **out, stru
     if (s->cfg.workers > SEAL_WORKERS_MAX)
         s->cfg.workers = SEAL_WORKERS_MAX;
     pthread_mutex_init(&s->lock, NULL);
-    init_cond(&s->work);
-    init_cond(&s->progress);
-    init_cond(&s->stop);
+    cond_init(&s->work);
+    cond_init(&s->progress);
+    cond_init(&s->stop);
     map_init(&s->jobs, SEAL_JOBS_MAX);
     register_metrics(s);
     enum err_code rc = control_open_beside(cfg->control, clock_mono_ms() + CALL_MS, &s->control, e);
@@ -726,8 +706,9 @@ static void drain(struct sealer *s)
     s->draining = true;
     pthread_cond_broadcast(&s->work);
     pthread_cond_broadcast(&s->stop);
-    while (s->worker_count > 0 && (s->first || s->running > 0) && clock_mono_ms() < deadline_ms)
-        wait_ms(s, &s->progress, ROUND_MS);
+    while (s->worker_count > 0 && (s->first || s->running > 0) &&
+           cond_wait_until(&s->progress, &s->lock, deadline_ms))
+        ;
     atomic_store(&s->stopping, true);
     pthread_cond_broadcast(&s->progress);
 }

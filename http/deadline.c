@@ -4,10 +4,10 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/cond.h"
 #include "base/metrics.h"
 
 #define LATE_BODY                                                                                  \
@@ -54,19 +54,12 @@ static void look(struct deadlines *all, uint64_t now_ms)
 static void *deadlines_main(void *arg)
 {
     struct deadlines *all = arg;
-    struct timespec next;
     pthread_setname_np(pthread_self(), "http-deadline");
     pthread_mutex_lock(&all->lock);
     while (!all->stopping) {
         look(all, clock_mono_ms());
-        clock_gettime(CLOCK_MONOTONIC, &next);
-        next.tv_nsec += DEADLINE_LOOK_MS * 1000000L;
-        next.tv_sec += next.tv_nsec / 1000000000L;
-        next.tv_nsec %= 1000000000L;
-        if (all->list)
-            pthread_cond_timedwait(&all->changed, &all->lock, &next);
-        else
-            pthread_cond_wait(&all->changed, &all->lock);
+        cond_wait_until(&all->changed, &all->lock,
+                        all->list ? clock_mono_ms() + DEADLINE_LOOK_MS : 0);
     }
     pthread_mutex_unlock(&all->lock);
     return NULL;
@@ -81,16 +74,12 @@ static void deadlines_free(struct deadlines *all)
 
 enum err_code deadlines_start(struct deadlines **out, struct err *e)
 {
-    pthread_condattr_t monotonic;
     struct deadlines *all = calloc(1, sizeof *all);
     if (!all)
         return err_set(e, ERR_NOMEM, "deadlines of connections");
     all->late = metric_only(metrics_register(&TOO_LATE));
     pthread_mutex_init(&all->lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&all->changed, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    cond_init(&all->changed);
     int sys = pthread_create(&all->thread, NULL, deadlines_main, all);
     if (sys != 0) {
         deadlines_free(all);

@@ -1,20 +1,15 @@
 /* http/pipe.c - back pressure between a query and a slow client. */
 #include "http/pipe.h"
 
-#include <time.h>
-
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "base/cond.h"
 
 void pipe_init(struct pipe *p)
 {
-    pthread_condattr_t monotonic;
     *p = (struct pipe){0};
     pthread_mutex_init(&p->lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&p->drained, &monotonic);
-    pthread_condattr_destroy(&monotonic);
+    cond_init(&p->drained);
     buf_init(&p->queue, PIPE_QUEUE_MAX);
 }
 
@@ -51,13 +46,8 @@ static size_t enqueue_locked(struct pipe *p, struct str bytes)
 
 static void wait_for_reader_locked(struct pipe *p)
 {
-    struct timespec until;
     uint64_t began_ms = clock_mono_ms();
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_nsec += PIPE_LOOK_MS * 1000000L;
-    until.tv_sec += until.tv_nsec / 1000000000L;
-    until.tv_nsec %= 1000000000L;
-    pthread_cond_timedwait(&p->drained, &p->lock, &until);
+    cond_wait_until(&p->drained, &p->lock, began_ms + PIPE_LOOK_MS);
     p->waited_ms += clock_mono_ms() - began_ms;
     if (p->given_up(p->ctx))
         p->state = PIPE_CLOSED;
