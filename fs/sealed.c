@@ -4,9 +4,10 @@
  *   open:   the index -> the journal is opened and hands over each publish record; those past the
  *           position that the index covers are put, many in one transaction
  *   start:  the rest of them -> staging is emptied -> what lies in place is compared with the
- * index: in the index                                     fine pending, or the journal still has
- * its file       never published: removed else                                             counted:
- * `weir reindex` takes it in
+ *           index:
+ *             in the index                                     fine
+ *             pending, or the journal still has its file       never published: removed
+ *             else                                             counted: `weir reindex` takes it in
  */
 #include <errno.h>
 #include <limits.h>

@@ -3,9 +3,10 @@
  *   free ── commit_begin ──► planning ── commit_finish ──► sending part 0 … last ──► free
  *                               │                             │      ▲
  *                          commit_abort                 error │      │ the same number again, from
- * part 0, ▼                             ▼      │ through a file opened anew free waiting ─┘  (until
- * retry_ms are over)
+ *                               ▼                             ▼      │ part 0, through a file
+ *                              free                        waiting ──┘ opened anew
  *
+ * Waiting ends with an error when retry_ms are over.
  * A part is planned when its runs are added and encoded when it is sent, so a batch can be sent as
  * often as it takes from the caller's lines, through one buffer per worker.
  */
