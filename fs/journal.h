@@ -6,7 +6,7 @@
  * thread forgets replaced files, frees segments and moves what pins them.
  * Units: sizes and offsets in bytes, times in microseconds since the epoch.
  * Errors: AGAIN (a part is missing, an older epoch, or a queue is full), FULL (WEIR_JOURNAL_MAX or
- * disk), INVALID, CORRUPT, IO.  Format: segment.c.  The states of a batch: journal.c.
+ * disk), INVALID, CORRUPT, IO.  Format: segment.c.  The states of a batch: journal_batches.c.
  *
  * A file is the lines of one stream and hour under one id; the journal alone maps (stream, hour) to
  * its open file.  A file's bytes below its shown size never change.

@@ -1,7 +1,9 @@
 /* fs/open_parts.c - open sealed files by id, counted.
  *
- *   not there ── first take: opened, given to the kernel or kept ──► open ── last give ──► not
- * there
+ *   not there ── first take: opened, given to the kernel or kept ──► open ── last give ─┐
+ *       ▲                                                                               │
+ *       └───────────────────────────────────────────────────────────────────────────────┘
+ *
  * A file that an earlier process read for the kernel is restored without a descriptor; the next
  * take opens it.
  *

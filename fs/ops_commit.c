@@ -3,8 +3,8 @@
  * The reply is the journal's to give, perhaps later.  An append may still wait for room in the
  * journal; so that readers always find a worker, only some of the workers append at a time:
  *
- *   worker ── fewer than append_max are in the journal ──► appends, then what waits, until none
- * does └───── else ──► leaves the request, buffer and all, on the waiting list; reads the next one
+ *   worker ── fewer than append_max are in the journal ──► appends, then what waits, to the end
+ *     └────── else ──► leaves the request, buffer and all, on the waiting list; reads the next one
  *
  * The kernel sends one write at a time for each commit file: that many requests wait at most.
  */

@@ -1,7 +1,8 @@
 /* gateway/engine/seal.c - the steps of a seal.
  *
- *   a turn: load the lines, write the Parquet, drop the lines ──► read it back ──► sum, sync ──►
- * told A seal that reads back needs little memory, so there may be twice as many seals as turns. */
+ *   a turn: load the lines, write the Parquet, drop the lines ──► read it back ──► sum, sync, tell
+ *
+ * A seal that reads back needs little memory, so there may be twice as many seals as turns. */
 #include "gateway/engine/seal.h"
 
 #include <errno.h>

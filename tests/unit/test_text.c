@@ -3,8 +3,8 @@
  * fail. */
 #include "tests/support/sealed_fixture.h"
 
-#include <time.h>
-
+#include "base/clock.h"
+#include "base/cond.h"
 #include "fs/text.h"
 #include "fs/text_cache.h"
 #include "gateway/engine/wire.h"
@@ -177,7 +177,7 @@ static struct answer *new_answer(void)
     struct answer *a = calloc(1, sizeof *a);
 
     pthread_mutex_init(&a->lock, NULL);
-    pthread_cond_init(&a->came, NULL);
+    cond_init(&a->came);
     return a;
 }
 
@@ -196,13 +196,11 @@ static void take_answer(enum err_code rc, struct str bytes, void *ctx)
 
 static void await(struct answer *a)
 {
-    struct timespec until;
+    uint64_t until_ms = clock_mono_ms() + WAIT_MS;
 
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += WAIT_MS / 1000;
     LOCK_SCOPE(&a->lock);
     while (!a->is_there) {
-        if (pthread_cond_timedwait(&a->came, &a->lock, &until) != 0)
+        if (!cond_wait_until(&a->came, &a->lock, until_ms))
             fail_msg("no answer in time");
     }
 }
