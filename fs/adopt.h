@@ -11,7 +11,7 @@
 #define WEIR_FS_ADOPT_H
 
 #include "fs/anchor.h"
-#include "fs/tree.h"
+#include "fs/tree/tree.h"
 
 #define ADOPT_DIRS_MAX 1000000
 

@@ -22,7 +22,7 @@
 #include "base/cleanup.h"
 #include "base/file_sum.h"
 #include "base/sys.h"
-#include "fs/sealed_internal.h"
+#include "fs/sealed/internal.h"
 
 #define SAW_MAX 640
 

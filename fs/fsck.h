@@ -8,7 +8,7 @@
 #ifndef WEIR_FS_FSCK_H
 #define WEIR_FS_FSCK_H
 
-#include "fs/journal.h"
+#include "fs/journal/journal.h"
 
 enum fsck_level {
     FSCK_NOTE, /* as it should be after a crash; the next start deals with it */

@@ -9,8 +9,8 @@
 #ifndef WEIR_FS_HANDLES_H
 #define WEIR_FS_HANDLES_H
 
-#include "fs/listing.h"
 #include "fs/status.h"
+#include "fs/tree/listing.h"
 
 #define HANDLES_MAX 65536
 

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 
 #define RUNS_ON_STACK 16
-#define RUN_COUNT_AT 36 /* in the header of a batch (fs/batch.h) */
+#define RUN_COUNT_AT 36 /* in the header of a batch (fs/journal/batch.h) */
 #define RUN_BYTES_MIN BATCH_RUN_LEN
 
 /* ---- one part ---- */

@@ -5,7 +5,7 @@
  * (rsync --inplace, dd conv=notrunc) learns it before the first byte.  Offsets mean nothing, and
  * reading shows nothing.
  */
-#include "fs/asking.h"
+#include "fs/door/asking.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -7,7 +7,7 @@
  * A request that the kernel sends again was perhaps done for the process that died, so what is
  * there then counts as made.
  */
-#include "fs/asking.h"
+#include "fs/door/asking.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -12,7 +12,7 @@
 #ifndef WEIR_FS_REGISTRY_H
 #define WEIR_FS_REGISTRY_H
 
-#include "fs/journal.h"
+#include "fs/journal/journal.h"
 #include "fs/name.h"
 
 #define REGISTRY_STREAMS_MAX 1000000

@@ -11,10 +11,10 @@
 #include "base/cleanup.h"
 #include "base/file_sum.h"
 #include "base/sys.h"
-#include "fs/part_json.h"
-#include "fs/publish_record.h"
-#include "fs/schema.h"
-#include "fs/sealed_internal.h"
+#include "fs/sealed/internal.h"
+#include "fs/sealed/part_json.h"
+#include "fs/sealed/publish_record.h"
+#include "fs/tree/schema.h"
 
 #define DELETED_MEMORY_MAX ((size_t)256 << 20)
 

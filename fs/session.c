@@ -28,7 +28,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/sys.h"
-#include "fs/control_server.h"
+#include "fs/control/server.h"
 #include "fs/mount.h"
 
 #define READ_AHEAD_KB 1024

@@ -10,16 +10,16 @@
 
 #include "base/cleanup.h"
 #include "fs/adopt.h"
+#include "fs/door/inlet.h"
 #include "fs/follow.h"
 #include "fs/fs.h"
 #include "fs/handles.h"
-#include "fs/inlet.h"
-#include "fs/nodes.h"
-#include "fs/open_parts.h"
-#include "fs/open_queue.h"
-#include "fs/sealed.h"
-#include "fs/sync_queue.h"
-#include "fs/text.h"
+#include "fs/journal/open_queue.h"
+#include "fs/journal/sync_queue.h"
+#include "fs/sealed/sealed.h"
+#include "fs/tree/nodes.h"
+#include "fs/tree/open_parts.h"
+#include "fs/tree/text.h"
 
 #define FUSE_USE_VERSION 34
 #include <fuse3/fuse_lowlevel.h>

@@ -12,10 +12,10 @@
 #ifndef WEIR_FS_SNAPSHOTS_H
 #define WEIR_FS_SNAPSHOTS_H
 
-#include "fs/journal.h"
+#include "fs/journal/journal.h"
 #include "fs/notifier.h"
 #include "fs/registry.h"
-#include "fs/sealed.h"
+#include "fs/sealed/sealed.h"
 #include "fs/status.h"
 
 #define SNAPSHOTS_MAX 65536

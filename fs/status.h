@@ -6,7 +6,7 @@
 #ifndef WEIR_FS_STATUS_H
 #define WEIR_FS_STATUS_H
 
-#include "fs/journal.h"
+#include "fs/journal/journal.h"
 #include "fs/registry.h"
 
 #define LAST_ERRORS_MAX 256

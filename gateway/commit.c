@@ -25,7 +25,7 @@
 #include "base/cond.h"
 #include "base/metrics.h"
 #include "base/sys.h"
-#include "fs/control.h"
+#include "fs/control/control.h"
 
 enum {
     PAGE = 4096,

@@ -12,7 +12,7 @@
 #ifndef WEIR_GATEWAY_COMMIT_H
 #define WEIR_GATEWAY_COMMIT_H
 
-#include "fs/batch.h"
+#include "fs/journal/batch.h"
 
 struct control_client;
 struct commit_pool;

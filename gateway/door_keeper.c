@@ -11,8 +11,8 @@
 #include "base/cond.h"
 #include "base/ipc.h"
 #include "base/log.h"
-#include "fs/control.h"
-#include "fs/door_wire.h"
+#include "fs/control/control.h"
+#include "fs/door/wire.h"
 #include "gateway/names.h"
 
 enum { OPEN_MS = 1000, PAUSE_MIN_MS = 20, PAUSE_MAX_MS = 1000, NAME_ROOM = 256 };

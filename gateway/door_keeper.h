@@ -1,6 +1,6 @@
 /* gateway/door_keeper.h - answers what the fs process asks: writes to `ingest` files, and mkdir.
  *
- * Holds KEEPER_DOORS connections to fs.sock open (fs/door_wire.h), each with a thread that answers
+ * Holds KEEPER_DOORS connections to fs.sock open (fs/door/wire.h), each with a thread that answers
  * one question at a time.  A connection that ends is opened again; while none can be, it is tried
  * every second and the reason is logged once.
  * Owner: the gateway process.  Errors of single questions go back to who asked.

@@ -18,7 +18,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/sys.h"
-#include "fs/control.h"
+#include "fs/control/control.h"
 #include "gateway/query_service.h"
 
 #define DAMAGED_MAX 10000 /* remembered; more are found again by each query */

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "fs/control.h"
+#include "fs/control/control.h"
 #include "gateway/engine/client.h"
 #include "gateway/query_service.h"
 

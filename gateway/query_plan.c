@@ -10,7 +10,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "fs/control.h"
+#include "fs/control/control.h"
 #include "gateway/engine/client.h"
 #include "gateway/names.h"
 #include "gateway/query_service.h"

@@ -22,7 +22,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/metrics.h"
-#include "fs/control.h"
+#include "fs/control/control.h"
 #include "gateway/seal_job.h"
 
 #define ROUND_MS 250 /* how often due files are looked for */

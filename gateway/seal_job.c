@@ -4,7 +4,7 @@
 #include <stdio.h>
 
 #include "base/clock.h"
-#include "fs/control.h"
+#include "fs/control/control.h"
 #include "gateway/engine/client.h"
 
 #define JOB_MEMORY_MAX ((size_t)256 << 20)

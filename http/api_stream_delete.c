@@ -4,7 +4,7 @@
  * process drops what it has now, or when it starts again.  Its name can be used at once. */
 #include "base/clock.h"
 #include "base/json.h"
-#include "fs/control.h"
+#include "fs/control/control.h"
 #include "http/api.h"
 #include "http/api_stream.h"
 #include "http/reply.h"

@@ -9,7 +9,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/json.h"
-#include "fs/control.h"
+#include "fs/control/control.h"
 #include "gateway/names.h"
 #include "gateway/stream_settings.h"
 #include "http/api.h"

@@ -3,7 +3,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/metrics.h"
-#include "fs/control.h"
+#include "fs/control/control.h"
 #include "gateway/seal.h"
 #include "http/api.h"
 #include "http/health.h"

@@ -6,7 +6,7 @@
 
 #include "base/arena.h"
 #include "base/clock.h"
-#include "fs/control.h"
+#include "fs/control/control.h"
 
 #define PROBE_MEMORY_MAX ((size_t)4 << 20)
 

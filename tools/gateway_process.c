@@ -18,7 +18,7 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "base/ulid.h"
-#include "fs/control.h"
+#include "fs/control/control.h"
 #include "gateway/auth.h"
 #include "gateway/catalog.h"
 #include "gateway/commit.h"

@@ -45,7 +45,7 @@
  *        "columns":[["level","Utf8",number],…]}             the stream's; not for metrics
  *   Writes <staging>/<part>.parquet and .sum, synced; reads the Parquet back and compares rows,
  *   min, max and the sum of the text with the sources'.  Any difference is CORRUPT, and nothing
- *   stays in staging.  SEALED: the "part" object of PUBLISH in fs/control.h.
+ *   stays in staging.  SEALED: the "part" object of PUBLISH in fs/control/control.h.
  *   {"timeout_ms"} as in RUN.
  * TEXT: {"path":"<mount>/…/<id>.parquet","group":g}         the text of one row group, or
  *       {"path":"…","first_row":a,"rows":n}                 of some rows; with "metrics":true they

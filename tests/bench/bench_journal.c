@@ -19,8 +19,8 @@
 
 #include "base/clock.h"
 #include "base/sys.h"
-#include "fs/frame.h"
-#include "fs/journal.h"
+#include "fs/journal/frame.h"
+#include "fs/journal/journal.h"
 
 enum {
     HOUR = 480000,

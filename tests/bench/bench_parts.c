@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "fs/sealed_files.h"
+#include "fs/sealed/files.h"
 
 enum { PER_HOUR = 500, AT_ONCE = 1000, LINKS_MAX = 30000, TEXT_MAX = 1 << 16 };
 #define HOUR_US INT64_C(3600000000)

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 #include "base/crc32c.h"
-#include "fs/batch.h"
+#include "fs/journal/batch.h"
 
 enum { REPAIR = 1, RUN_COUNT_AT = 36, RUNS_LEN_AT = 40, CHECKSUM_AT = 72 };
 

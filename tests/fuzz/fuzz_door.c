@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#include "fs/door_wire.h"
+#include "fs/door/wire.h"
 
 enum { IS_ANSWER = 1, RESERVED_AT = 26 };
 

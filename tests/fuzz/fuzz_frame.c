@@ -7,7 +7,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "fs/journal_replay.h"
+#include "fs/journal/replay.h"
 
 enum {
     SEQ = 1,
@@ -196,7 +196,7 @@ static void replay_item(struct state *s, struct scan_item *item, bool is_torn, u
     free(bytes);
 }
 
-/* As fs/journal_recover.c does it. */
+/* As fs/journal/recover.c does it. */
 static struct state *replay(int fd, uint32_t limit, unsigned mode, bool with_tables)
 {
     struct state *s = state_new();
@@ -295,7 +295,7 @@ static void same_requests(const struct requests *a, const struct requests *b)
     buf_done(&y);
 }
 
-/* As fs/journal_recover.c does it. */
+/* As fs/journal/recover.c does it. */
 static void apply_publishes(struct state *s, struct str places, int fd)
 {
     for (size_t i = 0; i < places.len; i += TABLE_PUBLISH_LEN) {

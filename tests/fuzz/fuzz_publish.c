@@ -4,8 +4,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#include "fs/part_json.h"
-#include "fs/publish_record.h"
+#include "fs/sealed/part_json.h"
+#include "fs/sealed/publish_record.h"
 
 #define MEMORY_MAX ((size_t)64 << 20)
 

@@ -62,7 +62,7 @@ class Run:
 
 
 def batch(epoch, worker, number, runs, flags=LAST, part=0, parts=1):
-    """One part as fs/batch.h has it."""
+    """One part as fs/journal/batch.h has it."""
     table = b"".join(run.entry() for run in runs)
     payload = b"".join(run.payload() for run in runs)
     head = struct.pack("<4sHHQIIQIIIIQQII", b"WBAT", 2, flags, epoch, worker, part, number, parts, len(runs),
@@ -72,7 +72,7 @@ def batch(epoch, worker, number, runs, flags=LAST, part=0, parts=1):
 
 
 class Control:
-    """fs.sock, by hand (base/ipc.h and fs/control.h)."""
+    """fs.sock, by hand (base/ipc.h and fs/control/control.h)."""
 
     def __init__(self, path):
         import socket

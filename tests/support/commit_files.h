@@ -15,7 +15,7 @@
 #include <cmocka.h>
 
 #include "base/sys.h"
-#include "fs/batch.h"
+#include "fs/journal/batch.h"
 
 enum { STORED_MAX = 64 << 20, STORED_RUNS_MAX = 100000 };
 

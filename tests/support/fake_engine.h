@@ -12,7 +12,7 @@
 #include "base/cleanup.h"
 #include "base/ipc.h"
 #include "base/json.h"
-#include "fs/text_engine.h"
+#include "fs/tree/text_engine.h"
 
 enum fake_mood {
     FAKE_GOOD,

@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "base/ipc.h"
-#include "fs/door.h"
+#include "fs/door/door.h"
 
 #define FAKE_LINES_MAX ((size_t)64 << 20)
 

@@ -8,8 +8,8 @@
 #include <stdlib.h>
 
 #include "base/sys.h"
-#include "fs/segment.h"
-#include "fs/segment_table.h"
+#include "fs/journal/segment.h"
+#include "fs/journal/segment_table.h"
 
 enum {
     SEQ = 1,

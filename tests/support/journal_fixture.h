@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "fs/journal.h"
+#include "fs/journal/journal.h"
 
 #define FIXTURE_SEGMENT_BYTES (256u << 10)
 #define FIXTURE_TEXT_MAX (64u << 20)

@@ -19,7 +19,7 @@
 #include "base/clock.h"
 #include "base/file_sum.h"
 #include "base/json.h"
-#include "fs/sealed.h"
+#include "fs/sealed/sealed.h"
 #include "fs/snapshots.h"
 #include "tests/support/scratch.h"
 

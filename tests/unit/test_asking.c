@@ -9,7 +9,7 @@
 #include <linux/fuse.h>
 #include <sys/eventfd.h>
 
-#include "fs/asking.h"
+#include "fs/door/asking.h"
 
 enum { WAIT_MS = 20000, REPLIES_MAX = 16 };
 

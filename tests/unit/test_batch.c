@@ -11,7 +11,7 @@
 #include <stdlib.h>
 
 #include "base/crc32c.h"
-#include "fs/batch.h"
+#include "fs/journal/batch.h"
 
 enum { RUNS = 3, HOUR = 490000, CHECKSUM_AT = 72, RUNS_LEN_AT = 40 };
 

@@ -1,5 +1,5 @@
 // links: weir_fs weir_index
-/* The control socket: the client of fs/control.h against the server, over a real journal. */
+/* The control socket: fs/control/client.c against the server, over a real journal. */
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
@@ -12,8 +12,8 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/ipc.h"
-#include "fs/control.h"
-#include "fs/control_server.h"
+#include "fs/control/control.h"
+#include "fs/control/server.h"
 #include "tests/support/scratch.h"
 
 #define DEADLINE_MS 10000

@@ -6,8 +6,8 @@
 #include <dirent.h>
 #include <pthread.h>
 
-#include "fs/control.h"
-#include "fs/control_server.h"
+#include "fs/control/control.h"
+#include "fs/control/server.h"
 
 #define HOUR 490000 /* 2025-11-24 16:00 */
 #define DEADLINE_MS 10000

@@ -18,7 +18,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/ipc.h"
-#include "fs/control.h"
+#include "fs/control/control.h"
 #include "gateway/door_keeper.h"
 
 enum { DEADLINE_MS = 20000, LOG_MAX = 65536 };

@@ -8,9 +8,9 @@
 
 #include "base/clock.h"
 #include "base/ipc.h"
-#include "fs/batch.h"
-#include "fs/control.h"
-#include "fs/door_wire.h"
+#include "fs/control/control.h"
+#include "fs/door/wire.h"
+#include "fs/journal/batch.h"
 
 struct writing {
     int fd;

@@ -9,7 +9,7 @@
 
 #include <stdlib.h>
 
-#include "fs/door_wire.h"
+#include "fs/door/wire.h"
 
 static const struct door_ask ASK = {
     .stream = 7, .mount = UINT64_MAX, .request = 1234, .org = {"default", 7}, .name = {"app", 3}};

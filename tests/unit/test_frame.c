@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
-#include "fs/frame.h"
+#include "fs/journal/frame.h"
 
 enum { SEQ = 7, OFFSET = 4096, ROOM = 4096 };
 

@@ -5,7 +5,7 @@
 
 #include <dirent.h>
 
-#include "fs/control.h"
+#include "fs/control/control.h"
 
 #define CALL_MS 20000
 #define CLOSED 20 /* files of one hour */

@@ -4,7 +4,7 @@
 #include "tests/support/journal_fixture.h"
 
 #include "base/json.h"
-#include "fs/inlet.h"
+#include "fs/door/inlet.h"
 #include "tests/support/fake_gateway.h"
 
 enum {

@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 
 #include "base/clock.h"
-#include "fs/journal_files.h"
+#include "fs/journal/files.h"
 
 enum { HOUR = 100 };
 

@@ -11,8 +11,8 @@
 #include <sys/wait.h>
 
 #include "base/sys.h"
-#include "fs/segment.h"
-#include "fs/segment_scan.h"
+#include "fs/journal/segment.h"
+#include "fs/journal/segment_scan.h"
 
 /* ---- killed, and failing ---- */
 

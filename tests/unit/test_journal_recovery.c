@@ -14,8 +14,8 @@
 
 #include "base/clock.h"
 #include "base/sys.h"
-#include "fs/segment.h"
-#include "fs/segment_scan.h"
+#include "fs/journal/segment.h"
+#include "fs/journal/segment_scan.h"
 
 enum { HOUR = 100, FRAMES_MAX = 256 };
 

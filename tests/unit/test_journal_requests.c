@@ -7,8 +7,8 @@
 #include <stdatomic.h>
 
 #include "base/sys.h"
-#include "fs/frame.h"
-#include "fs/journal_requests.h"
+#include "fs/journal/frame.h"
+#include "fs/journal/requests.h"
 
 enum { MOUNT = 77, HOUR = 100, WRITES = 12, LONG_LINE = 12000 };
 

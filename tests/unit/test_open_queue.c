@@ -8,7 +8,7 @@
 #include <cmocka.h>
 #include <pthread.h>
 
-#include "fs/open_queue.h"
+#include "fs/journal/open_queue.h"
 
 /* A gate that holds each job until it is opened. */
 static struct {

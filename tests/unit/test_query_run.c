@@ -9,7 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/ipc.h"
-#include "fs/control.h"
+#include "fs/control/control.h"
 #include "gateway/gate.h"
 #include "gateway/query.h"
 #include "tests/support/engine_fixture.h"

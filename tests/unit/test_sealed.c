@@ -10,7 +10,7 @@
 #include <sys/resource.h>
 
 #include "base/sys.h"
-#include "fs/sealed_internal.h"
+#include "fs/sealed/internal.h"
 
 #define HOUR 490000
 #define SWEEP_MAX 400

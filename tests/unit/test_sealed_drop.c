@@ -8,7 +8,7 @@
 #include <stdatomic.h>
 
 #include "base/sys.h"
-#include "fs/sealed_internal.h"
+#include "fs/sealed/internal.h"
 
 #define HOUR 490000
 #define SWEEP_MAX 400

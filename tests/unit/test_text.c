@@ -5,8 +5,8 @@
 
 #include "base/clock.h"
 #include "base/cond.h"
-#include "fs/text.h"
-#include "fs/text_cache.h"
+#include "fs/tree/text.h"
+#include "fs/tree/text_cache.h"
 #include "gateway/engine/wire.h"
 #include "tests/support/fake_engine.h"
 

@@ -10,10 +10,10 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "fs/listing.h"
 #include "fs/mountinfo.h"
 #include "fs/name.h"
 #include "fs/registry.h"
+#include "fs/tree/listing.h"
 
 /* ---- names ---- */
 

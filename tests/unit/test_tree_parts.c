@@ -5,7 +5,7 @@
 
 #include <sched.h>
 
-#include "fs/tree.h"
+#include "fs/tree/tree.h"
 
 #define HOUR 490000 /* 2025-11-24 16:00 */
 #define APP 1
