@@ -121,6 +121,7 @@ static struct str name_of(const struct key *key)
 static bool make_name(struct keys *k, const struct key *parent, struct str raw)
 {
     struct str component = raw;
+    bool is_whole = true;
     buf_clear(&k->name);
     if (parent != &k->root) {
         buf_add_str(&k->name, name_of(parent));
@@ -130,11 +131,12 @@ static bool make_name(struct keys *k, const struct key *parent, struct str raw)
         buf_clear(&k->decoded);
         scan_decode(raw, &k->decoded);
         component = buf_str(&k->decoded);
+        is_whole = buf_ok(&k->decoded);
     }
     name_field_add(&k->name, component);
     if (k->name.len == 0) /* SQL has no empty names */
         buf_add_char(&k->name, '_');
-    return buf_ok(&k->name) && buf_ok(&k->decoded) && k->name.len <= FIELD_NAME_MAX;
+    return is_whole && buf_ok(&k->name) && k->name.len <= FIELD_NAME_MAX;
 }
 
 static bool make_lead(struct keys *k, struct key *key, struct str name)

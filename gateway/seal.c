@@ -563,6 +563,8 @@ static void *work(void *arg)
         struct err e = {0};
         uint64_t began_ns = clock_mono_ns();
         enum err_code rc = seal_job_run(&w, &j->unit, &done, &e);
+        if (rc == ERR_STALE)
+            rc = ERR_OK; /* nothing is left to seal */
         if (rc)
             report_failure(s, j, &e);
         else

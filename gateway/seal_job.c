@@ -59,11 +59,9 @@ static enum err_code find_stream(struct job *j, struct err *e)
     const struct sealable *s = &j->sources[0];
     enum err_code rc = catalog_find(j->w->cfg->catalog, s->org, s->type, s->name, &j->stream, e);
 
-    if (rc)
-        return err_wrap(e, "stream");
-    if (j->stream->number != s->stream)
+    if (rc == ERR_NOTFOUND || (!rc && j->stream->number != s->stream))
         return err_set(e, ERR_STALE, "stream " STR_FMT " was deleted", STR_ARG(s->name));
-    return ERR_OK;
+    return rc ? err_wrap(e, "stream") : ERR_OK;
 }
 
 static void write_id(struct json_writer *w, const char *key, const struct ulid *id)
@@ -137,8 +135,9 @@ static enum err_code write_request(struct job *j, struct err *e)
 
 static enum err_code connect_engine(struct seal_worker *w, struct err *e)
 {
-    if (w->engine)
+    if (w->engine && engine_client_is_connected(w->engine))
         return ERR_OK;
+    seal_worker_done(w); /* of an engine that is gone */
     return engine_client_open(w->cfg->engine_socket, clock_mono_ms() + CONNECT_MS, &w->engine, e);
 }
 

@@ -165,6 +165,13 @@ static struct json *edited(struct arena *a, const struct json *old, const struct
     return list;
 }
 
+static enum err_code need_few(struct change *c, const struct key *k, const struct json *list)
+{
+    return !list || list->count <= SETTINGS_LIST_MAX
+               ? ERR_OK
+               : err_set(c->e, ERR_INVALID, "%s: more than %d entries", k->name, SETTINGS_LIST_MAX);
+}
+
 /* {"add":[…],"remove":[…]}, each may be missing. */
 static enum err_code take_lists(struct change *c, const struct key *k, const struct json *v,
                                 const struct json **add, const struct json **remove)
@@ -177,7 +184,8 @@ static enum err_code take_lists(struct change *c, const struct key *k, const str
         return misshapen(c, k->name, *add, "a sequence");
     if (*remove && (*remove)->type != JSON_ARRAY)
         return misshapen(c, k->name, *remove, "a sequence");
-    return ERR_OK;
+    enum err_code rc = need_few(c, k, *add);
+    return rc == ERR_OK ? need_few(c, k, *remove) : rc;
 }
 
 static enum err_code need_texts(struct change *c, const struct key *k, const struct json *list)
@@ -412,6 +420,8 @@ enum err_code stream_settings_change(const struct meta_stream *s, const struct j
         const struct json *v = json_get(change, KEYS[i].name);
         if (v && v->type != JSON_NULL)
             rc = KEYS[i].run(&c, &KEYS[i], v);
+        if (rc == ERR_OK)
+            rc = need_few(&c, &KEYS[i], setting(&c, KEYS[i].name));
     }
     return rc == ERR_OK ? finish(&c, out) : rc;
 }

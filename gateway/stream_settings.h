@@ -16,6 +16,7 @@
 #include "index/meta.h"
 
 #define SETTINGS_SHAPE 422
+#define SETTINGS_LIST_MAX 1000 /* entries of one list, and of a change of it; more is INVALID */
 
 extern const struct str STREAM_SETTINGS_DEFAULT; /* the whole object, as text */
 

@@ -11,6 +11,8 @@ static const int64_t NANOS_ABOVE = INT64_C(31536000000000000);
 static const int64_t MICROS_ABOVE = INT64_C(31536000000000);
 static const int64_t MILLIS_ABOVE = INT64_C(31536000000);
 
+#define DATE_LEN 10 /* of `YYYY-MM-DD` */
+
 static int64_t scale(int64_t n, int64_t now_us)
 {
     int64_t us;
@@ -70,7 +72,8 @@ bool timestamp_from_string(struct str text, int64_t now_us, int64_t *out_us)
 {
     if (is_number_text(text))
         return timestamp_from_number(text, now_us, out_us);
-    bool has_t = text.len && memchr(text.ptr, 'T', text.len);
+    bool has_t = text.len && (memchr(text.ptr, 'T', text.len) ||
+                              (text.len > DATE_LEN && text.ptr[DATE_LEN] == 't'));
     bool has_blank = text.len && memchr(text.ptr, ' ', text.len);
     if (is_plain_civil(text) || (has_t && !has_blank))
         return time_parse_rfc3339(text, out_us);

@@ -3,6 +3,8 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "gateway/keys.h"
+#include "gateway/names.h"
 #include "gateway/stream_settings.h"
 #include "http/api.h"
 #include "http/api_stream.h"
@@ -106,15 +108,52 @@ struct creation {
     const struct json *settings;
 };
 
-static enum err_code read_field(const struct json *v, struct meta_new_field *f, struct err *e)
+/* The columns that Weir fills itself have one type. */
+static bool is_type_of_own(enum stream_type stream, const struct meta_new_field *f)
+{
+    bool is_metric = stream == STREAM_METRICS;
+    if (str_eq(f->name, STR("_timestamp")))
+        return f->type == FIELD_INT64;
+    if (is_metric && str_eq(f->name, STR("value")))
+        return f->type == FIELD_FLOAT64;
+    return !is_metric || f->type == FIELD_UTF8; /* labels */
+}
+
+/* The name that records have, too. */
+static enum err_code name_of_field(enum stream_type stream, struct str given, struct arena *a,
+                                   struct str *out, struct err *e)
+{
+    struct buf name;
+    char label[NAME_MAX_BYTES + 1];
+    size_t len;
+    if (stream == STREAM_METRICS) {
+        enum err_code rc = name_metric(given, label, &len, e);
+        *out = rc == ERR_OK ? arena_copy(a, (struct str){label, len}) : *out;
+        return rc == ERR_OK ? ERR_OK : err_wrap(e, "fields");
+    }
+    buf_init(&name, FIELD_NAME_MAX);
+    name_field_add(&name, given);
+    bool fits = buf_ok(&name);
+    *out = arena_copy(a, buf_str(&name));
+    buf_done(&name);
+    return fits ? ERR_OK
+                : err_set(e, ERR_INVALID, "fields: a name is longer than %d bytes", FIELD_NAME_MAX);
+}
+
+static enum err_code read_field(enum stream_type stream, const struct json *v, struct arena *a,
+                                struct meta_new_field *f, struct err *e)
 {
     struct str type = json_str(json_get(v, "type"), STR(""));
-    f->name = json_str(json_get(v, "name"), STR(""));
-    if (v->type != JSON_OBJECT || f->name.len == 0 || !json_get(v, "type"))
+    struct str name = json_str(json_get(v, "name"), STR(""));
+    if (v->type != JSON_OBJECT || name.len == 0 || !json_get(v, "type"))
         return misshapen(e, "fields: each is {\"name\":…,\"type\":…}");
     if (!field_type_parse(type, &f->type))
         return err_set(e, ERR_INVALID, "invalid data type: " STR_FMT, STR_ARG(type));
-    return ERR_OK;
+    enum err_code rc = name_of_field(stream, name, a, &f->name, e);
+    if (rc == ERR_OK && !is_type_of_own(stream, f))
+        return err_set(e, ERR_INVALID, "fields: " STR_FMT " cannot be " STR_FMT, STR_ARG(f->name),
+                       STR_ARG(type));
+    return rc;
 }
 
 /* Streams that are made by hand have no distinct fields unless they ask for them. */
@@ -140,7 +179,7 @@ static enum err_code read_creation(struct http_call *c, const struct json *body,
     if (!out->fields)
         return err_set(e, ERR_NOMEM, "no memory for %zu fields", fields->count);
     for (const struct json *f = fields->first; f && rc == ERR_OK; f = f->next)
-        rc = read_field(f, &out->fields[out->field_count++], e);
+        rc = read_field(out->type, f, c->arena, &out->fields[out->field_count++], e);
     return rc;
 }
 

@@ -1,7 +1,11 @@
 /* http/await.c - by when a client has to have sent the next part of a request. */
+#include <string.h>
+
 #include "base/clock.h"
 #include "http/deadline.h"
 #include "http/request.h"
+
+#define ARGUMENT_BYTES 128 /* of the header memory, at most one argument */
 
 /* Silence is libmicrohttpd's to notice; so what is late here has sent something. */
 void await_request(const struct http_server *s, struct connection *c)
@@ -19,6 +23,27 @@ static struct deadline *deadline_of(const struct request *r)
 void await_headers(const struct request *r)
 {
     deadline_set(deadline_of(r), clock_mono_ms() + r->server->cfg.request_timeout_ms);
+}
+
+#define CROWDED_BODY                                                                               \
+    "{\"code\":414,\"message\":\"the URL has too many arguments (WEIR_HTTP_HEADER_MAX / 128)\"}"
+#define CROWDED_HEAD                                                                               \
+    "HTTP/1.1 414 URI Too Long\r\nConnection: close\r\nContent-Type: application/json\r\n"         \
+    "Content-Length: 84\r\n\r\n"
+static const char CROWDED[] = CROWDED_HEAD CROWDED_BODY;
+_Static_assert(sizeof CROWDED_BODY - 1 == 84, "Content-Length of CROWDED_HEAD");
+
+/* libmicrohttpd keeps a record of each argument in the memory that the headers need, and cannot say
+ * so when it is full. */
+void await_arguments(const struct request *r, const char *uri)
+{
+    size_t left = r->server->cfg.header_max_bytes / ARGUMENT_BYTES;
+    struct deadline *d = deadline_of(r);
+    for (const char *p = strchr(uri, '?'); p && d; p = strchr(p + 1, '&'))
+        if (left-- == 0) {
+            deadline_refuse(d, CROWDED, sizeof CROWDED - 1);
+            return;
+        }
 }
 
 /* What has come buys time for the rest. */

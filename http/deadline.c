@@ -33,11 +33,17 @@ static const struct metric_desc TOO_LATE = {
     .type = METRIC_COUNTER,
 };
 
-static void end_late(struct deadlines *all, struct deadline *c)
+void deadline_refuse(struct deadline *c, const char *answer, size_t len)
 {
     atomic_store(&c->was_late, true);
-    send(c->fd, LATE, sizeof LATE - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    atomic_store(&c->deadline_ms, 0);
+    send(c->fd, answer, len, MSG_NOSIGNAL | MSG_DONTWAIT);
     shutdown(c->fd, SHUT_RDWR);
+}
+
+static void end_late(struct deadlines *all, struct deadline *c)
+{
+    deadline_refuse(c, LATE, sizeof LATE - 1);
     metric_add(all->late, 1);
 }
 

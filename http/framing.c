@@ -17,25 +17,49 @@ static bool is_token(struct str name)
     return name.len > 0;
 }
 
+static bool is_digits(struct str value)
+{
+    for (size_t i = 0; i < value.len; i++)
+        if (value.ptr[i] < '0' || value.ptr[i] > '9')
+            return false;
+    return value.len > 0;
+}
+
+/* libmicrohttpd adds the second line of a folded header to its name. */
+static bool is_folded(struct str name, struct str framing)
+{
+    return name.len > framing.len && str_eq_nocase((struct str){name.ptr, framing.len}, framing);
+}
+
 void framing_see(struct framing *f, struct str name, struct str value)
 {
     if (!is_token(name))
         find_fault(f, 400, "the name of a header has a blank in it");
+    if (is_folded(name, STR("Content-Length")) || is_folded(name, STR("Transfer-Encoding")))
+        find_fault(f, 400, "a header that says where the body ends is folded");
     if (str_eq_nocase(name, STR("Content-Length"))) {
-        if (f->length.len > 0 && !str_eq(f->length, value))
+        if (f->has_length && !str_eq(f->length, value))
             find_fault(f, 400, "two values of Content-Length");
+        if (!is_digits(value))
+            find_fault(f, 400, "Content-Length is no number");
+        f->has_length = true;
         f->length = value;
     } else if (str_eq_nocase(name, STR("Transfer-Encoding"))) {
-        if (f->coding.len > 0)
+        if (f->has_coding)
             find_fault(f, 400, "two headers Transfer-Encoding");
+        f->has_coding = true;
         f->coding = value;
+    } else if (str_eq_nocase(name, STR("Content-Encoding"))) {
+        if (f->has_content_coding)
+            find_fault(f, 400, "two headers Content-Encoding");
+        f->has_content_coding = true;
     }
 }
 
 void framing_end(struct framing *f)
 {
-    if (f->coding.len > 0 && !str_eq_nocase(f->coding, STR("chunked")))
+    if (f->has_coding && !str_eq_nocase(f->coding, STR("chunked")))
         find_fault(f, 501, "Transfer-Encoding: only chunked is spoken");
-    if (f->coding.len > 0 && f->length.len > 0)
+    if (f->has_coding && f->has_length)
         find_fault(f, 400, "Content-Length beside Transfer-Encoding");
 }

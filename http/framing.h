@@ -13,6 +13,7 @@
 struct framing {
     const char *fault; /* static; NULL: none */
     int status;        /* of the refusal */
+    bool has_length, has_coding, has_content_coding;
     struct str length, coding;
 };
 void framing_see(struct framing *f, struct str name, struct str value);

@@ -142,6 +142,7 @@ bool run_org_exists(const struct request *r);
 /* await.c: deadlines (deadline.h) of what a client sends; none while a request is being handled. */
 void await_request(const struct http_server *s, struct connection *c); /* the next, after silence */
 void await_headers(const struct request *r);
+void await_arguments(const struct request *r, const char *uri); /* too many: 414 is out at once */
 void await_body(const struct request *r); /* what has come (body_from_ms, body_bytes) buys time */
 bool await_met(const struct request *r);  /* it has come; false: too late, the 408 is out */
 bool await_failed(const struct request *r);

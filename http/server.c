@@ -95,6 +95,7 @@ static void *on_uri(void *cls, const char *uri, struct MHD_Connection *conn)
         MHD_get_connection_info(conn, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     r->connection = info ? info->socket_context : NULL;
     await_headers(r);
+    await_arguments(r, uri);
     return r;
 }
 

@@ -88,7 +88,8 @@ enum err_code meta_stream_make(struct meta *m, struct str org, enum stream_type 
                                struct err *e);
 /* Merge fields: unknown ones are added, known ones widened (field_type_widen).  One durable commit
  * for the whole list, none when nothing changes; returns the stream as it is afterwards.  TOOBIG
- * past FIELDS_MAX or FIELD_NAME_MAX_BYTES: nothing of the list is taken.  NOTFOUND: deleted. */
+ * past FIELDS_MAX or FIELD_NAME_MAX_BYTES, INVALID for another type of `_timestamp`: nothing of
+ * the list is taken.  NOTFOUND: deleted. */
 struct meta_new_field {
     struct str name;
     enum field_type type;

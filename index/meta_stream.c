@@ -243,6 +243,8 @@ static enum err_code merge_field(struct merging *g, const struct meta_new_field 
     wide = field_type_widen(f->type, n->type);
     if (wide == f->type)
         return ERR_OK;
+    if (f->number == TIMESTAMP_FIELD_NUMBER)
+        return err_set(e, ERR_INVALID, STR_FMT " cannot be anything but a time", STR_ARG(f->name));
     f->type = wide;
     f->number = g->stream->next_field_number++;
     g->changed = true;

@@ -41,6 +41,12 @@ enum err_code engine_client_open(const char *socket_path, uint64_t deadline_ms,
     return ERR_OK;
 }
 
+bool engine_client_is_connected(const struct engine_client *c)
+{
+    struct pollfd p = {.fd = c->fd, .events = POLLRDHUP};
+    return poll(&p, 1, 0) == 0;
+}
+
 void engine_client_close(struct engine_client *c)
 {
     if (!c)

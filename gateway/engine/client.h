@@ -22,6 +22,8 @@ struct engine_client;
 
 enum err_code engine_client_open(const char *socket_path, uint64_t deadline_ms,
                                  struct engine_client **out, struct err *e);
+/* Is the engine of an idle connection still there?  It may go the moment after. */
+bool engine_client_is_connected(const struct engine_client *c);
 void engine_client_close(struct engine_client *c); /* NULL is fine; cancels what runs */
 
 struct engine_pong {

@@ -130,6 +130,12 @@ class OddRecords(NodeCase):
         self.assertEqual(counts["error"], "A name is longer than 1024 bytes")
         self.kept("keys", {"a": 1}, {"k" * 1024: 3})
 
+    def test_a_key_past_a_megabyte_with_an_escape_harms_nobody_after_it(self):
+        counts = self.post("escaped", b'[{"\\n' + b"k" * (1 << 20) + b'":1}]')
+        self.assertEqual((counts["successful"], counts["failed"], counts["error"]), (0, 1, "A name is longer than 1024 bytes"))
+        for i in range(40):  # whichever of the ingest states had it
+            self.assertEqual(self.post("after", [{f"new_{i}": 1}])["failed"], 0)
+
     def test_nul_is_text_like_any_other_and_no_part_of_a_name(self):
         self.post("nul", b'[{"v":"a\\u0000b","w":"\\u0000","k\\u0000y":"z"}]')
         self.kept("nul", {"v": "a\0b", "w": "\0", "k_y": "z"})

@@ -175,6 +175,9 @@ class Framing(HttpCase):
             (["Content-Length: 99999999999999999999999"], body, 413), (["Content-Length: 18446744073709551615"], body, 413),
             (["Content-Length: 9", "Content-Length: 5"], body, 400), (["Content-Length : 9"], body, 400),
             (["Content-Length: 9", "Transfer-Encoding: chunked"], chunked, 400), (["Transfer-Encoding: gzip"], body, 501),
+            (["Transfer-Encoding: "], body, 501), (["Transfer-Encoding: ", "Content-Length: 9"], body, 501),
+            (["Content-Length:\r\n 9"], body, 400), (["Content-Length: 9\r\n 9"], body, 400), (["Transfer-Encoding:\r\n chunked"], chunked, 400),
+            (["Content-Length: 9", "Content-Encoding: identity", "Content-Encoding: gzip"], body, 400),
             (["Transfer-Encoding: gzip, chunked"], chunked, 501), (["Transfer-Encoding: xchunked"], chunked, 501),
             (["Transfer-Encoding: chunked"], b"zz\r\n" + body, 400), (["Transfer-Encoding: chunked"], b"-9\r\n" + body, 400),
             (["Transfer-Encoding: chunked"], b"9\r\n" + body + b"XX0\r\n\r\n", 400), (["Transfer-Encoding: chunked"], b"f" * 17 + b"\r\n" + body, 413),
@@ -221,7 +224,7 @@ class Framing(HttpCase):
 class SlowClients(HttpCase):
     """Who sends too slowly is answered 408; few workers, so that one that waited would be noticed."""
 
-    settings = {"WEIR_HTTP_REQUEST_TIMEOUT": "1s", "WEIR_HTTP_BODY_RATE_MIN": "100", "ZO_HTTP_WORKER_NUM": "4", "WEIR_HTTP_IDLE_TIMEOUT": "2"}
+    settings = {"WEIR_HTTP_REQUEST_TIMEOUT": "1s", "WEIR_HTTP_BODY_RATE_MIN": "100", "ZO_HTTP_WORKER_NUM": "4", "WEIR_HTTP_IDLE_TIMEOUT": "5"}
 
     def trickle(self, wires, data):
         """Sends each a byte every now and then until all are answered or closed; the statuses."""
@@ -392,6 +395,9 @@ class Refusals(HttpCase):
 
     def test_long_urls_and_headers_are_refused(self):
         self.refused(request("GET", "/healthz?" + "a" * 20_000), 414, message="WEIR_HTTP_HEADER_MAX")
+        for n in (256, 257, 600, 8000):
+            self.refused(request("GET", "/healthz?" + "a&" * n), 414, closes=True, message="too many arguments (WEIR_HTTP_HEADER_MAX / 128)")
+        self.assertEqual(self.node.raw("GET", "/healthz?" + "a&" * 255, auth=None)[0], 200)
         for data, status in (
             (request("GET", "/healthz", headers=["X-Long: " + "a" * 1_000_000]), 431), (request("GET", "/healthz", headers=["X: y"] * 100_000), 431),
             (request("GET", "/" + "a" * 1_000_000), 414), (b"G" * 1_000_000, 414),

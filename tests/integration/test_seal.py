@@ -454,6 +454,18 @@ class CutOff(NodeCase):
             self.assertEqual((status, reply["hits"]), (200, [{"n": len(samples)}]))
 
 
+class AnotherEngine(NodeCase):
+    def test_a_flush_after_the_engine_died_is_done_by_the_next_one(self):
+        for i in range(3):
+            self.node.post_json("again", [{"i": i}])
+            self.node.flush()
+            self.node.kill_child("engine")
+            wait_for(lambda: self.node.search("SELECT i FROM again")[0] == 200, what="the next engine")
+        self.node.post_json("again", [{"i": 3}])
+        self.node.flush()
+        self.assertEqual(self.node.hits("SELECT count(*) AS n FROM again"), [{"n": 4}])
+
+
 class ManySeals(NodeCase):
     @unittest.skipIf(SANITIZED, "a sanitizer keeps what was freed")
     def test_the_engine_remembers_nothing_of_the_parts_it_has_sealed(self):

@@ -87,6 +87,22 @@ class Streams(NodeCase):
         self.node.post_json("made", [{"a": "x", "b": 7}])
         self.assertEqual(self.node.hits("SELECT a, b FROM made"), [{"a": "x", "b": 7}])
 
+    def test_the_fields_of_a_stream_made_by_hand_are_those_that_records_have(self):
+        names = ["a\0b", "Level", "level", "a.b", "_Timestamp", "k" * 1024, "\0"]
+        body = {"fields": [{"name": n, "type": "Int64"} for n in names]}
+        self.assertEqual(self.call("POST", "streams/named?type=logs", body)[0], 200)
+        self.node.post_json("named", [{n: 1 for n in names if n != "_Timestamp"}])
+        for flushed in (False, True):
+            if flushed:
+                self.node.flush()
+            hits = self.node.hits("SELECT * FROM named")
+            self.assertEqual({k: v for k, v in hits[0].items() if k != "_timestamp"}, {"a_b": 1, "level": 1, "k" * 1024: 1, "_": 1})
+        for kind, name, of_type in (("logs", "_timestamp", "Utf8"), ("logs", "_TIMESTAMP", "Float64"), ("logs", "k" * 1025, "Utf8"),
+                                    ("metrics", "value", "Utf8"), ("metrics", "label", "Int64")):
+            status, reply = self.call("POST", f"streams/refused?type={kind}", {"fields": [{"name": name, "type": of_type}]})
+            self.assertEqual((status, reply["message"][:8]), (400, "fields: "), reply)
+            self.assertEqual(self.call("GET", f"streams/refused/schema?type={kind}")[0], 404)
+
     def exists(self, name):
         return os.path.isdir(f"{self.node.mount}/default/logs/{name}")
 

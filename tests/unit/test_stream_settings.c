@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <cmocka.h>
 
@@ -122,6 +123,29 @@ static void a_change_that_makes_no_sense_says_why(void **state)
         expect_after(stream_settings_change, table[i].changes, "", table[i].want);
 }
 
+static const char *many_names(size_t from, size_t n)
+{
+    static char text[64 << 10];
+    size_t len = (size_t)snprintf(text, sizeof text, "{\"distinct_value_fields\":{\"add\":[");
+    for (size_t i = 0; i < n; i++)
+        len +=
+            (size_t)snprintf(text + len, sizeof text - len, "%s\"f%zu\"", i ? "," : "", from + i);
+    snprintf(text + len, sizeof text - len, "]}}");
+    return text;
+}
+
+static void a_list_has_a_limit(void **state)
+{
+    static const char too_many[] = "0 distinct_value_fields: more than 1000 entries";
+    char half[64 << 10];
+    (void)state;
+    snprintf(half, sizeof half, "%s", many_names(0, SETTINGS_LIST_MAX / 2));
+    const char *const one_more[] = {half, many_names(SETTINGS_LIST_MAX / 2, 501), NULL};
+    expect_after(stream_settings_change, one_more, "", too_many);
+    const char *const at_once[] = {many_names(0, SETTINGS_LIST_MAX + 1), NULL};
+    expect_after(stream_settings_change, at_once, "", too_many);
+}
+
 static void the_older_form_replaces_lists(void **state)
 {
     static const char *const changes[] = {
@@ -142,6 +166,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_change_touches_what_it_names),
         cmocka_unit_test(a_change_that_makes_no_sense_says_why),
+        cmocka_unit_test(a_list_has_a_limit),
         cmocka_unit_test(the_older_form_replaces_lists),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
