@@ -42,10 +42,10 @@ bool tree_is(const struct json *object, const char *key, const char *text)
 
 enum err_code gate_no_memory(struct err *e)
 {
-    err_set(e, ERR_TOOBIG, "the query is too large");
+    err_set(e, ERR_INVALID, "the query is too large to be planned");
     if (e)
         e->detail = API_SQL_NOT_VALID;
-    return ERR_TOOBIG;
+    return ERR_INVALID;
 }
 
 static void set_text(struct arena *a, struct json *object, const char *key, const char *text)

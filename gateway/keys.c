@@ -10,7 +10,8 @@ enum {
     TABLE_MIN = 256,                  /* a power of two */
     TABLE_KEPT = 4096,                /* a larger one is not kept */
     FIELDS_SEEN_MAX = 2 * FIELDS_MAX, /* also those that only refused records had */
-    DECODED_MAX = 1 << 20, /* a longer key makes a longer name than FIELD_NAME_MAX anyway */
+    ARENAS_KEPT = 256 << 10,
+    DECODED_MAX = 4 * FIELD_NAME_MAX, /* each character of a name came from at most four bytes */
     LEAD_SLACK = 16
 };
 
@@ -20,7 +21,7 @@ void keys_init(struct keys *k)
 {
     *k = (struct keys){0};
     arena_init(&k->key_memory, KEYS_MEMORY_MAX);
-    arena_init(&k->field_memory, KEYS_MEMORY_MAX);
+    arena_init(&k->field_memory, KEYS_FIELD_MEMORY_MAX);
     map_init(&k->fields, FIELDS_SEEN_MAX);
     buf_init(&k->name, FIELD_NAME_MAX + 1);
     buf_init(&k->decoded, DECODED_MAX);
@@ -59,6 +60,14 @@ void keys_begin(struct keys *k, const struct catalog_stream *stream)
     map_init(&k->fields, FIELDS_SEEN_MAX);
     k->changed_count = 0;
     k->stream = stream;
+}
+
+void keys_rest(struct keys *k)
+{
+    if (k->key_memory.used_bytes + k->field_memory.used_bytes <= ARENAS_KEPT)
+        return;
+    keys_done(k);
+    keys_init(k);
 }
 
 /* ---- the table ---- */

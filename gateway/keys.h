@@ -5,7 +5,8 @@
  * remembers which one followed it: the usual look-up is one comparison. A `struct field` is a
  * column of the stream; several keys may lead to one. Raw keys point into the body, which must
  * outlive the cache (or the next keys_forget). Limits: KEYS_MAX keys and KEYS_MEMORY_MAX bytes
- * until they are forgotten, FIELDS_MAX fields beyond those of the stream.  Owner: one thread.
+ * until they are forgotten, FIELDS_MAX fields beyond those of the stream and KEYS_FIELD_MEMORY_MAX
+ * bytes for them.  Owner: one thread.
  */
 #ifndef WEIR_GATEWAY_KEYS_H
 #define WEIR_GATEWAY_KEYS_H
@@ -14,8 +15,9 @@
 #include "gateway/catalog.h"
 
 #define KEYS_MAX 131072
-#define KEYS_MEMORY_MAX (64u << 20)
-#define FIELD_NAME_MAX 1024 /* bytes */
+#define KEYS_MEMORY_MAX (16u << 20)
+#define KEYS_FIELD_MEMORY_MAX (64u << 20) /* of the fields, which are not forgotten */
+#define FIELD_NAME_MAX 1024               /* bytes */
 
 struct field {
     struct str name;
@@ -60,6 +62,8 @@ void keys_done(struct keys *k);
 void keys_begin(struct keys *k, const struct catalog_stream *stream);
 /* Drop the keys, not the fields. */
 void keys_forget(struct keys *k);
+/* After a request: nothing of it is kept but a little memory for the next one. */
+void keys_rest(struct keys *k);
 
 /* The key `raw` (checked) of the object of `parent`; NULL when a limit is met: FIELD_NAME_MAX if
  * is_name_too_long is set, else one that keys_forget may help against. */

@@ -15,6 +15,7 @@ enum {
     TIME_DIGITS = 16, /* from 2001 to 2286 */
     TIME_TEXT_MAX = 24,
     SLACK = 256,
+    PIECES_KEPT = 4096,
     OUT_KEPT = 4 << 20, /* a larger buffer is not kept for the next request */
     ROW_ID_BITS = 20    /* of a row's id below its milliseconds */
 };
@@ -46,6 +47,9 @@ void lines_rest(struct lines *l)
     lines_clear(l);
     if (l->out.cap > OUT_KEPT)
         buf_done(&l->out);
+    if (l->flatten.piece_cap > PIECES_KEPT)
+        flatten_done(&l->flatten);
+    keys_rest(&l->keys);
 }
 
 void lines_clear(struct lines *l)

@@ -227,7 +227,7 @@ static enum err_code run_count(struct search *s, struct engine_client **engine,
         .columns = count_columns, .batch = count_batch, .again = count_again, .ctx = &k};
     uint64_t rows = 0;
     if (!document)
-        return err_set(s->e, ERR_TOOBIG, "the query is too large");
+        return search_error(s->e, API_SQL_NOT_VALID, "the query is too large to be planned");
     enum err_code rc = run_document(s, engine, document, &counter, &rows);
     stats->total = k.count;
     stats->rows += sink ? rows : 0;

@@ -294,7 +294,7 @@ enum err_code query_plan_request(struct query_service *q, const struct query_pla
     jw_ku64(&w, "wait_ms", left->wait_ms);
     jw_end(&w);
     if (!buf_ok(out))
-        return search_error(e, API_SQL_NOT_VALID, "the query is too large");
+        return search_error(e, API_SQL_NOT_VALID, "the query is too large to be planned");
     return ERR_OK;
 }
 

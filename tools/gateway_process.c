@@ -10,6 +10,7 @@
 #include "tools/gateway_process.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -36,6 +37,7 @@
 #define INSTANCE_KEY "instance"
 #define INSTANCE_ARENA_MAX 65536
 #define MS_PER_HOUR 3600000
+#define LARGE_BYTES (256 << 10)
 
 struct gateway {
     const struct node *node;
@@ -228,6 +230,9 @@ int gateway_run(const struct node *n, int ready_fd)
     struct err e;
     sigset_t stop;
     int code = 0, sig;
+
+    /* What a large request needed goes back to the system at once, not to the heap of a thread. */
+    mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
 
     /* Blocked before any thread begins, so that only the wait below takes them. */
     sigemptyset(&stop);

@@ -1,6 +1,7 @@
 // links: weir_gateway weir_fs weir_index
 /* Whatever the body, the lines are lines: each one a flat JSON object with unique, normalised keys
- * and its time in front, in hours that fit, as many as were counted. */
+ * and its time in front, in hours that fit, as many as were counted; and the next body, which gets
+ * the same work area, is stored. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -65,6 +66,15 @@ static void check_segment(const struct lines *l, const struct line_segment *s)
     arena_done(&a);
 }
 
+static void check_next(struct lines *l, const struct lines_rules *rules)
+{
+    struct err e;
+    lines_rest(l);
+    lines_begin(l, rules, NULL);
+    REQUIRE(lines_add_json(l, STR("[{\"k\\u0061\":1},{\"plain\":2}]"), drop, NULL, &e) == ERR_OK);
+    REQUIRE(l->successful == 2 && l->failed == 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct lines_rules rules = {
@@ -79,8 +89,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         REQUIRE(lines_init(&l, &e) == ERR_OK);
     rules.flatten_level = size ? data[size - 1] % 4 : 0;
     lines_begin(&l, &rules, NULL);
-    if (lines_add_json(&l, (struct str){(const char *)data, size}, drop, NULL, &e))
+    if (lines_add_json(&l, (struct str){(const char *)data, size}, drop, NULL, &e)) {
+        check_next(&l, &rules);
         return 0;
+    }
     REQUIRE(lines_sort(&l, &e) == ERR_OK);
     for (size_t i = 0; i < l.segment_count; i++) {
         check_segment(&l, &l.segments[i]);
@@ -88,5 +100,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         REQUIRE(i == 0 || l.segments[i].hour > l.segments[i - 1].hour);
     }
     REQUIRE(lines == l.successful);
+    check_next(&l, &rules);
     return 0;
 }

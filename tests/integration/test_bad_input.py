@@ -3,9 +3,10 @@ import gzip
 import json
 import os
 import threading
+import unittest
 import zlib
 
-from weirlib import NodeCase, main, now_us, read_parquet, text_of
+from weirlib import SANITIZED, NodeCase, main, now_us, read_parquet, text_of
 
 
 class BadBodies(NodeCase):
@@ -199,6 +200,26 @@ class OddRecords(NodeCase):
         self.assertEqual(sorted(c["successful"] for c in counts), [2] * 23 + [3], "one of them had room")
         self.assertEqual(sum(c["failed"] for c in counts), 23)
         self.assertEqual(self.node.hits("SELECT count(*) AS n FROM race"), [{"n": 49 + 24 * 2 + 1}])
+
+
+class Memory(NodeCase):
+    def resident_mb(self):
+        with open(f"/proc/{self.node.child('gateway')}/status") as status:
+            return next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) / 1024
+
+    @unittest.skipIf(SANITIZED, "a sanitizer keeps what was freed")
+    def test_what_an_odd_body_needed_is_given_back(self):
+        self.node.post_json("few", [{"k": 1}])
+        before = self.resident_mb()
+        same = b"[{" + b",".join(b'"k":%d' % i for i in range(400_000)) + b"}]"
+        many = json.dumps([{f"k{i}_{j}": 1 for j in range(100)} for i in range(400)]).encode()
+        for body in (same, many):
+            threads = [threading.Thread(target=self.node.post_json, args=("odd", body)) for _ in range(8)]
+            for t in threads:
+                t.start()
+            for t in threads:
+                t.join()
+        self.assertLess(self.resident_mb() - before, 100, "1.2 GB were kept once")
 
 
 class Multi(NodeCase):

@@ -297,7 +297,7 @@ class SlowClients(HttpCase):
             for _ in range(4):
                 wire.send(request("GET", "/healthz"))
                 self.assertEqual(wire.reply()[0], 200)
-                self.assertEqual(select.select([wire], [], [], 1)[0], [], "it is still open")
+                self.assertEqual(select.select([wire], [], [], 2)[0], [], "it is still open")
             self.assertTrue(wire.is_closed(), "and then it is closed without a word")
 
 
