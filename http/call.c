@@ -25,7 +25,7 @@ static bool find_arg(struct http_call *c, const char *name, struct str *value)
         if (!decode_part(c->arena, key, &decoded) || !str_eq(decoded, str_from(name)))
             continue;
         if (value && !decode_part(c->arena, raw, value))
-            *value = STR("");
+            *value = raw;
         return true;
     }
     return false;

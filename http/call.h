@@ -50,7 +50,8 @@ struct http_call {
     const char *seen_type; /* static; NULL: none */
 };
 
-/* The decoded value of a query-string argument; empty when it is missing or badly encoded. */
+/* The value of a query-string argument: decoded, or as written where it is badly encoded; empty
+ * when it is missing. */
 struct str call_arg(struct http_call *c, const char *name);
 
 bool call_has_arg(struct http_call *c, const char *name);

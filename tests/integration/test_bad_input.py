@@ -377,7 +377,8 @@ class BadSql(NodeCase):
         self.assertEqual((status, text), (404, b"Organization not found"))
 
     def test_an_unknown_type_is_400(self):
-        self.assertEqual(self.node.search("SELECT * FROM app", path="/api/default/_search?type=nosuch")[0], 400)
+        for name in ("nosuch", "logs%00", "logs%00x", "logs%", "logs%f", "%ff"):
+            self.assertEqual(self.node.search("SELECT * FROM app", path=f"/api/default/_search?type={name}")[0], 400, name)
 
     def test_search_needs_the_json_content_type(self):
         self.assertEqual(self.node.raw("POST", "/api/default/_search", b"{}")[0], 415)
