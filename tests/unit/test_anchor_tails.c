@@ -308,10 +308,12 @@ static char letter_after(uint64_t change)
 }
 
 /* A replacement by `length_after` letters, then two appends of one byte. */
-static _Noreturn void change_for_ever(int fd, uint64_t handle)
+static _Noreturn void change_for_ever(int fd, uint64_t handle, int begun_fd)
 {
     static char text[LONGEST];
     struct tails *t = open_tails(fd);
+    if (write(begun_fd, "1", 1) != 1)
+        _exit(1);
     for (uint64_t n = 3;; n++) {
         struct str one = {text, 1};
         if (n % 3 == 0) {
@@ -331,10 +333,15 @@ static void a_kill_at_any_moment_leaves_the_tail_before_or_after_a_change(void *
     (void)state;
     for (int round = 0; round < ROUNDS; round++) {
         struct tail tail;
-        int status;
+        int status, begun[2];
+        char byte;
+        assert_int_equal(pipe(begun), 0);
         pid_t pid = fork();
         if (pid == 0)
-            change_for_ever(fd, handle);
+            change_for_ever(fd, handle, begun[1]);
+        assert_int_equal(read(begun[0], &byte, 1), 1);
+        close(begun[0]);
+        close(begun[1]);
         poll(NULL, 0, 1 + round % 7); /* the moment is meant to be any */
         kill(pid, SIGKILL);
         assert_int_equal(waitpid(pid, &status, 0), pid);
