@@ -19,6 +19,7 @@ struct catalog_stream { /* immutable; only made by the catalog */
     uint32_t schema_version;
     const struct meta_field *fields;
     size_t field_count;
+    size_t name_bytes;      /* of the fields */
     struct str settings;    /* JSON (stream_settings.h) */
     const bool *full_text;  /* of each field: do the settings name it for match_all?  NULL: none */
     unsigned flatten_level; /* of nested objects at ingestion; 0: the node's */

@@ -121,6 +121,7 @@ enum err_code catalog_entry_new(const struct meta_stream *s, struct catalog_hash
     for (size_t i = 0; i < s->field_count; i++) {
         fields[i] = s->fields[i];
         fields[i].name = pack_text(&text, s->fields[i].name);
+        en->stream.name_bytes += fields[i].name.len;
         *find_slot(en, fields[i].name) = (uint32_t)i + 1;
     }
     read_settings(en, marks);

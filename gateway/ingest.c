@@ -244,7 +244,7 @@ static enum err_code second_pass(struct request *r, struct str body, struct err 
     enum err_code code = commit_check_room(r->in->cfg.commits, bytes, e);
     if (code)
         return code;
-    lines_begin(r->lines, &r->rules, r->stream);
+    lines_begin_again(r->lines, r->stream);
     code = r->add(r->lines, body, store_full, r, e);
     return code ? code : store_lines(r, e);
 }

@@ -58,7 +58,8 @@ void keys_begin(struct keys *k, const struct catalog_stream *stream)
     arena_reset(&k->field_memory);
     map_done(&k->fields);
     map_init(&k->fields, FIELDS_SEEN_MAX);
-    k->changed_count = 0;
+    k->changed_count = k->new_count = k->new_name_bytes = 0;
+    k->is_settled = false;
     k->stream = stream;
 }
 
@@ -248,17 +249,29 @@ static bool note_changed(struct keys *k, struct field *f)
     return true;
 }
 
+bool keys_would_change(const struct field *f, enum field_type type, bool *is_new)
+{
+    *is_new = f->type == FIELD_TYPE_COUNT;
+    return *is_new || field_type_widen(f->type, type) != f->type;
+}
+
+bool keys_has_room(const struct keys *k, size_t new_fields, size_t name_bytes)
+{
+    size_t known = k->stream ? k->stream->field_count : 1;
+    size_t known_bytes = k->stream ? k->stream->name_bytes : TIMESTAMP.len;
+    return !k->is_settled && known + k->new_count + new_fields <= FIELDS_MAX &&
+           known_bytes + k->new_name_bytes + name_bytes <= FIELD_NAMES_MAX_BYTES;
+}
+
 bool keys_store(struct keys *k, struct field *f, enum field_type type)
 {
-    bool is_new = f->type == FIELD_TYPE_COUNT;
-    enum field_type wide = is_new ? type : field_type_widen(f->type, type);
-    if (wide == f->type)
+    bool is_new;
+    if (!keys_would_change(f, type, &is_new))
         return true;
-    size_t known = k->stream ? k->stream->field_count : 1;
-    if (is_new && known + k->changed_count >= FIELDS_MAX)
-        return false;
     if (!f->changed && !note_changed(k, f))
         return false;
-    f->type = wide;
+    f->type = is_new ? type : field_type_widen(f->type, type);
+    k->new_count += is_new;
+    k->new_name_bytes += is_new ? f->name.len : 0;
     return true;
 }

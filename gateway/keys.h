@@ -51,6 +51,8 @@ struct keys {
     struct map fields;
     struct field **changed;
     size_t changed_count, changed_cap;
+    size_t new_count, new_name_bytes;    /* of the changed ones, those the stream lacks */
+    bool is_settled;                     /* the stream has all that may be stored */
     const struct catalog_stream *stream; /* NULL: not made yet */
     struct buf name, decoded;            /* scratch */
     bool is_name_too_long;               /* of the last key refused */
@@ -70,7 +72,11 @@ void keys_rest(struct keys *k);
 struct key *keys_get(struct keys *k, struct key *parent, struct str raw);
 /* The field it leads to; NULL when a limit is met. */
 struct field *keys_field(struct keys *k, struct key *key);
-/* Note that a value of `type` is stored in `f`.  False: the stream would get too many fields. */
+/* Would a value of `type` in `f` change the stream; is it a field that the stream lacks? */
+bool keys_would_change(const struct field *f, enum field_type type, bool *is_new);
+/* May a record change the stream, and bring so many new fields with so many bytes of names? */
+bool keys_has_room(const struct keys *k, size_t new_fields, size_t name_bytes);
+/* Note that a value of `type` is stored in `f`, for which there is room.  False: no memory. */
 bool keys_store(struct keys *k, struct field *f, enum field_type type);
 /* Order of two keys in a map sorted by name at every level, as the reference keeps records. */
 int keys_order(const struct key *a, const struct key *b);

@@ -76,6 +76,17 @@ void lines_begin(struct lines *l, const struct lines_rules *rules,
     l->flatten.now_us = rules->window.now_us;
 }
 
+void lines_begin_again(struct lines *l, const struct catalog_stream *stream)
+{
+    const struct lines_rules rules = l->rules;
+    unsigned level = l->flatten.level;
+    bool store_original = l->store_original;
+    lines_begin(l, &rules, stream);
+    l->flatten.level = level;
+    l->store_original = store_original;
+    l->keys.is_settled = true;
+}
+
 /* ---- one record ---- */
 
 static void refuse(struct lines *l, const char *reason)
@@ -115,18 +126,36 @@ static void drop_dead(struct lines *l)
     f->dead_count = 0;
 }
 
+/* A record that is refused changes nothing of the stream. */
+static bool may_store_types(const struct lines *l)
+{
+    const struct flatten *f = &l->flatten;
+    size_t new_fields = 0, name_bytes = 0, changes = 0;
+    for (size_t i = 0; i < f->piece_count; i++) {
+        const struct field *field = f->pieces[i].key->field;
+        bool is_new;
+        if (field->type == f->pieces[i].type)
+            continue;
+        changes += keys_would_change(field, f->pieces[i].type, &is_new);
+        new_fields += is_new;
+        name_bytes += is_new ? field->name.len : 0;
+    }
+    return changes == 0 || keys_has_room(&l->keys, new_fields, name_bytes);
+}
+
 static bool store_types(struct lines *l)
 {
     struct flatten *f = &l->flatten;
-    for (size_t i = 0; i < f->piece_count; i++) {
+    bool ok = may_store_types(l);
+    for (size_t i = 0; i < f->piece_count && ok; i++) {
         struct field *field = f->pieces[i].key->field;
-        if (field->type != f->pieces[i].type && !keys_store(&l->keys, field, f->pieces[i].type)) {
-            snprintf(f->reason, sizeof f->reason, "Too many columns: a stream may have %d",
-                     FIELDS_MAX);
-            return false;
-        }
+        ok = field->type == f->pieces[i].type || keys_store(&l->keys, field, f->pieces[i].type);
     }
-    return true;
+    if (!ok)
+        snprintf(f->reason, sizeof f->reason,
+                 "Too many columns: a stream may have %d, and %u bytes of names", FIELDS_MAX,
+                 FIELD_NAMES_MAX_BYTES);
+    return ok;
 }
 
 static size_t format_time(int64_t us, char *dst)

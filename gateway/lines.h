@@ -49,6 +49,9 @@ void lines_rest(struct lines *l); /* until the next request: without the memory 
 /* The stream may be NULL (not made yet); it is borrowed. */
 void lines_begin(struct lines *l, const struct lines_rules *rules,
                  const struct catalog_stream *stream);
+/* The same body once more, for the stream as it has become: the settings are those of the first
+ * time, and what the stream still lacks is not stored, as it was not then. */
+void lines_begin_again(struct lines *l, const struct catalog_stream *stream);
 /* One JSON document: an array of records, or one record.  INVALID with the byte offset when it is
  * not; then nothing of it may be stored.  Errors of `full` are passed on. */
 enum err_code lines_add_json(struct lines *l, struct str body, lines_full full, void *ctx,

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/json.h"
+#include "fs/name.h"
 
 #define METRICS_MAX 100000 /* of one request */
 #define MEMORY_MAX ((size_t)256 << 20)
@@ -219,6 +220,9 @@ static enum err_code check_sample(const struct sample *m, struct err *e)
     if (m->label_count > SAMPLE_LABELS_MAX)
         return err_set(e, ERR_INVALID, STR_FMT ": a sample has %zu labels; %d are allowed",
                        STR_ARG(m->name), m->label_count, SAMPLE_LABELS_MAX);
+    if (!hour_has_place(hour_of_us(m->ts_us)))
+        return err_set(e, ERR_INVALID, STR_FMT ": the time is before year 0 or past year 9999",
+                       STR_ARG(m->name));
     for (size_t i = 0; i < m->label_count; i++)
         if (is_own_column(m->labels[i].name))
             return err_set(e, ERR_INVALID, STR_FMT ": a label is named " STR_FMT, STR_ARG(m->name),

@@ -170,6 +170,19 @@ static void discard(struct job *j)
     control_discard(j->w->control, &j->part, clock_mono_ms() + DISCARD_MS, NULL);
 }
 
+/* A stream that was deleted meanwhile took its files along: whatever failed, it was that. */
+static enum err_code judge_failure(struct job *j, enum err_code rc, struct err *e)
+{
+    struct err gone;
+    catalog_unref(j->stream);
+    j->stream = NULL;
+    if (j->unit->type != STREAM_METRICS && find_stream(j, &gone) == ERR_STALE) {
+        *e = gone;
+        return ERR_STALE;
+    }
+    return rc;
+}
+
 static enum err_code seal_and_publish(struct job *j, struct seal_done *done, struct err *e)
 {
     struct str part = {0};
@@ -184,6 +197,7 @@ static enum err_code seal_and_publish(struct job *j, struct seal_done *done, str
         if (!rc)
             rc = publish(j, part, e);
         if (rc) {
+            rc = judge_failure(j, rc, e);
             seal_worker_done(j->w); /* a connection after an error is of no further use */
             discard(j);
         }

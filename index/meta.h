@@ -45,6 +45,7 @@ enum field_type field_type_widen(enum field_type a, enum field_type b);
 #define NAMES_MAX_BYTES 455 /* org and name of one stream together: they make one key */
 #define FIELDS_MAX 50000    /* fields of one stream */
 #define FIELD_NAME_MAX_BYTES 65535
+#define FIELD_NAMES_MAX_BYTES (3u << 20) /* of all fields of a stream: a part's record has them */
 
 struct meta_field {
     struct str name;
@@ -88,8 +89,8 @@ enum err_code meta_stream_make(struct meta *m, struct str org, enum stream_type 
                                struct err *e);
 /* Merge fields: unknown ones are added, known ones widened (field_type_widen).  One durable commit
  * for the whole list, none when nothing changes; returns the stream as it is afterwards.  TOOBIG
- * past FIELDS_MAX or FIELD_NAME_MAX_BYTES, INVALID for another type of `_timestamp`: nothing of
- * the list is taken.  NOTFOUND: deleted. */
+ * past FIELDS_MAX, FIELD_NAME_MAX_BYTES or FIELD_NAMES_MAX_BYTES, INVALID for another type of
+ * `_timestamp`: nothing of the list is taken.  NOTFOUND: deleted. */
 struct meta_new_field {
     struct str name;
     enum field_type type;

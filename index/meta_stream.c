@@ -210,6 +210,7 @@ struct merging {
     struct meta_stream *stream;
     struct meta_field *fields; /* room for all old and all new ones */
     size_t count;
+    size_t name_bytes;  /* of all of them */
     struct map by_name; /* -> in fields */
     bool changed;
 };
@@ -223,6 +224,10 @@ static enum err_code add_field(struct merging *g, const struct meta_new_field *n
         return err_set(e, ERR_TOOBIG, "a stream has at most %d fields", FIELDS_MAX);
     if (n->name.len > FIELD_NAME_MAX_BYTES)
         return err_set(e, ERR_TOOBIG, "a field name of %zu bytes", n->name.len);
+    g->name_bytes += n->name.len;
+    if (g->name_bytes > FIELD_NAMES_MAX_BYTES)
+        return err_set(e, ERR_TOOBIG, "a stream's fields have at most %u bytes of names",
+                       FIELD_NAMES_MAX_BYTES);
     *f = (struct meta_field){arena_copy(a, n->name), n->type, g->stream->next_field_number};
     if (!f->name.ptr || !map_put(&g->by_name, f->name, f))
         return err_set(e, ERR_NOMEM, "a schema of %zu fields", g->count);
@@ -263,6 +268,7 @@ static enum err_code begin_merging(struct merging *g, size_t more, struct arena 
     if (g->count)
         memcpy(g->fields, s->fields, g->count * sizeof *g->fields);
     for (size_t i = 0; i < g->count; i++) {
+        g->name_bytes += g->fields[i].name.len;
         if (!map_put(&g->by_name, g->fields[i].name, &g->fields[i]))
             return err_set(e, ERR_NOMEM, "a schema of %zu fields", g->count);
     }

@@ -4,8 +4,9 @@
  *                                    │  from here on it will be published, if not by this call
  *
  * Up to the journal's record a failure leaves files in place that the next start removes, or the
- * next try uses.  After it the part is published: when the index cannot take it now, the flight is
- * stuck and the keeper tries again; its files stay listed until then.
+ * next try uses; where its journal files were deleted meanwhile they go at once.  After it the part
+ * is published: when the index cannot take it now, the flight is stuck and the keeper tries again;
+ * its files stay listed until then.
  */
 #include <stdlib.h>
 
@@ -243,6 +244,8 @@ static enum err_code publish(struct sealed *s, struct flight *f, const struct pa
     rc = write_record(s, f, p, ids, e);
     if (rc) {
         registry_unhide(s->cfg.registry, &p->id);
+        if (rc == ERR_INVALID || rc == ERR_NOTFOUND) /* no record was tried: they were deleted */
+            sealed_files_remove(&s->files, &p->id, p->hour);
         return rc;
     }
     rc = put_and_show(s, f, p, columns, column_count, e);

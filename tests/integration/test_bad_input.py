@@ -174,7 +174,7 @@ class OddRecords(NodeCase):
         self.assertEqual((counts["successful"], counts["failed"]), (49, 1), "one of the fields is _timestamp")
         counts = self.post("wide", [{f"f{n}": 1 for n in range(49_000, 49_999)}, {"f0": -1, "one_more": 1}, {"f1": -1}])
         self.assertEqual((counts["successful"], counts["failed"]), (2, 1))
-        self.assertEqual(counts["error"], "Too many columns: a stream may have 50000")
+        self.assertEqual(counts["error"], "Too many columns: a stream may have 50000, and 3145728 bytes of names")
         lines = self.node.lines("wide")
         self.node.flush()
         [sealed] = self.node.sealed_files("wide")
@@ -182,6 +182,28 @@ class OddRecords(NodeCase):
             self.assertEqual([json.loads(line) for line in text], lines)
         self.assertEqual(self.node.hits("SELECT count(*) AS n, sum(f0) AS f0, max(f49998) AS last FROM wide"), [{"n": 51, "f0": 0, "last": 1}])
 
+
+    def test_long_names_fill_a_stream_earlier_and_it_is_sealed(self):
+        for first in range(0, 4000, 500):
+            counts = self.post("long_names", [{f"{i:_>1000}" if i != first else "few": 1 for i in range(first, first + 500)}])
+        self.assertEqual((counts["successful"], counts["failed"]), (0, 1), counts)
+        self.post("long_names", [{"few": 2}])
+        self.node.flush()
+        self.assertEqual(self.node.hits("SELECT few FROM long_names WHERE few = 2"), [{"few": 2}])
+
+    def test_a_refused_record_changes_nothing_of_its_stream(self):
+        for first in range(0, 49_900, 998):
+            self.post("nearly", [{f"f{i}": 1 for i in range(first, min(first + 998, 49_900))}])
+        counts = self.post("nearly", [{"f100": "text", **{f"g{i}": 1 for i in range(500)}}, {"f5": 1}])
+        self.assertEqual((counts["successful"], counts["failed"]), (1, 1))
+        counts = self.post("nearly", [{**{f"f{i}": "text" for i in range(200)}, **{f"h{i}": 1 for i in range(99)}}])
+        self.assertEqual((counts["successful"], counts["failed"]), (1, 0), "what is only widened takes no room")
+        body = [{"over": 1}, {"f300": "text"}] + [{"f1": "x" * 300}] * 60_000  # more than a batch: it is read twice
+        counts = self.post("nearly", body)
+        self.assertEqual((counts["successful"], counts["failed"]), (60_001, 1))
+        self.node.flush()
+        self.assertEqual(self.node.search("SELECT over FROM nearly")[1]["code"], 20004)
+        self.assertEqual(self.node.hits("SELECT count(*) AS n, count(f300) AS f300 FROM nearly"), [{"n": 60_053, "f300": 2}])
 
     def test_requests_that_race_for_the_last_fields_lose_records_not_bodies(self):
         self.post("race", [{f"f{n}": n for n in range(i, i + 1000)} for i in range(0, 49_000, 1000)])

@@ -1,12 +1,14 @@
 """Streams by name: made, listed, described and set up, over HTTP."""
+import itertools
 import json
 import os
 import signal
+import subprocess
 import threading
 import time
 import unittest
 
-from weirlib import NodeCase, children, kernel_resends, main, now_us, wait_for
+from weirlib import BINARY, NodeCase, children, kernel_resends, main, now_us, wait_for
 
 
 class Streams(NodeCase):
@@ -257,6 +259,30 @@ class Streams(NodeCase):
         self.assertEqual(self.node.hits("SELECT count(*) AS n FROM busy"), [{"n": 1}])
         self.node.flush()
         self.assertEqual(self.node.hits("SELECT count(*) AS n FROM busy"), [{"n": 1}])
+
+    def test_what_is_deleted_while_it_is_sealed_fails_no_flush_and_leaves_nothing(self):
+        stopping = threading.Event()
+
+        def write_and_delete(k):
+            for n in itertools.count():
+                if stopping.is_set():
+                    break
+                self.node.post_json(f"brief{n % 4}", [{"a": 1}])
+                if n % 5 == k:
+                    self.call("DELETE", f"streams/brief{n // 5 % 4}?type=logs")
+
+        writers = [threading.Thread(target=write_and_delete, args=(k,)) for k in range(3)]
+        for w in writers:
+            w.start()
+        for _ in range(60):
+            self.node.flush()
+        stopping.set()
+        for w in writers:
+            w.join()
+        self.node.stop()
+        fsck = subprocess.run([BINARY, "fsck", "--data", self.node.data_dir], capture_output=True, text=True)
+        self.assertEqual(fsck.returncode, 0, fsck.stdout + fsck.stderr)
+        self.node.start()
 
     def test_lists_are_filtered_sorted_and_cut(self):
         for name, rows in (("list_b", 3), ("list_a", 5), ("list_c", 1)):
