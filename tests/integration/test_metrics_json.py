@@ -24,6 +24,13 @@ class MetricsJson(NodeCase):
         self.assertEqual(self.rows("gmx_g"), [{"__name__": "gmx_g", "_timestamp": t, "host": "a", "value": 1.5},
                                               {"__name__": "gmx_g", "_timestamp": t, "host": "b", "value": 2.0}])
 
+    def test_a_time_that_has_no_place_is_refused_before_anything_is_stored(self):
+        for t in (-62167219201, -10**13, -10**18, -2**63):
+            status, reply = self.send([{"__name__": "placed", "value": 1}, {"__name__": "nowhere", "value": 1, "_timestamp": t}])
+            self.assertEqual(status, 400, (t, reply))
+            self.assertIn("record 2: nowhere: the time is before year 0", reply["message"])
+        self.assertEqual(self.node.search("SELECT * FROM placed", path="/api/default/_search?type=metrics")[0], 400)
+
     def test_names_keep_their_case_and_labels_are_text(self):
         t = now_us()
         labels = {"i": 1, "b": True, "f": 1.5, "n": None, "o": {"x": 1}, "Up-Case": "x", "empty": ""}
