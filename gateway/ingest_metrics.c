@@ -220,6 +220,10 @@ static enum err_code next_record(struct door *d, struct scan *s, size_t index, s
         json_parse((struct str){start, (size_t)(s->p - start)}, &d->arena, &record, e);
     if (!rc)
         rc = take_record(d, record, e);
+    if (rc == ERR_NOMEM &&
+        d->arena.failed) /* it is the record's fault, and will be the next time */
+        rc = err_set(e, ERR_INVALID, "more than %zu MiB of memory are needed to read it",
+                     d->arena.max_bytes >> 20);
     if (rc == ERR_INVALID && index > 0)
         err_wrap(e, "record %zu", index + 1);
     if (!rc && samples_bytes(d->samples) >= SAMPLES_BYTES_MAX)

@@ -38,7 +38,7 @@ void keys_done(struct keys *k)
     free(k->changed);
 }
 
-void keys_forget(struct keys *k)
+static void forget_keys(struct keys *k)
 {
     arena_reset(&k->key_memory);
     if (k->table_cap > TABLE_KEPT) {
@@ -52,9 +52,42 @@ void keys_forget(struct keys *k)
     k->root = (struct key){0};
 }
 
+/* The stream's own are found again when they come.  Without memory all are kept. */
+static void forget_fields(struct keys *k)
+{
+    struct arena kept;
+    struct map by_name;
+    bool ok = true;
+    arena_init(&kept, KEYS_FIELD_MEMORY_MAX);
+    map_init(&by_name, FIELDS_SEEN_MAX);
+    for (size_t i = 0; i < k->changed_count && ok; i++) {
+        struct field *f = arena_zalloc(&kept, sizeof *f);
+        if (f)
+            *f = *k->changed[i];
+        ok = f && (f->name = arena_copy(&kept, f->name)).ptr && map_put(&by_name, f->name, f);
+    }
+    if (ok) {
+        for (size_t i = 0; i < k->changed_count; i++)
+            k->changed[i] = map_find(&by_name, k->changed[i]->name);
+        arena_done(&k->field_memory);
+        map_done(&k->fields);
+        k->field_memory = kept;
+        k->fields = by_name;
+    } else {
+        arena_done(&kept);
+        map_done(&by_name);
+    }
+}
+
+void keys_forget(struct keys *k)
+{
+    forget_keys(k);
+    forget_fields(k);
+}
+
 void keys_begin(struct keys *k, const struct catalog_stream *stream)
 {
-    keys_forget(k);
+    forget_keys(k);
     arena_reset(&k->field_memory);
     map_done(&k->fields);
     map_init(&k->fields, FIELDS_SEEN_MAX);

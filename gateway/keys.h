@@ -62,7 +62,7 @@ void keys_init(struct keys *k);
 void keys_done(struct keys *k);
 /* For another request.  The stream is borrowed. */
 void keys_begin(struct keys *k, const struct catalog_stream *stream);
-/* Drop the keys, not the fields. */
+/* Drop the keys, and the fields that no stored record has. */
 void keys_forget(struct keys *k);
 /* After a request: nothing of it is kept but a little memory for the next one. */
 void keys_rest(struct keys *k);

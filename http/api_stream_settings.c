@@ -1,5 +1,6 @@
 /* http/api_stream_settings.c - makes streams by name, and changes their settings. */
 #include <stdio.h>
+#include <string.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
@@ -165,6 +166,21 @@ static const struct json *settings_of_new(struct arena *a, const struct json *gi
     return settings;
 }
 
+/* With `_timestamp`, which every stream has. */
+static enum err_code check_room(const struct creation *n, struct err *e)
+{
+    size_t fields = 1, name_bytes = strlen("_timestamp");
+    for (size_t i = 0; i < n->field_count; i++) {
+        bool is_timestamp = str_eq(n->fields[i].name, STR("_timestamp"));
+        fields += !is_timestamp;
+        name_bytes += is_timestamp ? 0 : n->fields[i].name.len;
+    }
+    if (fields > FIELDS_MAX || name_bytes > FIELD_NAMES_MAX_BYTES)
+        return err_set(e, ERR_INVALID, "a stream has at most %d fields, with %u bytes of names",
+                       FIELDS_MAX, FIELD_NAMES_MAX_BYTES);
+    return ERR_OK;
+}
+
 static enum err_code read_creation(struct http_call *c, const struct json *body,
                                    struct creation *out, struct err *e)
 {
@@ -180,7 +196,7 @@ static enum err_code read_creation(struct http_call *c, const struct json *body,
         return err_set(e, ERR_NOMEM, "no memory for %zu fields", fields->count);
     for (const struct json *f = fields->first; f && rc == ERR_OK; f = f->next)
         rc = read_field(out->type, f, c->arena, &out->fields[out->field_count++], e);
-    return rc;
+    return rc == ERR_OK ? check_room(out, e) : rc;
 }
 
 /* Everything that may be wrong with the settings is found before the stream is made. */

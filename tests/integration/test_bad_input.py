@@ -191,6 +191,13 @@ class OddRecords(NodeCase):
         self.node.flush()
         self.assertEqual(self.node.hits("SELECT few FROM long_names WHERE few = 2"), [{"few": 2}])
 
+    def test_names_of_refused_records_take_nothing_from_good_ones(self):
+        old = now_us() - 6 * 3600 * 1_000_000
+        body = [{"first": 1}] + [{"_timestamp": old, **{f"n{i}_{j}": 1 for j in range(950)}} for i in range(115)] + [{"fresh": 1, "first": 7}, {"fresh": 2}]
+        counts = self.post("fresh", body)
+        self.assertEqual((counts["successful"], counts["failed"]), (3, 115), counts)
+        self.kept("fresh", {"first": 1}, {"first": 7, "fresh": 1}, {"fresh": 2})
+
     def test_a_refused_record_changes_nothing_of_its_stream(self):
         for first in range(0, 49_900, 998):
             self.post("nearly", [{f"f{i}": 1 for i in range(first, min(first + 998, 49_900))}])

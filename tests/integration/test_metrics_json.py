@@ -31,6 +31,12 @@ class MetricsJson(NodeCase):
             self.assertIn("record 2: nowhere: the time is before year 0", reply["message"])
         self.assertEqual(self.node.search("SELECT * FROM placed", path="/api/default/_search?type=metrics")[0], 400)
 
+    def test_a_record_that_needs_too_much_memory_is_refused_for_good(self):
+        for odd in ([0] * 900_000, {f"l{i}": 1 for i in range(600_000)}):
+            status, reply = self.send([{"__name__": "placed", "value": 1}, {"__name__": "heavy", "value": 1, "odd": odd}])
+            self.assertEqual(status, 400, reply)
+            self.assertIn("record 2: ", reply["message"])
+
     def test_names_keep_their_case_and_labels_are_text(self):
         t = now_us()
         labels = {"i": 1, "b": True, "f": 1.5, "n": None, "o": {"x": 1}, "Up-Case": "x", "empty": ""}

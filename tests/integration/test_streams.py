@@ -99,6 +99,8 @@ class Streams(NodeCase):
                 self.node.flush()
             hits = self.node.hits("SELECT * FROM named")
             self.assertEqual({k: v for k, v in hits[0].items() if k != "_timestamp"}, {"a_b": 1, "level": 1, "k" * 1024: 1, "_": 1})
+        status, reply = self.call("POST", "streams/refused?type=logs", {"fields": [{"name": f"f{i}", "type": "Utf8"} for i in range(50_000)]})
+        self.assertEqual((status, reply["message"]), (400, "a stream has at most 50000 fields, with 3145728 bytes of names"))
         for kind, name, of_type in (("logs", "_timestamp", "Utf8"), ("logs", "_TIMESTAMP", "Float64"), ("logs", "k" * 1025, "Utf8"),
                                     ("metrics", "value", "Utf8"), ("metrics", "label", "Int64")):
             status, reply = self.call("POST", f"streams/refused?type={kind}", {"fields": [{"name": name, "type": of_type}]})
