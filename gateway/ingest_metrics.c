@@ -63,12 +63,12 @@ static enum err_code no_memory(struct err *e)
     return err_set(e, ERR_NOMEM, "a record needs more memory than it may have");
 }
 
-static enum err_code add_label(struct door *d, struct labels *l, const char *name,
+static enum err_code add_label(struct door *d, struct labels *l, struct str name,
                                const struct json *v, struct err *e)
 {
     char text[NAME_TEXT];
     size_t len;
-    enum err_code rc = name_metric(str_from(name), text, &len, e);
+    enum err_code rc = name_metric(name.len > 0 ? name : STR("_"), text, &len, e);
 
     if (rc)
         return err_wrap(e, "label");
@@ -89,18 +89,31 @@ static bool is_own(struct str key)
            str_eq(key, STR("value")) || str_eq(key, STR("_timestamp"));
 }
 
+/* `prefix`_`key`; no prefix at the top, where it has no ptr. */
+static struct str label_name(struct door *d, struct str prefix, struct str key)
+{
+    if (!prefix.ptr)
+        return key;
+    char *name = arena_alloc(&d->arena, prefix.len + 1 + key.len);
+    if (!name)
+        return (struct str){0};
+    memcpy(name, prefix.ptr, prefix.len);
+    name[prefix.len] = '_';
+    memcpy(name + prefix.len + 1, key.ptr, key.len);
+    return (struct str){name, prefix.len + 1 + key.len};
+}
+
 /* Members become labels; nested objects are joined with '_'. */
-static enum err_code add_labels(struct door *d, struct labels *l, const char *prefix,
+static enum err_code add_labels(struct door *d, struct labels *l, struct str prefix,
                                 const struct json *object, unsigned depth, struct err *e)
 {
     if (depth > DEPTH_MAX)
         return err_set(e, ERR_INVALID, "labels are nested deeper than %d", DEPTH_MAX);
     for (const struct json *v = object->first; v; v = v->next) {
-        if (v->type == JSON_NULL || (!prefix && is_own(v->key)))
+        if (v->type == JSON_NULL || (!prefix.ptr && is_own(v->key)))
             continue;
-        const char *name = prefix ? arena_printf(&d->arena, "%s_" STR_FMT, prefix, STR_ARG(v->key))
-                                  : arena_strdup(&d->arena, v->key);
-        if (!name)
+        struct str name = label_name(d, prefix, v->key);
+        if (!name.ptr)
             return no_memory(e);
         enum err_code rc = v->type == JSON_OBJECT ? add_labels(d, l, name, v, depth + 1, e)
                                                   : add_label(d, l, name, v, e);
@@ -198,7 +211,7 @@ static enum err_code take_record(struct door *d, const struct json *record, stru
     if (!rc)
         rc = read_time(d, record, &m.ts_us, e);
     if (!rc)
-        rc = add_labels(d, &l, NULL, record, 0, e);
+        rc = add_labels(d, &l, (struct str){0}, record, 0, e);
     if (!rc)
         rc = settle_labels(d, &l, &m, e);
     if (rc)

@@ -5,6 +5,7 @@
 #include "http/deadline.h"
 #include "http/request.h"
 
+#define REPLY_BYTES 1024   /* of the header memory, for the reply's own headers */
 #define ARGUMENT_BYTES 128 /* of the header memory, at most one argument */
 
 /* Silence is libmicrohttpd's to notice; so what is late here has sent something. */
@@ -44,6 +45,24 @@ void await_arguments(const struct request *r, const char *uri)
             deadline_refuse(d, CROWDED, sizeof CROWDED - 1);
             return;
         }
+}
+
+#define LARGE_BODY "{\"code\":431,\"message\":\"the headers are too large (WEIR_HTTP_HEADER_MAX)\"}"
+#define LARGE_HEAD                                                                                 \
+    "HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n"                        \
+    "Content-Type: application/json\r\nContent-Length: 73\r\n\r\n"
+static const char LARGE[] = LARGE_HEAD LARGE_BODY;
+_Static_assert(sizeof LARGE_BODY - 1 == 73, "Content-Length of LARGE_HEAD");
+
+/* Else the request would be run, and its reply have no memory to be made in. */
+bool await_room_for_reply(const struct request *r)
+{
+    size_t used = r->header_bytes + (r->uri_len == SIZE_MAX ? 0 : r->uri_len);
+    struct deadline *d = deadline_of(r);
+    if (!d || used + REPLY_BYTES <= r->server->cfg.header_max_bytes)
+        return true;
+    deadline_refuse(d, LARGE, sizeof LARGE - 1);
+    return false;
 }
 
 /* What has come buys time for the rest. */

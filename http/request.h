@@ -87,6 +87,7 @@ struct request {
 
     /* From the headers; the strings are the connection's. */
     struct str method, authorization, origin;
+    size_t header_bytes;     /* of libmicrohttpd's memory, about */
     bool asks_method;        /* Access-Control-Request-Method is there */
     uint64_t declared_bytes; /* Content-Length */
     bool chunked, expects_continue, is_http11;
@@ -142,6 +143,7 @@ bool run_org_exists(const struct request *r);
 /* await.c: deadlines (deadline.h) of what a client sends; none while a request is being handled. */
 void await_request(const struct http_server *s, struct connection *c); /* the next, after silence */
 void await_headers(const struct request *r);
+bool await_room_for_reply(const struct request *r); /* false: the headers left none, 431 is out */
 void await_arguments(const struct request *r, const char *uri); /* too many: 414 is out at once */
 void await_body(const struct request *r); /* what has come (body_from_ms, body_bytes) buys time */
 bool await_met(const struct request *r);  /* it has come; false: too late, the 408 is out */

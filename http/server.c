@@ -25,6 +25,8 @@
 /* The body of a refused request is read up to this size, to keep the connection; past it the
  * connection is closed. */
 #define REFUSED_BODY_READ_MAX ((uint64_t)1 << 20)
+#define HEADER_COST                                                                                \
+    68 /* of a header beside its texts: what libmicrohttpd keeps of it, `: `, CRLF */
 #define STREAM_BLOCK_BYTES ((size_t)64 << 10)
 #define DRAIN_LOOK_MS 5
 #define ORIGIN_MAX_BYTES 512 /* a longer one is not allowed in */
@@ -254,8 +256,11 @@ static struct str header_of(const struct request *r, const char *name)
 static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind, const char *name,
                                  const char *value)
 {
+    struct request *r = cls;
+    struct str name_text = str_from(name), value_text = str_from(value);
     (void)kind;
-    framing_see(cls, str_from(name), str_from(value));
+    r->header_bytes += name_text.len + value_text.len + HEADER_COST;
+    framing_see(&r->framing, name_text, value_text);
     return MHD_YES;
 }
 
@@ -268,7 +273,7 @@ static void read_headers(struct request *r, const char *method, const char *vers
     r->authorization = header_of(r, MHD_HTTP_HEADER_AUTHORIZATION);
     r->origin = header_of(r, MHD_HTTP_HEADER_ORIGIN);
     r->asks_method = header_of(r, MHD_HTTP_HEADER_ACCESS_CONTROL_REQUEST_METHOD).len > 0;
-    MHD_get_connection_values(r->conn, MHD_HEADER_KIND, on_header, &r->framing);
+    MHD_get_connection_values(r->conn, MHD_HEADER_KIND, on_header, r);
     framing_end(&r->framing);
     r->chunked = header_of(r, MHD_HTTP_HEADER_TRANSFER_ENCODING).len > 0;
     r->expects_continue = header_of(r, MHD_HTTP_HEADER_EXPECT).len > 0;
@@ -317,6 +322,8 @@ static enum MHD_Result on_headers(struct request *r, const char *method, const c
     r->counted = true;
     atomic_fetch_add(&r->server->in_flight, 1);
     read_headers(r, method, version);
+    if (!await_room_for_reply(r))
+        return MHD_NO;
     return follow(r, admit_headers(r));
 }
 

@@ -409,6 +409,17 @@ class Refusals(HttpCase):
                     pass
         self.assertEqual(self.node.raw("GET", "/healthz", auth=None, headers={"X-Long": "a" * 30_000})[0], 200)
 
+    def test_headers_that_leave_no_room_for_a_reply_are_refused_before_anything_is_done(self):
+        stored = 0
+        for k in range(30_600, 33_000, 40):
+            with self.wire() as wire:
+                wire.send(request("POST", "/api/default/roomy/_json", b'[{"a":1}]', ["X: " + "a" * k]))
+                status = int(wire.until(b"\r\n").split()[1])
+                self.assertIn(status, (200, 431), k)
+                stored += status == 200
+        self.assertGreater(stored, 0)
+        self.assertEqual(self.node.hits("SELECT count(*) AS n FROM roomy"), [{"n": stored}])
+
     def test_a_login_is_small(self):
         self.refused(request("POST", "/auth/login", b" " * 70_000, ["Content-Type: application/json"], auth=None), 413)
         bomb = gzip.compress(b'{"name":"' + b"x" * 10_000_000)

@@ -31,6 +31,12 @@ class MetricsJson(NodeCase):
             self.assertIn("record 2: nowhere: the time is before year 0", reply["message"])
         self.assertEqual(self.node.search("SELECT * FROM placed", path="/api/default/_search?type=metrics")[0], 400)
 
+    def test_labels_of_odd_names_keep_their_values(self):
+        status, reply = self.send([{"__name__": "odd_names", "a": "1", "a\0b": "2", "": "3", "o": {"": "4", "x\0": "5"}, "value": 1, "_timestamp": now_us()}])
+        self.assertEqual(status, 200, reply)
+        [row] = self.rows("odd_names")
+        self.assertEqual({k: v for k, v in row.items() if k not in ("_timestamp", "value", "__name__")}, {"a": "1", "a_b": "2", "_": "3", "o_": "4", "o_x_": "5"})
+
     def test_a_record_that_needs_too_much_memory_is_refused_for_good(self):
         for odd in ([0] * 900_000, {f"l{i}": 1 for i in range(600_000)}):
             status, reply = self.send([{"__name__": "placed", "value": 1}, {"__name__": "heavy", "value": 1, "odd": odd}])
