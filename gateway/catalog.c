@@ -195,6 +195,10 @@ static enum err_code find_or_load(struct catalog *c, struct str org, enum stream
 
     if (!key.len)
         return err_set(e, ERR_INVALID, "a name of more than %d bytes", NAME_MAX_BYTES);
+    if (org.len + name.len > NAMES_MAX_BYTES)
+        return err_set(e, ERR_INVALID,
+                       "the names of an organization and its stream have at most %d bytes together",
+                       NAMES_MAX_BYTES);
     cached = find_cached(c, key);
     if (cached) {
         *out = cached;

@@ -295,6 +295,18 @@ class Names(NodeCase):
             self.check_tree()
             self.node.flush()
 
+    def test_names_that_are_too_long_together_are_400(self):
+        org, stream = "o" * 255, "s" * 201
+        body = json.dumps([{"a": 1}]).encode()
+        search = json.dumps({"query": {"sql": f"SELECT * FROM {stream}", "start_time": 1, "end_time": 2}}).encode()
+        sample = json.dumps([{"__name__": stream, "value": 1}]).encode()
+        for method, path, data in (("POST", f"{stream}/_json", body), ("POST", f"{stream}/_multi", b'{"a":1}'), ("POST", "_search", search),
+                                   ("GET", f"{stream}/_values?fields=a&start_time=1&end_time=2", b""), ("DELETE", f"streams/{stream}?type=logs", b""),
+                                   ("POST", "ingest/metrics/_json", sample), ("POST", f"streams/{stream}?type=logs", b'{"fields":[]}')):
+            self.assertEqual(self.node.post_json("short", [{"a": 1}], org=org)[0], 200)
+            status, _, text = self.node.raw(method, f"/api/{org}/{path}", data, {"Content-Type": "application/json"})
+            self.assertEqual(status, 400, (path[-60:], text))
+
     def check_tree(self):
         self.assertEqual(sorted(set(os.listdir(self.node.mount)) - {".weir"}), sorted(self.ORGS))
         logs = f"{self.node.mount}/default/logs"
