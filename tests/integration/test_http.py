@@ -228,23 +228,19 @@ class SlowClients(HttpCase):
 
     def trickle(self, wires, data):
         """Sends each a byte every now and then until all are answered or closed; the statuses."""
-        statuses = {}
+        statuses, waiting = [], list(wires)
         for byte in (data[i:i + 1] for i in range(len(data))):
-            for wire in wires:
-                if wire not in statuses:
-                    try:
-                        wire.send(byte)
-                    except OSError:
-                        pass
-            for wire in select.select(wires, [], [], 0.05)[0]:
+            for wire in waiting:
                 try:
-                    wire.more()
+                    wire.send(byte)
                 except OSError:
                     pass
-                if wire.buffer:
-                    statuses[wire] = int(wire.buffer.split()[1])
-            if len(statuses) == len(wires):
-                return list(statuses.values())
+            for wire in select.select(waiting, [], [], 0.05)[0]:
+                waiting.remove(wire)
+                wire.more()
+                statuses.append(int(wire.buffer.split()[1]))
+            if not waiting:
+                return statuses
         self.fail(f"{len(statuses)} of {len(wires)} were answered")
 
     def others(self):
