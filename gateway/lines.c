@@ -257,12 +257,15 @@ static enum flatten_verdict add_original(struct lines *l, struct str record)
                : verdict;
 }
 
-/* Walk the record at '{'; once more with an empty cache of keys when that was what was full. */
+/* Walk the record at '{'; once more with an empty cache of keys when that was what was full.
+ * Wherever it stands a record has LINES_MAX of room, for values that later ones beat are in it. */
 static enum flatten_verdict walk(struct lines *l, struct scan *s, unsigned depth)
 {
     const char *start = s->p;
     size_t line_at = l->out.len;
     enum flatten_verdict verdict = FLATTEN_NO_ROOM;
+    size_t room = line_at + LINES_MAX + l->rules.line_max_bytes + SLACK;
+    l->out.max = room > l->out.cap ? room : l->out.cap;
     for (int attempt = 0; attempt < 2; attempt++) {
         s->p = start;
         l->out.len = line_at;

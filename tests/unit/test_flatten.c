@@ -341,6 +341,35 @@ static void a_line_too_long_fails_the_record_only(void **state)
     buf_done(&body);
 }
 
+static void values_that_are_beaten_have_the_same_room_everywhere(void **state)
+{
+    enum { RECORDS = 160, VALUE_BYTES = 90000, BEATEN_BYTES = 10 << 20 };
+    struct lines_rules r = rules();
+    struct lines l;
+    struct err e;
+    struct buf body;
+    (void)state;
+    buf_init(&body, 40u << 20);
+    for (int i = 0; i < RECORDS; i++) { /* nearly a batch */
+        buf_add_cstr(&body, i ? ",{\"a\":\"" : "[{\"a\":\"");
+        for (int k = 0; k < VALUE_BYTES; k++)
+            buf_add_char(&body, 'x');
+        buf_add_cstr(&body, "\"}");
+    }
+    buf_add_cstr(&body, ",{\"b\":\"");
+    for (int i = 0; i < BEATEN_BYTES; i++)
+        buf_add_char(&body, 'y');
+    buf_add_cstr(&body, "\",\"b\":1}]");
+    assert_int_equal(lines_init(&l, &e), ERR_OK);
+    assert_int_equal(run(&l, &r, buf_str(&body), &e), ERR_OK);
+    assert_int_equal(l.failed, 0);
+    assert_int_equal(l.successful, RECORDS + 1);
+    assert_string_equal(l.out.data + l.segments[0].len - sizeof(TS ",\"b\":1}\n") + 1,
+                        TS ",\"b\":1}\n");
+    lines_done(&l);
+    buf_done(&body);
+}
+
 static void names_without_bounds_fail_the_record_only(void **state)
 {
     struct lines_rules r = rules();
@@ -484,6 +513,7 @@ int main(void)
         cmocka_unit_test(nesting_is_bounded_on_every_way),
         cmocka_unit_test(too_many_columns_fail_the_record_only),
         cmocka_unit_test(a_line_too_long_fails_the_record_only),
+        cmocka_unit_test(values_that_are_beaten_have_the_same_room_everywhere),
         cmocka_unit_test(names_without_bounds_fail_the_record_only),
         cmocka_unit_test(a_name_a_hundred_thousand_times_is_one_member),
         cmocka_unit_test(a_flood_of_keys_is_survived),
