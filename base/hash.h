@@ -22,7 +22,8 @@ void *map_find(const struct map *m, struct str key); /* NULL: missing */
 /* False when full or out of memory.  An existing key's value is replaced. */
 bool map_put(struct map *m, struct str key, void *value);
 void *map_remove(struct map *m, struct str key); /* the value, or NULL */
-/* Iterate: start with *pos = 0; false at the end.  No change of the map in between. */
+/* Iterate: start with *pos = 0; false at the end.  When the map is changed in between, entries may
+ * be seen twice or not at all; *pos - 1 is where the last one stood. */
 bool map_next(const struct map *m, size_t *pos, struct str *key, void **value);
 uint64_t siphash13(uint64_t k0, uint64_t k1, const void *p, size_t n);
 

@@ -1,140 +1,49 @@
 /* gateway/catalog.c - the streams and schemas of meta, held in memory.
  *
- * `by_name` maps (org, type, name) to the newest entry; the map holds one reference.  Look-ups take
- * the lock shared for a hash and a count; changes go to meta first, without the lock, and then
- * replace the entry unless a newer one is there already.
- * Locks: `lock` is a leaf.
+ * Look-ups go to the cache; changes go to meta first and then replace the entry of the cache,
+ * unless a newer one is there already.
  */
 #include "gateway/catalog.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <sys/random.h>
 
-#include "base/hash.h"
-#include "gateway/catalog_entry.h"
+#include "gateway/catalog_cache.h"
 
-#define STREAMS_MAX 10000000
 #define RECORD_ARENA_MAX ((size_t)64 << 20)
-#define KEY_BYTES_MAX (2 * NAME_MAX_BYTES + 2)
-#define LIST_ARENA_MAX ((size_t)1 << 30) /* names of STREAMS_MAX streams */
+#define LIST_ARENA_MAX ((size_t)1 << 30) /* names of millions of streams */
 
 struct catalog {
     struct meta *meta;                /* immutable */
     struct catalog_hash_key hash_key; /* of entries; immutable */
-    pthread_rwlock_t lock;
-    struct map by_name; /* guarded by lock: key of stream_key() -> struct catalog_entry * */
+    struct catalog_cache *cache;
 };
 
-static struct str stream_key(struct str org, enum stream_type type, struct str name,
-                             char key[KEY_BYTES_MAX])
-{
-    size_t n = 0;
-
-    if (org.len > NAME_MAX_BYTES || name.len > NAME_MAX_BYTES)
-        return (struct str){key, 0};
-    memcpy(key, org.ptr, org.len);
-    n = org.len;
-    key[n++] = '\0';
-    key[n++] = (char)('a' + (int)type);
-    memcpy(key + n, name.ptr, name.len);
-    return (struct str){key, n + name.len};
-}
-
-enum err_code catalog_open(struct meta *m, struct catalog **out, struct err *e)
+enum err_code catalog_open(struct meta *m, size_t memory_max, struct catalog **out, struct err *e)
 {
     struct catalog *c = calloc(1, sizeof *c);
+    enum err_code rc;
 
     if (!c)
         return err_set(e, ERR_NOMEM, "catalog");
-    if (getentropy(&c->hash_key, sizeof c->hash_key) != 0) {
-        enum err_code rc = err_sys(e, errno, "catalog: a hash key");
-        free(c);
-        return rc;
-    }
     c->meta = m;
-    pthread_rwlock_init(&c->lock, NULL);
-    map_init(&c->by_name, STREAMS_MAX);
-    *out = c;
-    return ERR_OK;
+    rc = getentropy(&c->hash_key, sizeof c->hash_key) == 0
+             ? catalog_cache_new(memory_max, &c->cache, e)
+             : err_sys(e, errno, "catalog: a hash key");
+    if (!rc)
+        *out = c;
+    else
+        catalog_close(c);
+    return rc;
 }
 
 void catalog_close(struct catalog *c)
 {
-    size_t pos = 0;
-    struct str key;
-    void *value;
-
     if (!c)
         return;
-    while (map_next(&c->by_name, &pos, &key, &value))
-        catalog_unref(&((struct catalog_entry *)value)->stream);
-    map_done(&c->by_name);
-    pthread_rwlock_destroy(&c->lock);
+    catalog_cache_free(c->cache);
     free(c);
-}
-
-static const struct catalog_stream *find_cached(struct catalog *c, struct str key)
-{
-    struct catalog_entry *en;
-
-    pthread_rwlock_rdlock(&c->lock);
-    en = map_find(&c->by_name, key);
-    if (en)
-        catalog_ref(&en->stream);
-    pthread_rwlock_unlock(&c->lock);
-    return en ? &en->stream : NULL;
-}
-
-/* Whether `old` says at least as much as `en`.  Numbers grow: the higher one was made later. */
-static bool is_newer_or_same(const struct catalog_entry *old, const struct catalog_entry *en)
-{
-    if (old->stream.number != en->stream.number)
-        return old->stream.number > en->stream.number;
-    return old->stream.schema_version >= en->stream.schema_version;
-}
-
-/* Makes `en` the one that look-ups find, unless that would be a step back.  Takes over the caller's
- * reference and gives one back: to the newest entry of the stream that `en` is about. */
-static const struct catalog_stream *publish(struct catalog *c, struct str key,
-                                            struct catalog_entry *en)
-{
-    const struct catalog_stream *result = &en->stream, *unused = NULL;
-    struct catalog_entry *old;
-
-    pthread_rwlock_wrlock(&c->lock);
-    old = map_find(&c->by_name, key);
-    if (!old || !is_newer_or_same(old, en)) {
-        if (map_put(&c->by_name, key, en)) {
-            catalog_ref(&en->stream); /* the map's; a full map only means a miss next time */
-            unused = old ? &old->stream : NULL;
-        }
-    } else if (old->stream.number == en->stream.number) {
-        result = catalog_ref(&old->stream);
-        unused = &en->stream;
-    }
-    pthread_rwlock_unlock(&c->lock);
-    catalog_unref(unused);
-    return result;
-}
-
-/* The stream `s` is deleted in meta: the next look-up asks there again. */
-static void forget(struct catalog *c, const struct catalog_stream *s)
-{
-    char key_bytes[KEY_BYTES_MAX];
-    struct str key = stream_key(s->org, s->type, s->name, key_bytes);
-    const struct catalog_entry *cached;
-
-    pthread_rwlock_wrlock(&c->lock);
-    cached = map_find(&c->by_name, key);
-    if (cached && cached->stream.number == s->number)
-        map_remove(&c->by_name, key);
-    else
-        cached = NULL;
-    pthread_rwlock_unlock(&c->lock);
-    if (cached)
-        catalog_unref(&cached->stream);
 }
 
 /* What to ask meta for. */
@@ -166,7 +75,7 @@ static enum err_code ask_meta(struct meta *m, const struct load *l, struct arena
 static enum err_code load(struct catalog *c, const struct load *l,
                           const struct catalog_stream **out, struct err *e)
 {
-    char key[KEY_BYTES_MAX];
+    uint64_t mark = catalog_cache_mark(c->cache);
     struct catalog_entry *en;
     struct meta_stream *s;
     struct arena record;
@@ -178,9 +87,9 @@ static enum err_code load(struct catalog *c, const struct load *l,
         rc = catalog_entry_new(s, c->hash_key, &en, e);
     arena_done(&record);
     if (rc == ERR_NOTFOUND && l->merge_into)
-        forget(c, l->merge_into);
+        catalog_cache_forget(c->cache, l->merge_into);
     if (!rc)
-        *out = publish(c, stream_key(en->stream.org, en->stream.type, en->stream.name, key), en);
+        *out = catalog_cache_put(c->cache, en, mark);
     return rc;
 }
 
@@ -189,17 +98,15 @@ static enum err_code find_or_load(struct catalog *c, struct str org, enum stream
                                   struct err *e)
 {
     struct load l = {.org = org, .name = name, .type = type, .make = make};
-    char key_bytes[KEY_BYTES_MAX];
-    struct str key = stream_key(org, type, name, key_bytes);
     const struct catalog_stream *cached;
 
-    if (!key.len)
+    if (org.len > NAME_MAX_BYTES || name.len > NAME_MAX_BYTES)
         return err_set(e, ERR_INVALID, "a name of more than %d bytes", NAME_MAX_BYTES);
     if (org.len + name.len > NAMES_MAX_BYTES)
         return err_set(e, ERR_INVALID,
                        "the names of an organization and its stream have at most %d bytes together",
                        NAMES_MAX_BYTES);
-    cached = find_cached(c, key);
+    cached = catalog_cache_find(c->cache, org, type, name);
     if (cached) {
         *out = cached;
         return ERR_OK;
@@ -252,7 +159,7 @@ enum err_code catalog_delete(struct catalog *c, const struct catalog_stream *s, 
     enum err_code rc = meta_stream_delete(c->meta, s->number, e);
 
     if (!rc || rc == ERR_NOTFOUND)
-        forget(c, s);
+        catalog_cache_forget(c->cache, s);
     return rc;
 }
 

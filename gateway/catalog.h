@@ -27,7 +27,8 @@ struct catalog_stream { /* immutable; only made by the catalog */
     unsigned max_query_hours; /* a longer range is cut to its end; 0: any */
 };
 
-enum err_code catalog_open(struct meta *m, struct catalog **out, struct err *e);
+/* memory_max: bytes of schemas that are held; what has not been asked for lately goes first. */
+enum err_code catalog_open(struct meta *m, size_t memory_max, struct catalog **out, struct err *e);
 void catalog_close(struct catalog *c);
 
 /* NOTFOUND when there is none.  Names are already normalised (gateway/names.h). */

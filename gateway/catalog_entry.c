@@ -91,8 +91,9 @@ enum err_code catalog_entry_new(const struct meta_stream *s, struct catalog_hash
 {
     size_t fields_bytes = s->field_count * sizeof *s->fields;
     size_t slots = slots_for(s->field_count), slots_bytes = slots * sizeof(uint32_t);
-    struct catalog_entry *en =
-        malloc(sizeof *en + fields_bytes + slots_bytes + s->field_count + text_bytes(s));
+    size_t bytes =
+        sizeof(struct catalog_entry) + fields_bytes + slots_bytes + s->field_count + text_bytes(s);
+    struct catalog_entry *en = malloc(bytes);
     struct meta_field *fields;
     bool *marks;
     char *text;
@@ -101,7 +102,8 @@ enum err_code catalog_entry_new(const struct meta_stream *s, struct catalog_hash
     if (!en)
         return err_set(e, ERR_NOMEM, "schema of " STR_FMT, STR_ARG(s->name));
     fields = (struct meta_field *)(en + 1);
-    *en = (struct catalog_entry){.hash_key = key,
+    *en = (struct catalog_entry){.bytes = bytes,
+                                 .hash_key = key,
                                  .slot_mask = (uint32_t)slots - 1,
                                  .slots = (uint32_t *)(fields + s->field_count)};
     atomic_init(&en->refs, 1);

@@ -20,6 +20,8 @@ struct catalog_hash_key {
 struct catalog_entry {
     struct catalog_stream stream; /* first: the two are one address */
     atomic_int refs;
+    atomic_bool is_used; /* the cache's: found since its sweep came by */
+    size_t bytes;        /* of this memory */
     struct catalog_hash_key hash_key;
     uint32_t slot_mask;
     uint32_t *slots;

@@ -1,4 +1,5 @@
 /* gateway/query_parse.c - SQL text to a tree, in DuckDB's dialect or the reference's. */
+#include "base/utf8.h"
 #include "gateway/dialect.h"
 #include "gateway/engine/client.h"
 #include "gateway/query_service.h"
@@ -19,6 +20,10 @@ enum err_code query_parse(const char *socket, struct engine_client **engine, str
 {
     struct str translated;
     struct err again;
+    size_t good = utf8_valid_prefix(sql);
+    if (good < sql.len)
+        return search_error(e, API_SQL_NOT_VALID,
+                            "Search SQL not valid: invalid UTF-8 at byte %zu of the SQL", good);
     enum err_code rc = engine_client_parse(*engine, sql, deadline_ms, a, tree, e);
     if (rc != ERR_INVALID || !dialect_translate(sql, a, &translated))
         return rc;

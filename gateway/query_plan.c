@@ -52,6 +52,9 @@ static enum err_code gate_tree(struct query_service *q, const struct query_reque
                                struct json *tree, struct query_plan *p, struct err *e)
 {
     const struct query_config *cfg = query_service_config(q);
+    if (r->size > 0 && (uint64_t)r->size > cfg->size_max)
+        return search_error(e, API_INVALID_PARAMS, "Invalid parameters: size is at most %llu",
+                            (unsigned long long)cfg->size_max);
     p->streams = arena_zalloc(p->a, sizeof *p->streams);
     if (!p->streams)
         return err_set(e, ERR_NOMEM, "no memory for a query");

@@ -85,9 +85,6 @@ static enum err_code take_page(const struct query_config *cfg, const struct json
     json_i64(json_get(query, "size"), &out->size);
     json_i64(json_get(query, "from"), &out->from);
     out->track_total_hits = json_bool(json_get(query, "track_total_hits"), false);
-    if (out->size > 0 && (uint64_t)out->size > cfg->size_max)
-        return search_error(e, API_INVALID_PARAMS, "Invalid parameters: size is at most %llu",
-                            (unsigned long long)cfg->size_max);
     if (out->from < 0)
         return search_error(e, API_SQL_EXECUTE,
                             "Search SQL execute error: from must not be negative");

@@ -84,7 +84,7 @@ static enum err_code open_truth(struct gateway *g, struct err *e)
     if (!rc)
         rc = load_instance(g, e);
     if (!rc)
-        rc = catalog_open(g->meta, &g->catalog, e);
+        rc = catalog_open(g->meta, (size_t)settings_i64(s, SET_SCHEMA_CACHE_MAX), &g->catalog, e);
     if (!rc)
         rc = auth_open(g->meta, settings_text(s, SET_ROOT_USER_EMAIL),
                        settings_text(s, SET_ROOT_USER_PASSWORD), &g->auth, e);

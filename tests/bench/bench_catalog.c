@@ -115,7 +115,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: bench_catalog DIRECTORY [STREAMS]\n");
         return 2;
     }
-    if (meta_open(argv[1], KV_OWNER, &m, &e) || catalog_open(m, &c, &e))
+    if (meta_open(argv[1], KV_OWNER, &m, &e) || catalog_open(m, SIZE_MAX, &c, &e))
         fail(&e);
     make_streams(c, streams);
     merge_fields(c, streams);

@@ -51,6 +51,19 @@ class Explore(NodeCase):
         self.assertEqual(self.ask(f"{self.stream}/_values", start_time=1, end_time=2)[0], 400)
         self.assertEqual(self.ask(f"{self.stream}/_values", fields="level", start_time=1, end_time=2, size=-1)[0], 400)
 
+    def test_what_the_page_asks_has_the_limits_of_a_search(self):
+        times = {"fields": "level", "start_time": self.now - 10**9, "end_time": self.now}
+        status, reply = self.ask(f"{self.stream}/_values", size=10**9, **times)
+        self.assertEqual((status, reply["code"]), (400, 20011), reply)
+        self.assertIn("size is at most", reply["message"])
+        sql = {"query": {"sql": f'SELECT * FROM "{self.stream}"', "start_time": 1, "end_time": self.now, "size": 10**9}}
+        self.assertIn("size is at most", self.ask("_search", body=sql)[1]["message"])
+        for argument in ("keyword", "filter", "sql"):
+            value = {"keyword": b"a\xff", "filter": b"level=\xc3", "sql": base64.b64encode(b"SELECT '\xed\xa0\x80'")}[argument]
+            status, reply = self.ask(f"{self.stream}/_values", **times, **{argument: value})
+            self.assertEqual(status, 400, (argument, reply))
+            self.assertIn("invalid UTF-8 at byte", reply["message"])
+
     def test_the_records_around_one_come_newest_first(self):
         key = self.now - 5_000_000
         around = lambda **a: [h["i"] for h in self.ask(f"{self.stream}/_around", key=key, **a)[1]["hits"]]

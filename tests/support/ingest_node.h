@@ -28,7 +28,7 @@ static inline void node_open(struct node *n)
     snprintf(path, sizeof path, "%s/meta", n->dir.path);
     if (meta_open(path, KV_OWNER, &n->meta, &e))
         fail_msg("%s", e.msg);
-    assert_int_equal(catalog_open(n->meta, &n->catalog, &e), ERR_OK);
+    assert_int_equal(catalog_open(n->meta, 64 << 20, &n->catalog, &e), ERR_OK);
     struct commit_config commits = {
         .mount_dir = n->dir.path, .epoch = 1, .workers = 1, .wait_ms = 1000, .retry_ms = 20};
     assert_int_equal(commit_pool_open(&commits, &n->commits, &e), ERR_OK);

@@ -10,10 +10,11 @@
 #include <cmocka.h>
 
 #include "base/cleanup.h"
+#include "base/metrics.h"
 #include "gateway/catalog.h"
 #include "tests/support/scratch.h"
 
-enum { WRITERS = 4, READERS = 2, ROUNDS = 60 };
+enum { WRITERS = 4, ROUNDS = 60, CACHE_BYTES = 16 << 10, OTHERS = 400 };
 
 struct fixture {
     struct scratch dir;
@@ -31,7 +32,7 @@ static int set_up(void **state)
     arena_init(&f->arena, 64 << 20);
     *state = f;
     return meta_open(f->dir.path, KV_OWNER, &f->meta, &f->e) ||
-                   catalog_open(f->meta, &f->catalog, &f->e)
+                   catalog_open(f->meta, CACHE_BYTES, &f->catalog, &f->e)
                ? -1
                : 0;
 }
@@ -207,6 +208,52 @@ static void names_over_their_limits_are_refused(void **state)
                      ERR_INVALID);
 }
 
+static void make_others(struct fixture *f)
+{
+    for (int i = 0; i < OTHERS; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "other%d", i);
+        catalog_unref(make(f, name));
+    }
+}
+
+static double shown(const char *name)
+{
+    struct buf text;
+    buf_init(&text, 1 << 20);
+    metrics_print(&text);
+    const char *line = strstr(text.data, "# TYPE"), *at;
+    assert_non_null(line);
+    assert_non_null(at = strstr(line, name));
+    while (at[strlen(name)] != ' ' || at[-1] != '\n')
+        assert_non_null(at = strstr(at + 1, name));
+    double value = strtod(at + strlen(name), NULL);
+    buf_done(&text);
+    return value;
+}
+
+static void past_its_memory_it_reads_again(void **state)
+{
+    struct fixture *f = *state;
+    struct meta_new_field field = {STR("level"), FIELD_UTF8};
+    const struct catalog_stream *held = make(f, "held"), *wider, *now;
+
+    assert_int_equal(catalog_merge_fields(f->catalog, held, &field, 1, &wider, &f->e), ERR_OK);
+    make_others(f);
+    assert_true(shown("zo_schema_cache_drops") > 0);
+    assert_true(shown("zo_schema_cache_bytes") <= CACHE_BYTES);
+    assert_true(shown("zo_schema_cache_bytes") > CACHE_BYTES / 2);
+    assert_int_equal(catalog_field(wider, STR("level")), 1); /* whoever has it keeps it */
+    assert_int_equal(catalog_find(f->catalog, STR("o"), STREAM_LOGS, STR("held"), &now, &f->e),
+                     ERR_OK);
+    assert_ptr_not_equal(now, wider);
+    assert_int_equal(now->number, wider->number);
+    assert_int_equal(catalog_field(now, STR("level")), 1);
+    catalog_unref(held);
+    catalog_unref(wider);
+    catalog_unref(now);
+}
+
 struct crowd {
     struct catalog *catalog;
     atomic_int writers_left;
@@ -267,18 +314,38 @@ static void *look_up(void *arg)
     return NULL;
 }
 
+/* Looks at others, so that the one stream is dropped again and again. */
+static void *crowd_out(void *arg)
+{
+    struct crowd *c = arg;
+    const struct catalog_stream *s;
+    char name[16];
+    struct err e;
+
+    for (unsigned i = 0; atomic_load(&c->writers_left) > 0; i++) {
+        struct str text = {name, (size_t)snprintf(name, sizeof name, "other%u", i % OTHERS)};
+        if (catalog_find(c->catalog, STR("o"), STREAM_LOGS, text, &s, &e))
+            atomic_store(&c->failed, true);
+        else
+            catalog_unref(s);
+    }
+    return NULL;
+}
+
 static void threads_that_merge_at_once_lose_no_field(void **state)
 {
     struct fixture *f = *state;
     struct crowd crowd = {.catalog = f->catalog, .writers_left = WRITERS};
-    pthread_t threads[WRITERS + READERS];
+    void *(*const jobs[])(void *) = {merge_many, merge_many, merge_many, merge_many,
+                                     look_up,    look_up,    crowd_out};
+    pthread_t threads[ARRAY_LEN(jobs)];
     const struct catalog_stream *s;
     struct meta_stream *stored;
 
-    for (int i = 0; i < WRITERS + READERS; i++)
-        assert_int_equal(
-            pthread_create(&threads[i], NULL, i < WRITERS ? merge_many : look_up, &crowd), 0);
-    for (int i = 0; i < WRITERS + READERS; i++)
+    make_others(f);
+    for (size_t i = 0; i < ARRAY_LEN(jobs); i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, jobs[i], &crowd), 0);
+    for (size_t i = 0; i < ARRAY_LEN(jobs); i++)
         pthread_join(threads[i], NULL);
     assert_false(atomic_load(&crowd.failed));
     s = make(f, "race");
@@ -302,6 +369,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_list_is_in_order_and_of_one_org, set_up, tear_down),
         cmocka_unit_test_setup_teardown(organisations_are_made_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(names_over_their_limits_are_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(past_its_memory_it_reads_again, set_up, tear_down),
         cmocka_unit_test_setup_teardown(threads_that_merge_at_once_lose_no_field, set_up,
                                         tear_down),
     };

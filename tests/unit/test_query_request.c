@@ -160,7 +160,6 @@ static void wrong_requests_are_400_with_the_code(void **state)
          API_INVALID_PARAMS},
         {"{\"query\":{\"sql\":\"SELECT 1\",\"start_time\":2,\"end_time\":1}}", "",
          API_INVALID_PARAMS},
-        {WITH(",\"size\":10001"), "", API_INVALID_PARAMS},
         {WITH(",\"from\":-1"), "", API_SQL_EXECUTE},
         {WITH(",\"histogram_interval\":-5"), "", API_INVALID_PARAMS},
         {WITH(",\"query_fn\":\".a = 1\""), "", API_INVALID_PARAMS},

@@ -121,7 +121,7 @@ static void make_streams(void)
     char path[128];
     snprintf(path, sizeof path, "%s/meta", engine.dir);
     assert_int_equal(meta_open(path, KV_OWNER, &meta, &e), ERR_OK);
-    assert_int_equal(catalog_open(meta, &catalog, &e), ERR_OK);
+    assert_int_equal(catalog_open(meta, 64 << 20, &catalog, &e), ERR_OK);
     stream_number = make_stream("k8slogs");
     make_stream("default");
     make_stream("order");
