@@ -31,7 +31,7 @@ static enum err_code open_text(struct session *s, const struct tree_ref *ref,
 
     if (rc)
         return rc;
-    buf_init(&handle->text, STATUS_TEXT_MAX);
+    buf_init(&handle->text, TREE_TEXT_MAX);
     rc = tree_text(s->tree, ref, &handle->text, &e);
     handles_put(handle);
     if (rc) {
@@ -246,7 +246,7 @@ static void read_text(fuse_req_t req, const struct tree_ref *ref, size_t size, o
         handles_put(handle);
         return;
     }
-    buf_init(&text, STATUS_TEXT_MAX); /* opened by an earlier process */
+    buf_init(&text, TREE_TEXT_MAX); /* opened by an earlier process */
     rc = tree_text(s->tree, ref, &text, NULL);
     if (rc)
         fuse_reply_err(req, err_errno(rc));

@@ -11,7 +11,6 @@
 
 #define LAST_ERRORS_MAX 256
 #define LAST_ERROR_BYTES 400
-#define STATUS_TEXT_MAX ((size_t)4 << 20)
 #define GATEWAY_HEALTH_MAX 65536
 
 enum status_file {

@@ -69,7 +69,7 @@ static bool stat_text(struct tree *t, const struct tree_ref *ref, struct stat *s
 {
     struct buf text;
 
-    buf_init(&text, STATUS_TEXT_MAX);
+    buf_init(&text, TREE_TEXT_MAX);
     if (tree_text(t, ref, &text, NULL) == ERR_OK)
         set_size(st, text.len);
     buf_done(&text);

@@ -102,6 +102,9 @@ bool tree_listing_version(struct tree *t, const struct tree_ref *dir, uint64_t *
 
 /* Files whose bytes are made when they are opened. */
 bool tree_is_text(const struct tree_ref *ref);
+/* A file of .weir, or a schema.json: FIELD_NAMES_MAX_BYTES of names, a byte of which may become an
+ * escape of six, and 64 bytes around each of FIELDS_MAX. */
+#define TREE_TEXT_MAX ((size_t)32 << 20)
 enum err_code tree_text(struct tree *t, const struct tree_ref *ref, struct buf *out, struct err *e);
 /* Bytes of a data file or snapshot. */
 enum err_code tree_read(struct tree *t, const struct tree_ref *ref, uint64_t off, void *dst,

@@ -182,6 +182,15 @@ class OddRecords(NodeCase):
             self.assertEqual([json.loads(line) for line in text], lines)
         self.assertEqual(self.node.hits("SELECT count(*) AS n, sum(f0) AS f0, max(f49998) AS last FROM wide"), [{"n": 51, "f0": 0, "last": 1}])
 
+    def test_the_largest_schema_is_a_file(self):
+        fields = [{"name": f"{i:_>60}", "type": "Utf8"} for i in range(49_900)]
+        status, _, reply = self.node.raw("POST", "/api/default/streams/largest?type=logs", json.dumps({"fields": fields}).encode(), {"Content-Type": "application/json"})
+        self.assertEqual(status, 200, reply)
+        self.post("largest", [{"_": 1}])
+        with open(f"{self.node.mount}/default/logs/largest/schema.json", "rb") as file:
+            text = file.read()
+            self.assertEqual(os.fstat(file.fileno()).st_size, len(text))
+        self.assertEqual([f["name"] for f in json.loads(text)["fields"]][1:-1], [f["name"] for f in fields])
 
     def test_long_names_fill_a_stream_earlier_and_it_is_sealed(self):
         for first in range(0, 4000, 500):

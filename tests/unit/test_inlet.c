@@ -89,8 +89,8 @@ static int64_t counted(struct world *w, const char *name)
     struct arena arena;
     struct json *v;
     int64_t n = -1;
-    buf_init(&text, STATUS_TEXT_MAX);
-    arena_init(&arena, STATUS_TEXT_MAX);
+    buf_init(&text, 1 << 20);
+    arena_init(&arena, 1 << 20);
     assert_int_equal(status_text(w->status, STATUS_STATS, &text, NULL), ERR_OK);
     assert_int_equal(json_parse(buf_str(&text), &arena, &v, NULL), ERR_OK);
     assert_true(json_i64(json_get(json_get(v, "ingest"), name), &n));
@@ -102,7 +102,7 @@ static int64_t counted(struct world *w, const char *name)
 static bool is_reported(struct world *w, const char *what)
 {
     struct buf text;
-    buf_init(&text, STATUS_TEXT_MAX);
+    buf_init(&text, 1 << 20);
     assert_int_equal(status_text(w->status, STATUS_LAST_ERRORS, &text, NULL), ERR_OK);
     bool found = text.data && strstr(text.data, what);
     buf_done(&text);
