@@ -26,14 +26,6 @@ void await_headers(const struct request *r)
     deadline_set(deadline_of(r), clock_mono_ms() + r->server->cfg.request_timeout_ms);
 }
 
-#define CROWDED_BODY                                                                               \
-    "{\"code\":414,\"message\":\"the URL has too many arguments (WEIR_HTTP_HEADER_MAX / 128)\"}"
-#define CROWDED_HEAD                                                                               \
-    "HTTP/1.1 414 URI Too Long\r\nConnection: close\r\nContent-Type: application/json\r\n"         \
-    "Content-Length: 84\r\n\r\n"
-static const char CROWDED[] = CROWDED_HEAD CROWDED_BODY;
-_Static_assert(sizeof CROWDED_BODY - 1 == 84, "Content-Length of CROWDED_HEAD");
-
 /* libmicrohttpd keeps a record of each argument in the memory that the headers need, and cannot say
  * so when it is full. */
 void await_arguments(const struct request *r, const char *uri)
@@ -42,17 +34,12 @@ void await_arguments(const struct request *r, const char *uri)
     struct deadline *d = deadline_of(r);
     for (const char *p = strchr(uri, '?'); p && d; p = strchr(p + 1, '&'))
         if (left-- == 0) {
-            deadline_refuse(d, CROWDED, sizeof CROWDED - 1);
+            deadline_refuse(d, "414 URI Too Long",
+                            "{\"code\":414,\"message\":\"the URL has too many arguments "
+                            "(WEIR_HTTP_HEADER_MAX / 128)\"}");
             return;
         }
 }
-
-#define LARGE_BODY "{\"code\":431,\"message\":\"the headers are too large (WEIR_HTTP_HEADER_MAX)\"}"
-#define LARGE_HEAD                                                                                 \
-    "HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n"                        \
-    "Content-Type: application/json\r\nContent-Length: 73\r\n\r\n"
-static const char LARGE[] = LARGE_HEAD LARGE_BODY;
-_Static_assert(sizeof LARGE_BODY - 1 == 73, "Content-Length of LARGE_HEAD");
 
 /* Else the request would be run, and its reply have no memory to be made in. */
 bool await_room_for_reply(const struct request *r)
@@ -61,7 +48,9 @@ bool await_room_for_reply(const struct request *r)
     struct deadline *d = deadline_of(r);
     if (!d || used + REPLY_BYTES <= r->server->cfg.header_max_bytes)
         return true;
-    deadline_refuse(d, LARGE, sizeof LARGE - 1);
+    deadline_refuse(
+        d, "431 Request Header Fields Too Large",
+        "{\"code\":431,\"message\":\"the headers are too large (WEIR_HTTP_HEADER_MAX)\"}");
     return false;
 }
 

@@ -1,8 +1,11 @@
 /* http/deadline.c - the list of connections and the thread that ends late ones. */
 #include "http/deadline.h"
 
+#include <assert.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "base/cleanup.h"
@@ -10,13 +13,7 @@
 #include "base/cond.h"
 #include "base/metrics.h"
 
-#define LATE_BODY                                                                                  \
-    "{\"code\":408,\"message\":\"the request came too slowly (WEIR_HTTP_REQUEST_TIMEOUT)\"}"
-#define LATE_HEAD                                                                                  \
-    "HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Type: application/json\r\n"      \
-    "Content-Length: 80\r\n\r\n"
-static const char LATE[] = LATE_HEAD LATE_BODY;
-_Static_assert(sizeof LATE_BODY - 1 == 80, "Content-Length of LATE_HEAD");
+#define ANSWER_MAX 512
 
 struct deadlines {
     struct metric_child *late; /* immutable */
@@ -33,17 +30,25 @@ static const struct metric_desc TOO_LATE = {
     .type = METRIC_COUNTER,
 };
 
-void deadline_refuse(struct deadline *c, const char *answer, size_t len)
+void deadline_refuse(struct deadline *c, const char *status, const char *json)
 {
+    char answer[ANSWER_MAX];
+    int len = snprintf(answer, sizeof answer,
+                       "HTTP/1.1 %s\r\nConnection: close\r\nContent-Type: application/json\r\n"
+                       "Content-Length: %zu\r\n\r\n%s",
+                       status, strlen(json), json);
+    assert(len > 0 && (size_t)len < sizeof answer);
     atomic_store(&c->was_late, true);
     atomic_store(&c->deadline_ms, 0);
-    send(c->fd, answer, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    send(c->fd, answer, (size_t)len, MSG_NOSIGNAL | MSG_DONTWAIT);
     shutdown(c->fd, SHUT_RDWR);
 }
 
 static void end_late(struct deadlines *all, struct deadline *c)
 {
-    deadline_refuse(c, LATE, sizeof LATE - 1);
+    deadline_refuse(
+        c, "408 Request Timeout",
+        "{\"code\":408,\"message\":\"the request came too slowly (WEIR_HTTP_REQUEST_TIMEOUT)\"}");
     metric_add(all->late, 1);
 }
 

@@ -32,8 +32,9 @@ struct deadline {
 enum err_code deadlines_start(struct deadlines **out, struct err *e);
 void deadlines_stop(struct deadlines *all); /* after all are removed; NULL is fine */
 struct deadline *deadlines_add(struct deadlines *all, int fd); /* NULL: out of memory */
-/* Sends `answer` as it stands and shuts the socket down: the request is of no further use. */
-void deadline_refuse(struct deadline *c, const char *answer, size_t len);
+/* Sends the status line ("414 URI Too Long") with a short body and shuts the socket down: the
+ * request is of no further use. */
+void deadline_refuse(struct deadline *c, const char *status, const char *json);
 void deadlines_remove(struct deadlines *all, struct deadline *c); /* frees it; NULL is fine */
 
 /* Until then the next thing has to have come. */

@@ -318,6 +318,12 @@ static void too_many_columns_fail_the_record_only(void **state)
     lines_done(&l);
 }
 
+static void add_many(struct buf *body, char c, size_t n)
+{
+    while (n-- > 0)
+        buf_add_char(body, c);
+}
+
 static void a_line_too_long_fails_the_record_only(void **state)
 {
     struct lines_rules r = rules();
@@ -327,11 +333,9 @@ static void a_line_too_long_fails_the_record_only(void **state)
     (void)state;
     buf_init(&body, 40u << 20);
     buf_add_cstr(&body, "[{\"a\":\"");
-    for (size_t i = 0; i < r.line_max_bytes; i++)
-        buf_add_char(&body, 'x');
+    add_many(&body, 'x', r.line_max_bytes);
     buf_add_cstr(&body, "\"},{\"b\":1},{\"c\":\"");
-    for (size_t i = 0; i < (30u << 20); i++) /* more than the buffer of lines holds */
-        buf_add_char(&body, 'y');
+    add_many(&body, 'y', 30u << 20); /* more than the buffer of lines holds */
     buf_add_cstr(&body, "\"},{\"d\":2}]");
     assert_int_equal(lines_init(&l, &e), ERR_OK);
     assert_int_equal(run(&l, &r, buf_str(&body), &e), ERR_OK);
@@ -352,13 +356,11 @@ static void values_that_are_beaten_have_the_same_room_everywhere(void **state)
     buf_init(&body, 40u << 20);
     for (int i = 0; i < RECORDS; i++) { /* nearly a batch */
         buf_add_cstr(&body, i ? ",{\"a\":\"" : "[{\"a\":\"");
-        for (int k = 0; k < VALUE_BYTES; k++)
-            buf_add_char(&body, 'x');
+        add_many(&body, 'x', VALUE_BYTES);
         buf_add_cstr(&body, "\"}");
     }
     buf_add_cstr(&body, ",{\"b\":\"");
-    for (int i = 0; i < BEATEN_BYTES; i++)
-        buf_add_char(&body, 'y');
+    add_many(&body, 'y', BEATEN_BYTES);
     buf_add_cstr(&body, "\",\"b\":1}]");
     assert_int_equal(lines_init(&l, &e), ERR_OK);
     assert_int_equal(run(&l, &r, buf_str(&body), &e), ERR_OK);
