@@ -126,27 +126,34 @@ static void drop_dead(struct lines *l)
     f->dead_count = 0;
 }
 
-/* A record that is refused changes nothing of the stream. */
-static bool may_store_types(const struct lines *l)
+struct changes {
+    size_t count, new_fields, name_bytes;
+};
+
+/* What the record would change of the stream. */
+static struct changes changes_of(const struct flatten *f)
 {
-    const struct flatten *f = &l->flatten;
-    size_t new_fields = 0, name_bytes = 0, changes = 0;
+    struct changes c = {0};
     for (size_t i = 0; i < f->piece_count; i++) {
         const struct field *field = f->pieces[i].key->field;
         bool is_new;
         if (field->type == f->pieces[i].type)
             continue;
-        changes += keys_would_change(field, f->pieces[i].type, &is_new);
-        new_fields += is_new;
-        name_bytes += is_new ? field->name.len : 0;
+        c.count += keys_would_change(field, f->pieces[i].type, &is_new);
+        c.new_fields += is_new;
+        c.name_bytes += is_new ? field->name.len : 0;
     }
-    return changes == 0 || keys_has_room(&l->keys, new_fields, name_bytes);
+    return c;
 }
 
+/* All of them or, when there is no room for all, none: a refused record changes nothing. */
 static bool store_types(struct lines *l)
 {
     struct flatten *f = &l->flatten;
-    bool ok = may_store_types(l);
+    const struct changes c = changes_of(f);
+    if (c.count == 0)
+        return true;
+    bool ok = keys_has_room(&l->keys, c.new_fields, c.name_bytes);
     for (size_t i = 0; i < f->piece_count && ok; i++) {
         struct field *field = f->pieces[i].key->field;
         ok = field->type == f->pieces[i].type || keys_store(&l->keys, field, f->pieces[i].type);
