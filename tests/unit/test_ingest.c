@@ -328,6 +328,52 @@ static void *send_many(void *ctx)
     return NULL;
 }
 
+static enum err_code flatten_less(const struct meta_stream *s, struct arena *a, struct str *out,
+                                  void *ctx, struct err *e)
+{
+    (void)s;
+    (void)a;
+    (void)ctx;
+    (void)e;
+    *out = STR("{\"flatten_level\":1,\"store_original_data\":true}");
+    return ERR_OK;
+}
+
+/* Between the passes over a large body somebody changes the settings. */
+static void the_second_pass_judges_as_the_first_did(void **state)
+{
+    static const char body[] = "[{\"a\":{\"b\":1}},{\"fresh\":1}]";
+    struct node n;
+    struct lines l;
+    struct err e;
+    const struct catalog_stream *before, *after;
+    const struct lines_rules rules = {.window = {.now_us = NOW},
+                                      .flatten_level = 3,
+                                      .columns_max = 1000,
+                                      .line_max_bytes = 1 << 20};
+    (void)state;
+    node_open(&n);
+    send(&n, "passes", "[{\"a\":{\"b\":1}}]");
+    assert_int_equal(
+        catalog_find(n.catalog, STR("default"), STREAM_LOGS, STR("passes"), &before, &e), ERR_OK);
+    assert_int_equal(lines_init(&l, &e), ERR_OK);
+    lines_begin(&l, &rules, before);
+    assert_int_equal(lines_add_json(&l, str_from(body), NULL, NULL, &e), ERR_OK);
+    assert_int_equal(l.successful, 2);
+    assert_int_equal(catalog_change_settings(n.catalog, before, flatten_less, NULL, &after, &e),
+                     ERR_OK);
+    assert_int_equal(after->flatten_level, 1);
+    lines_begin_again(&l, after);
+    assert_int_equal(lines_add_json(&l, str_from(body), NULL, NULL, &e), ERR_OK);
+    buf_add(&l.out, "", 1);
+    assert_string_equal(l.out.data, TS ",\"a_b\":1}\n");
+    assert_int_equal(l.failed, 1); /* `fresh` did not come into the stream after the first pass */
+    lines_done(&l);
+    catalog_unref(before);
+    catalog_unref(after);
+    node_close(&n);
+}
+
 static void threads_may_make_a_stream_together(void **state)
 {
     struct node n;
@@ -395,6 +441,7 @@ int main(void)
         cmocka_unit_test(a_large_body_is_stored_whole_or_not_at_all),
         cmocka_unit_test(lines_of_half_a_part_take_several_batches),
         cmocka_unit_test(samples_of_half_a_part_take_several_batches),
+        cmocka_unit_test(the_second_pass_judges_as_the_first_did),
         cmocka_unit_test(threads_may_make_a_stream_together),
         cmocka_unit_test(requests_are_counted),
     };
