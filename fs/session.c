@@ -88,8 +88,8 @@ static bool add_replayed(const struct journal_file *f, void *ctx)
 
 /* ---- streams, also those that have no file now ---- */
 
-static void add_stream(struct session *s, uint64_t number, struct str org, enum stream_type type,
-                       struct str name, int64_t made_us)
+void session_add_stream(struct session *s, uint64_t number, struct str org, enum stream_type type,
+                        struct str name, int64_t made_us)
 {
     struct err e = {0};
 
@@ -99,7 +99,7 @@ static void add_stream(struct session *s, uint64_t number, struct str org, enum 
 
 static bool add_known_stream(const struct meta_stream *m, void *ctx)
 {
-    add_stream(ctx, m->number, m->org, m->type, m->name, m->created_us);
+    session_add_stream(ctx, m->number, m->org, m->type, m->name, m->created_us);
     return true;
 }
 
@@ -107,10 +107,10 @@ static bool add_stream_of_part(const struct part *p, void *ctx)
 {
     for (size_t i = 0; i < p->name_count; i++) {
         struct part_name n = part_name_at(p, i);
-        add_stream(ctx, n.stream, p->org, p->type, n.name, p->min_ts_us);
+        session_add_stream(ctx, n.stream, p->org, p->type, n.name, p->min_ts_us);
     }
     if (p->type != STREAM_METRICS)
-        add_stream(ctx, p->stream, p->org, p->type, p->name, p->min_ts_us);
+        session_add_stream(ctx, p->stream, p->org, p->type, p->name, p->min_ts_us);
     return true;
 }
 
@@ -138,82 +138,6 @@ static void add_streams(struct session *s)
         rc = parts_each(sealed_index(s->sealed), add_stream_of_part, s, &e);
     if (rc)
         status_report(s->status, STR("tree"), str_from(e.msg));
-}
-
-/* ---- streams that are deleted, in case that was cut off ---- */
-
-#define DELETED_MEMORY_MAX ((size_t)256 << 20)
-
-struct deleted {
-    struct arena arena;
-    struct dropped_stream *list;
-    size_t count, cap;
-};
-
-static bool note_deleted(uint64_t number, struct str org, enum stream_type type, struct str name,
-                         void *ctx)
-{
-    struct deleted *d = ctx;
-
-    d->list = arena_grow(&d->arena, d->list, d->count, &d->cap, sizeof *d->list);
-    if (!d->list)
-        return false;
-    d->list[d->count++] = (struct dropped_stream){number, arena_copy(&d->arena, org),
-                                                  arena_copy(&d->arena, name), type, false};
-    return true;
-}
-
-struct having_files {
-    struct map numbers; /* of streams */
-    bool failed;
-};
-
-static bool note_file(const struct journal_file *f, void *ctx)
-{
-    struct having_files *h = ctx;
-
-    h->failed = !map_put(&h->numbers, (struct str){(const char *)&f->stream, sizeof f->stream}, h);
-    return !h->failed;
-}
-
-/* Most are deleted since long ago: which ones have files is asked once for all. */
-static enum err_code note_files(struct session *s, struct deleted *d, struct err *e)
-{
-    struct having_files h = {0};
-
-    map_init(&h.numbers, REGISTRY_FILES_MAX);
-    journal_file_list(s->journal, note_file, &h);
-    for (size_t i = 0; i < d->count; i++) {
-        const uint64_t *number = &d->list[i].number;
-        d->list[i].has_no_files =
-            !h.failed && !map_find(&h.numbers, (struct str){(const char *)number, sizeof *number});
-    }
-    map_done(&h.numbers);
-    return h.failed ? err_set(e, ERR_NOMEM, "no memory for the files of deleted streams") : ERR_OK;
-}
-
-/* Not inside of the transaction that reads the marks. */
-static enum err_code drop_deleted(struct session *s, struct err *e)
-{
-    struct deleted d = {0};
-    enum err_code rc;
-
-    arena_init(&d.arena, DELETED_MEMORY_MAX);
-    rc = schema_each_deleted(s->schema, note_deleted, &d, e);
-    if (rc == ERR_GONE)
-        rc = ERR_OK; /* no `meta` yet */
-    else if (!rc && d.arena.failed)
-        rc = err_set(e, ERR_NOMEM, "no memory for the deleted streams");
-    if (!rc && d.count > 0)
-        rc = note_files(s, &d, e);
-    for (size_t i = 0; i < d.count && !rc; i++) {
-        /* Who reads it from before this process finds its files by its name. */
-        if (s->cfg->snapshots_live)
-            add_stream(s, d.list[i].number, d.list[i].org, d.list[i].type, d.list[i].name, 0);
-        rc = sealed_drop_stream(s->sealed, &d.list[i], e);
-    }
-    arena_done(&d.arena);
-    return rc;
 }
 
 /* ---- start ---- */
@@ -385,6 +309,11 @@ static enum err_code open_readers(struct process *p, struct err *e)
     return rc ? rc : text_start(&tc, &s->text, e);
 }
 
+static enum err_code drop_deleted(void *session, struct err *e)
+{
+    return session_drop_deleted(session, false, e);
+}
+
 static enum err_code open_control(struct process *p, struct err *e)
 {
     struct session *s = &p->session;
@@ -395,6 +324,8 @@ static enum err_code open_control(struct process *p, struct err *e)
         .status = s->status,
         .snapshots = p->snapshots,
         .sealed = s->sealed,
+        .drop_deleted = drop_deleted,
+        .drop_ctx = s,
         .door = s->door,
         .commit_files = s->cfg->commit_files,
         .version = s->cfg->version,
@@ -423,7 +354,7 @@ static enum err_code open_stores(struct process *p, struct err *e)
     if (!rc && s->cfg->snapshots_live)
         sealed_reader_begin(s->sealed, &s->held);
     if (!rc && !s->cfg->read_only)
-        rc = drop_deleted(s, e);
+        rc = session_drop_deleted(s, s->cfg->snapshots_live, e);
     if (!rc)
         add_streams(s);
     return rc;
@@ -458,7 +389,7 @@ static enum err_code open_parts(struct process *p, struct err *e)
         return rc;
     journal_file_list(s->journal, add_replayed, s);
     /* Nothing is freed here: what was just shown of deleted streams is hidden again. */
-    return s->cfg->read_only ? drop_deleted(s, e) : ERR_OK;
+    return s->cfg->read_only ? session_drop_deleted(s, s->cfg->snapshots_live, e) : ERR_OK;
 }
 
 static void library_log(enum fuse_log_level level, const char *fmt, va_list args)

@@ -71,6 +71,12 @@ struct session {
 enum err_code session_open_anchor(struct session *s, struct err *e);
 /* What was open stays so; after the registry knows what there is. */
 enum err_code session_restore(struct session *s, struct err *e);
+/* session.c: the tree shows it; what fails is reported. */
+void session_add_stream(struct session *s, uint64_t number, struct str org, enum stream_type type,
+                        struct str name, int64_t made_us);
+/* session_deleted.c: drops the streams that have a mark of deletion.  are_read: who reads them from
+ * before this process finds their files by their names. */
+enum err_code session_drop_deleted(struct session *s, bool are_read, struct err *e);
 /* libfuse and passthrough learn of the INIT that the kernel has its answer to. */
 enum err_code session_replay_init(struct session *s, struct err *e);
 

@@ -163,6 +163,11 @@ enum err_code catalog_delete(struct catalog *c, const struct catalog_stream *s, 
     return rc;
 }
 
+enum err_code catalog_was_deleted(struct catalog *c, uint64_t number, bool *deleted, struct err *e)
+{
+    return meta_stream_was_deleted(c->meta, number, deleted, e);
+}
+
 bool catalog_org_exists(struct catalog *c, struct str org)
 {
     bool found = false;

@@ -48,6 +48,8 @@ enum err_code catalog_change_settings(struct catalog *c, const struct catalog_st
 /* Durable, with a mark that outlives it: its number is never used again.  Look-ups find it no more;
  * what the fs process has of it is the caller's to drop.  NOTFOUND. */
 enum err_code catalog_delete(struct catalog *c, const struct catalog_stream *s, struct err *e);
+/* Is there a mark of deletion of that number? */
+enum err_code catalog_was_deleted(struct catalog *c, uint64_t number, bool *deleted, struct err *e);
 void catalog_unref(const struct catalog_stream *s); /* NULL is fine */
 const struct catalog_stream *catalog_ref(const struct catalog_stream *s);
 /* Index into fields, or -1. */

@@ -563,11 +563,9 @@ static void *work(void *arg)
         struct err e = {0};
         uint64_t began_ns = clock_mono_ns();
         enum err_code rc = seal_job_run(&w, &j->unit, &done, &e);
-        if (rc == ERR_STALE)
-            rc = ERR_OK; /* nothing is left to seal */
         if (rc)
             report_failure(s, j, &e);
-        else
+        else if (!done.was_deleted)
             count_done(s, &done, began_ns);
         end_job(s, j, rc ? &e : NULL);
     }

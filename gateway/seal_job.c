@@ -44,6 +44,7 @@ static enum err_code roll_all(struct job *j, struct err *e)
     j->ids = arena_alloc(&j->arena, (j->count + 1) * sizeof *j->ids);
     if (!j->ids)
         return err_set(e, ERR_NOMEM, "no memory to seal %zu files", j->count);
+    j->rows = j->bytes = 0;
     for (size_t i = 0; i < j->count; i++) {
         j->ids[i] = j->sources[i].id;
         j->rows += j->sources[i].rows;
@@ -59,8 +60,8 @@ static enum err_code find_stream(struct job *j, struct err *e)
     const struct sealable *s = &j->sources[0];
     enum err_code rc = catalog_find(j->w->cfg->catalog, s->org, s->type, s->name, &j->stream, e);
 
-    if (rc == ERR_NOTFOUND || (!rc && j->stream->number != s->stream))
-        return err_set(e, ERR_STALE, "stream " STR_FMT " was deleted", STR_ARG(s->name));
+    if (!rc && j->stream->number != s->stream)
+        return err_set(e, ERR_NOTFOUND, "stream " STR_FMT " is another one now", STR_ARG(s->name));
     return rc ? err_wrap(e, "stream") : ERR_OK;
 }
 
@@ -111,6 +112,7 @@ static enum err_code write_request(struct job *j, struct err *e)
     bool is_metrics = j->unit->type == STREAM_METRICS;
     struct json_writer w = {.out = &j->request};
 
+    buf_clear(&j->request);
     jw_object(&w);
     write_id(&w, "part", &j->part);
     jw_kstr(&w, "org", first->org);
@@ -170,19 +172,6 @@ static void discard(struct job *j)
     control_discard(j->w->control, &j->part, clock_mono_ms() + DISCARD_MS, NULL);
 }
 
-/* A stream that was deleted meanwhile took its files along: whatever failed, it was that. */
-static enum err_code judge_failure(struct job *j, enum err_code rc, struct err *e)
-{
-    struct err gone;
-    catalog_unref(j->stream);
-    j->stream = NULL;
-    if (j->unit->type != STREAM_METRICS && find_stream(j, &gone) == ERR_STALE) {
-        *e = gone;
-        return ERR_STALE;
-    }
-    return rc;
-}
-
 static enum err_code seal_and_publish(struct job *j, struct seal_done *done, struct err *e)
 {
     struct str part = {0};
@@ -197,13 +186,16 @@ static enum err_code seal_and_publish(struct job *j, struct seal_done *done, str
         if (!rc)
             rc = publish(j, part, e);
         if (rc) {
-            rc = judge_failure(j, rc, e);
             seal_worker_done(j->w); /* a connection after an error is of no further use */
             discard(j);
         }
     }
     if (!rc)
-        *done = (struct seal_done){1, j->count, j->rows, j->bytes, stored};
+        *done = (struct seal_done){.parts = 1,
+                                   .files = j->count,
+                                   .rows = j->rows,
+                                   .text_bytes = j->bytes,
+                                   .stored_bytes = stored};
     return rc;
 }
 
@@ -227,6 +219,46 @@ static enum err_code prepare(struct job *j, struct err *e)
     return write_request(j, e);
 }
 
+static enum err_code run_rolled(struct job *j, struct seal_done *done, struct err *e)
+{
+    if (j->count == 0)
+        return ERR_OK;
+    enum err_code rc = prepare(j, e);
+    return rc ? rc : seal_and_publish(j, done, e);
+}
+
+/* ---- streams that are deleted meanwhile ---- */
+
+/* A metric takes its files along, and the others' have to be sealed without them. */
+static bool has_lost_files(struct job *j)
+{
+    size_t before = j->count;
+    return j->unit->type == STREAM_METRICS && roll_all(j, NULL) == ERR_OK && j->count < before;
+}
+
+/* Whatever failed: was it that?  Only the mark says so; a name may have gone otherwise. */
+static bool was_deleted(const struct job *j)
+{
+    bool deleted = false;
+    return j->unit->type != STREAM_METRICS && j->count > 0 &&
+           catalog_was_deleted(j->w->cfg->catalog, j->sources[0].stream, &deleted, NULL) ==
+               ERR_OK &&
+           deleted;
+}
+
+/* The fs process may not have heard of it, and would list the files for ever. */
+static enum err_code drop_deleted(struct job *j, struct seal_done *done, struct err *e)
+{
+    const struct sealable *s = &j->sources[0];
+    const struct deleted_stream deleted = {
+        .number = s->stream, .org = s->org, .name = s->name, .type = s->type};
+    enum err_code rc = control_drop(j->w->control, &deleted, clock_mono_ms() + CALL_MS, e);
+    done->was_deleted = !rc;
+    return rc ? err_wrap(e, "files of the deleted stream " STR_FMT, STR_ARG(s->name)) : ERR_OK;
+}
+
+/* ---- the whole ---- */
+
 enum err_code seal_job_run(struct seal_worker *w, const struct seal_unit *unit,
                            struct seal_done *done, struct err *e)
 {
@@ -236,11 +268,12 @@ enum err_code seal_job_run(struct seal_worker *w, const struct seal_unit *unit,
     arena_init(&j.arena, JOB_MEMORY_MAX);
     buf_init(&j.request, REQUEST_MAX);
     enum err_code rc = roll_all(&j, e);
-    if (!rc && j.count > 0) {
-        rc = prepare(&j, e);
-        if (!rc)
-            rc = seal_and_publish(&j, done, e);
-    }
+    if (!rc)
+        rc = run_rolled(&j, done, e);
+    while (rc && has_lost_files(&j))
+        rc = run_rolled(&j, done, e);
+    if (rc && was_deleted(&j))
+        rc = drop_deleted(&j, done, e);
     catalog_unref(j.stream);
     buf_done(&j.request);
     arena_done(&j.arena);

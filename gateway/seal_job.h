@@ -30,8 +30,8 @@ struct seal_worker { /* what one thread keeps between jobs; zeroed at first */
 
 struct seal_done { /* what a job achieved */
     uint64_t parts, files, rows, text_bytes, stored_bytes;
+    bool was_deleted; /* the stream: nothing was sealed, the fs process has let its files go */
 };
-/* STALE: the stream was deleted, which takes its files along. */
 enum err_code seal_job_run(struct seal_worker *w, const struct seal_unit *unit,
                            struct seal_done *done, struct err *e);
 void seal_worker_done(struct seal_worker *w);

@@ -117,6 +117,8 @@ enum err_code meta_stream_delete(struct meta *m, uint64_t number,
 /* The streams that were ever deleted, by number. */
 typedef bool (*meta_deleted_visit)(uint64_t number, struct str org, enum stream_type type,
                                    struct str name, void *ctx);
+enum err_code meta_stream_was_deleted(struct meta *m, uint64_t number, bool *deleted,
+                                      struct err *e);
 enum err_code meta_deleted_list(struct meta *m, meta_deleted_visit fn, void *ctx, struct err *e);
 
 /* Users: a JSON record by lower-cased email. */

@@ -456,6 +456,20 @@ enum err_code meta_stream_delete(struct meta *m, uint64_t number, struct err *e)
     return rc;
 }
 
+enum err_code meta_stream_was_deleted(struct meta *m, uint64_t number, bool *deleted,
+                                      struct err *e)
+{
+    struct meta_key mark = meta_key_number('d', number);
+    struct kv_txn *t;
+    enum err_code rc = kv_begin(m->kv, false, &t, e);
+
+    if (rc)
+        return rc;
+    rc = kv_find(t, meta_key_str(&mark), NULL, NULL, deleted, e);
+    kv_abort(t);
+    return rc;
+}
+
 struct deleted_args {
     meta_deleted_visit fn;
     void *ctx;

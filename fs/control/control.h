@@ -43,7 +43,8 @@
  *   REPORT   {"source":"…","message":"…"}     -> {}      (a line for .weir/last_errors)
  *   HEALTH   {…}                              -> {}      (gateway's own part of .weir/health.json)
  *   DROP     {"stream":n,"org":"…","type":"…","name":"…"} -> {}
- *            the stream is deleted in `meta`: see sealed_drop_stream; again: OK
+ *            the stream is deleted in `meta`: see sealed_drop_stream; again: OK.  A HELLO that
+ *            begins an epoch does so for all that have a mark of deletion
  *   DOOR     {}                               -> {}
  *            from now on the fs process asks on this connection (fs/door/wire.h)
  * An error reply has kind CONTROL_ERROR and {"code":"NAME","message":"…"}.
@@ -149,6 +150,14 @@ enum err_code control_roll_files(struct control_client *c, const struct ulid *id
 /* The part's seal failed, and what is staged of it is of no use. */
 enum err_code control_discard(struct control_client *c, const struct ulid *part,
                               uint64_t deadline_ms, struct err *e);
+/* The stream is deleted in `meta`. */
+struct deleted_stream {
+    uint64_t number;
+    struct str org, name;
+    enum stream_type type;
+};
+enum err_code control_drop(struct control_client *c, const struct deleted_stream *s,
+                           uint64_t deadline_ms, struct err *e);
 /* `part_json`: what the engine answered to SEAL. */
 enum err_code control_publish(struct control_client *c, struct str part_json,
                               const struct ulid *files, size_t count, uint64_t deadline_ms,

@@ -2,6 +2,8 @@
 #ifndef WEIR_FS_CONTROL_INTERNAL_H
 #define WEIR_FS_CONTROL_INTERNAL_H
 
+#include <stdatomic.h>
+
 #include "base/json.h"
 #include "fs/control/server.h"
 
@@ -10,6 +12,7 @@ struct control_request {
     uint64_t *epoch; /* the connection's; 0 = no HELLO yet */
     uint64_t
         *unheard; /* the connection's: a snapshot whose reply may not have been read; 0 = none */
+    atomic_bool *was_heard; /* the server's: a gateway has said HELLO to this process */
     const struct json *body;
     struct str text; /* the body as it came */
     struct arena *arena;

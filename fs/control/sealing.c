@@ -179,6 +179,30 @@ enum err_code control_discard(struct control_client *c, const struct ulid *part,
     return rc;
 }
 
+enum err_code control_drop(struct control_client *c, const struct deleted_stream *s,
+                           uint64_t deadline_ms, struct err *e)
+{
+    struct arena scratch;
+    struct json *reply;
+    struct buf body;
+    struct json_writer w = {.out = &body};
+
+    arena_init(&scratch, REPLY_MEMORY_MAX);
+    buf_init(&body, BODY_MAX);
+    jw_object(&w);
+    jw_ku64(&w, "stream", s->number);
+    jw_kstr(&w, "org", s->org);
+    jw_kcstr(&w, "type", stream_type_name(s->type));
+    jw_kstr(&w, "name", s->name);
+    jw_end(&w);
+    enum err_code rc = buf_ok(&body) ? control_call(c, CONTROL_DROP, buf_str(&body), deadline_ms,
+                                                    &scratch, &reply, e)
+                                     : err_set(e, ERR_TOOBIG, "the stream's name is too long");
+    buf_done(&body);
+    arena_done(&scratch);
+    return rc;
+}
+
 enum err_code control_publish(struct control_client *c, struct str part_json,
                               const struct ulid *files, size_t count, uint64_t deadline_ms,
                               struct err *e)

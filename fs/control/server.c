@@ -37,6 +37,7 @@ struct control_server {
     pthread_t thread;
     pthread_mutex_t lock;
     struct connection connections[CONTROL_CONNECTIONS_MAX];
+    atomic_bool was_heard; /* a gateway has said HELLO */
 };
 
 /* ---- requests ---- */
@@ -54,13 +55,16 @@ enum err_code control_want_epoch(const struct control_request *r, struct err *e)
     return *r->epoch ? ERR_OK : err_set(e, ERR_INVALID, "say HELLO first");
 }
 
-/* What the gateway before this one had sealed will be sealed anew.  That it could not be removed
- * is no reason to turn the gateway away: the next start does it. */
-static void clear_staging(const struct control_request *r)
+/* What the gateway before this one had sealed will be sealed anew, and what it had deleted goes
+ * (our own start did it for the first one).  That this failed is no reason to turn the
+ * gateway away: the next start does it. */
+static void clear_up(const struct control_request *r, bool follows)
 {
     struct err e = {0};
 
     if (r->cfg->sealed && sealed_discard_all(r->cfg->sealed, &e))
+        status_report(r->cfg->status, STR("sealed"), str_from(e.msg));
+    if (follows && r->cfg->drop_deleted && r->cfg->drop_deleted(r->cfg->drop_ctx, &e))
         status_report(r->cfg->status, STR("sealed"), str_from(e.msg));
 }
 
@@ -79,8 +83,9 @@ static enum err_code answer_hello(struct control_request *r, struct err *e)
     if (rc)
         return rc;
     snapshots_end_before(r->cfg->snapshots, epoch);
+    bool follows = atomic_exchange(r->was_heard, true);
     if (wanted == 0)
-        clear_staging(r);
+        clear_up(r, follows);
     jw_object(&w);
     jw_ku64(&w, "epoch", epoch);
     jw_ku64(&w, "commit_files", r->cfg->commit_files);
@@ -139,6 +144,7 @@ static enum err_code answer(struct connection *c, const struct ipc_msg *m, struc
     struct control_request r = {.cfg = &c->server->cfg,
                                 .epoch = &c->epoch,
                                 .unheard = &c->unheard,
+                                .was_heard = &c->server->was_heard,
                                 .reply = reply,
                                 .arena = &arena};
     enum err_code rc;

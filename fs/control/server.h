@@ -20,7 +20,11 @@ struct control_server_config {
     struct status *status;
     struct snapshots *snapshots;
     struct sealed *sealed; /* NULL: nothing can be published */
-    struct door *door;     /* NULL: no connection becomes a door */
+    /* A gateway follows another, which may have ended between a mark of deletion and its DROP;
+     * NULL: nothing is done then. */
+    enum err_code (*drop_deleted)(void *ctx, struct err *e);
+    void *drop_ctx;
+    struct door *door; /* NULL: no connection becomes a door */
     unsigned commit_files;
     const char *version;
 };
