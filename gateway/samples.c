@@ -1,6 +1,7 @@
 /* gateway/samples.c - lines by metric and hour, then meta, then the journal. */
 #include "gateway/samples.h"
 
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,12 +11,14 @@
 #include "base/json.h"
 #include "fs/name.h"
 
-#define METRICS_MAX 100000 /* of one request */
+#define METRICS_MAX 100000   /* of one request */
+#define RUNS_MAX (1u << 20)  /* the same */
+#define FRESH_MAX (1u << 21) /* the same */
 #define MEMORY_MAX ((size_t)256 << 20)
 #define STALE_BITS UINT64_C(0x7ff0000000000002)
 
-struct run { /* of one metric and hour */
-    struct run *next;
+struct run {          /* of one metric and hour */
+    struct run *next; /* of the metric, in the order of their first samples */
     int32_t hour;
     uint32_t lines;
     int64_t min_us, max_us;
@@ -30,7 +33,8 @@ struct metric_lines {
     const struct catalog_stream *stream; /* NULL: not made yet; owned */
     struct meta_new_field *fresh;        /* columns that the stream lacks */
     size_t fresh_count, fresh_cap;
-    struct run *runs;
+    struct run *runs, *last_run;
+    struct run *recent; /* of the last sample: the next one is mostly of the same hour */
     uint64_t waiting, stored;
 };
 
@@ -40,6 +44,8 @@ struct samples {
     struct str org;
     struct arena arena; /* names, metrics, runs: for the request */
     struct map by_name;
+    struct map runs;  /* by metric and hour */
+    struct map fresh; /* by metric and column: presence only */
     struct metric_lines *first, *last;
     size_t metric_count, bytes;
 };
@@ -55,6 +61,8 @@ enum err_code samples_new(struct catalog *catalog, struct commit_pool *commits, 
     s->org = org;
     arena_init(&s->arena, MEMORY_MAX);
     map_init(&s->by_name, METRICS_MAX);
+    map_init(&s->runs, RUNS_MAX);
+    map_init(&s->fresh, FRESH_MAX);
     *out = s;
     return ERR_OK;
 }
@@ -69,6 +77,8 @@ void samples_free(struct samples *s)
         catalog_unref(m->stream);
     }
     map_done(&s->by_name);
+    map_done(&s->runs);
+    map_done(&s->fresh);
     arena_done(&s->arena);
     free(s);
 }
@@ -86,29 +96,56 @@ void samples_each(const struct samples *s, samples_visit fn, void *ctx)
 
 /* ---- metrics and their columns ---- */
 
-static bool add_column(struct samples *s, struct metric_lines *m, struct str name,
-                       enum field_type type)
-{
-    if (m->stream) {
-        int at = catalog_field(m->stream, name);
-        if (at >= 0 &&
-            field_type_widen(m->stream->fields[at].type, type) == m->stream->fields[at].type)
-            return true;
-    }
-    for (size_t i = 0; i < m->fresh_count; i++)
-        if (str_eq(m->fresh[i].name, name))
-            return true;
-    m->fresh = arena_grow(&s->arena, m->fresh, m->fresh_count, &m->fresh_cap, sizeof *m->fresh);
-    if (!m->fresh)
-        return false;
-    struct str copy = arena_copy(&s->arena, name);
-    m->fresh[m->fresh_count++] = (struct meta_new_field){copy, type};
-    return copy.ptr != NULL;
-}
-
 static enum err_code no_memory(struct err *e)
 {
     return err_set(e, ERR_NOMEM, "the samples of a request need more memory than it may have");
+}
+
+/* Of what a metric has: its address, which is its own for the whole request, and `what`. */
+struct metric_key {
+    char bytes[sizeof(struct metric_lines *) + NAME_MAX_BYTES];
+    size_t len;
+};
+
+static struct metric_key metric_key(const struct metric_lines *m, const void *what, size_t len)
+{
+    struct metric_key k = {.len = sizeof m + len};
+
+    assert(len <= NAME_MAX_BYTES);
+    memcpy(k.bytes, &m, sizeof m);
+    memcpy(k.bytes + sizeof m, what, len);
+    return k;
+}
+
+static struct str metric_key_str(const struct metric_key *k)
+{
+    return (struct str){k->bytes, k->len};
+}
+
+static bool stream_takes(const struct metric_lines *m, struct str name, enum field_type type)
+{
+    int at = m->stream ? catalog_field(m->stream, name) : -1;
+
+    return at >= 0 &&
+           field_type_widen(m->stream->fields[at].type, type) == m->stream->fields[at].type;
+}
+
+static enum err_code add_column(struct samples *s, struct metric_lines *m, struct str name,
+                                enum field_type type, struct err *e)
+{
+    if (stream_takes(m, name, type))
+        return ERR_OK;
+    struct metric_key key = metric_key(m, name.ptr, name.len);
+    if (map_find(&s->fresh, metric_key_str(&key)))
+        return ERR_OK;
+    if (s->fresh.count == FRESH_MAX)
+        return err_set(e, ERR_INVALID, "a request has more than %u new columns", FRESH_MAX);
+    m->fresh = arena_grow(&s->arena, m->fresh, m->fresh_count, &m->fresh_cap, sizeof *m->fresh);
+    struct str copy = arena_copy(&s->arena, name);
+    if (!m->fresh || !copy.ptr || !map_put(&s->fresh, metric_key_str(&key), m))
+        return no_memory(e);
+    m->fresh[m->fresh_count++] = (struct meta_new_field){copy, type};
+    return ERR_OK;
 }
 
 static enum err_code new_metric(struct samples *s, struct str name, struct metric_lines **out,
@@ -124,10 +161,14 @@ static enum err_code new_metric(struct samples *s, struct str name, struct metri
         m->stream = NULL;
     else if (rc)
         return rc;
-    if (!add_column(s, m, STR(SAMPLE_NAME), FIELD_UTF8) ||
-        !add_column(s, m, STR("value"), FIELD_FLOAT64) || !map_put(&s->by_name, m->name, m)) {
+    rc = add_column(s, m, STR(SAMPLE_NAME), FIELD_UTF8, e);
+    if (!rc)
+        rc = add_column(s, m, STR("value"), FIELD_FLOAT64, e);
+    if (!rc && !map_put(&s->by_name, m->name, m))
+        rc = no_memory(e);
+    if (rc) {
         catalog_unref(m->stream);
-        return no_memory(e);
+        return rc;
     }
     *(s->last ? &s->last->next : &s->first) = m;
     s->last = m;
@@ -136,21 +177,37 @@ static enum err_code new_metric(struct samples *s, struct str name, struct metri
     return ERR_OK;
 }
 
-static struct run *run_of(struct samples *s, struct metric_lines *m, int32_t hour)
+static enum err_code new_run(struct samples *s, struct metric_lines *m, int32_t hour,
+                             struct run **out, struct err *e)
 {
-    struct run *r = m->runs;
-    while (r && r->hour != hour)
-        r = r->next;
-    if (r)
-        return r;
-    r = arena_zalloc(&s->arena, sizeof *r);
-    if (!r)
-        return NULL;
+    struct metric_key key = metric_key(m, &hour, sizeof hour);
+
+    if (s->runs.count == RUNS_MAX)
+        return err_set(e, ERR_INVALID, "a request has more than %u hours of metrics", RUNS_MAX);
+    struct run *r = arena_zalloc(&s->arena, sizeof *r);
+    if (!r || !map_put(&s->runs, metric_key_str(&key), r))
+        return no_memory(e);
     buf_init(&r->text, 2 * SAMPLES_BYTES_MAX);
     r->hour = hour;
-    r->next = m->runs;
-    m->runs = r;
-    return r;
+    *(m->last_run ? &m->last_run->next : &m->runs) = r;
+    m->last_run = r;
+    *out = r;
+    return ERR_OK;
+}
+
+static enum err_code run_of(struct samples *s, struct metric_lines *m, int32_t hour,
+                            struct run **out, struct err *e)
+{
+    struct metric_key key = metric_key(m, &hour, sizeof hour);
+    enum err_code rc = ERR_OK;
+
+    *out =
+        m->recent && m->recent->hour == hour ? m->recent : map_find(&s->runs, metric_key_str(&key));
+    if (!*out)
+        rc = new_run(s, m, hour, out, e);
+    if (!rc)
+        m->recent = *out;
+    return rc;
 }
 
 /* ---- lines ---- */
@@ -252,11 +309,9 @@ static enum err_code place_of(struct samples *s, const struct sample *m,
         rc = new_metric(s, m->name, metric, e);
     if (rc)
         return rc;
-    for (size_t i = 0; i < m->label_count; i++)
-        if (!add_column(s, *metric, m->labels[i].name, FIELD_UTF8))
-            return no_memory(e);
-    *r = run_of(s, *metric, hour_of_us(m->ts_us));
-    return *r ? ERR_OK : no_memory(e);
+    for (size_t i = 0; !rc && i < m->label_count; i++)
+        rc = add_column(s, *metric, m->labels[i].name, FIELD_UTF8, e);
+    return rc ? rc : run_of(s, *metric, hour_of_us(m->ts_us), r, e);
 }
 
 enum err_code samples_expect(struct samples *s, const struct sample *m, struct err *e)
