@@ -750,15 +750,16 @@ void registry_each_file(struct registry *r, const struct registry_stream *s, int
     pthread_rwlock_unlock(&r->lock);
 }
 
-void registry_each_file_of(struct registry *r, uint64_t number, int32_t first, int32_t last,
-                           registry_file_fn fn, void *ctx, struct hidden_parts *hidden)
+void registry_each_file_of(struct registry *r, const uint64_t *numbers, size_t count, int32_t first,
+                           int32_t last, registry_file_fn fn, void *ctx,
+                           struct hidden_parts *hidden)
 {
-    const struct registry_stream *s;
-
     pthread_rwlock_rdlock(&r->lock);
-    s = map_find(&r->numbers, number_key(&number));
-    if (s)
-        each_file_locked(s, first, last, fn, ctx);
+    for (size_t i = 0; i < count; i++) {
+        const struct registry_stream *s = map_find(&r->numbers, number_key(&numbers[i]));
+        if (s)
+            each_file_locked(s, first, last, fn, ctx);
+    }
     if (hidden)
         *hidden = r->hidden;
     pthread_rwlock_unlock(&r->lock);

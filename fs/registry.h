@@ -136,9 +136,10 @@ void registry_each_span(struct registry *r, const struct registry_stream *s, con
  * are hidden at that very moment: who goes on to the index leaves them out. */
 void registry_each_file(struct registry *r, const struct registry_stream *s, int32_t first,
                         int32_t last, registry_file_fn fn, void *ctx, struct hidden_parts *hidden);
-/* The same by stream number; an unknown number has no files. */
-void registry_each_file_of(struct registry *r, uint64_t number, int32_t first, int32_t last,
-                           registry_file_fn fn, void *ctx, struct hidden_parts *hidden);
+/* The same of several streams by number, at one moment; an unknown number has no files. */
+void registry_each_file_of(struct registry *r, const uint64_t *numbers, size_t count, int32_t first,
+                           int32_t last, registry_file_fn fn, void *ctx,
+                           struct hidden_parts *hidden);
 /* The stream of that number; NULL: none, or a newer number has taken its directory. */
 struct registry_stream *registry_stream_of(struct registry *r, uint64_t number);
 

@@ -216,7 +216,8 @@ static enum err_code look_once(struct look *l, bool *again, struct err *e)
 
     l->count = 0;
     *again = false;
-    registry_each_file_of(l->s->cfg.registry, l->number, first, last, collect_file, l, &l->hidden);
+    registry_each_file_of(l->s->cfg.registry, &l->number, 1, first, last, collect_file, l,
+                          &l->hidden);
     if (l->failed)
         return err_set(e, ERR_NOMEM, "no memory for a snapshot");
     for (size_t i = 0; !rc && !*again && i < l->count; i++)

@@ -1,7 +1,7 @@
 /* http/api_streams.c - which organisations and streams there are, and what fields they have.
  *
- * The figures of a stream come from a snapshot of its files, so they count what a query would read
- * at this moment.
+ * The figures of streams are taken from their files and parts (fs/figures.h), so they count what a
+ * query would read at this moment.
  */
 #include <stdlib.h>
 
@@ -20,11 +20,6 @@
 #define ORGS_LISTED_MAX 100000
 #define BYTES_PER_MB 1048576.0
 
-struct figures {
-    uint64_t files, rows;
-    uint64_t text_bytes, sealed_bytes; /* as lines; of Parquet */
-    int64_t min_ts_us, max_ts_us;
-};
 struct entry {
     const struct catalog_stream *stream; /* a reference */
     struct figures figures;
@@ -89,43 +84,23 @@ static int by_name(const void *a, const void *b)
     return order ? order : (int)x->stream->type - (int)y->stream->type;
 }
 
-static void add_file(struct listing *l, const struct snapshot_file *f)
-{
-    const struct catalog_stream key = {.number = f->stream};
-    const struct entry wanted = {.stream = &key};
-    struct entry *found = bsearch(&wanted, l->entries, l->count, sizeof wanted, by_number);
-    if (!found || f->rows == 0)
-        return;
-    struct figures *g = &found->figures;
-    if (g->files++ == 0 || f->min_ts_us < g->min_ts_us)
-        g->min_ts_us = f->min_ts_us;
-    if (f->max_ts_us > g->max_ts_us)
-        g->max_ts_us = f->max_ts_us;
-    g->rows += f->rows;
-    g->text_bytes += f->is_sealed ? f->text_bytes : f->bytes;
-    g->sealed_bytes += f->is_sealed ? f->bytes : 0;
-}
-
 /* Leaves the entries sorted by name. */
 static enum err_code fill_figures(struct http_call *c, struct listing *l, struct err *e)
 {
-    struct snapshot snapshot;
-    uint64_t *numbers = arena_alloc(l->arena, (l->count + 1) * sizeof *numbers);
-    if (!numbers)
+    struct figures *list = arena_zalloc(l->arena, (l->count + 1) * sizeof *list);
+    if (!list)
         return err_set(e, ERR_NOMEM, "list of streams");
     if (l->count == 0)
         return ERR_OK;
     qsort(l->entries, l->count, sizeof *l->entries, by_number);
     for (size_t i = 0; i < l->count; i++)
-        numbers[i] = l->entries[i].stream->number;
-    enum err_code rc =
-        control_snapshot(c->cfg->control, numbers, l->count, 0, 0,
-                         clock_mono_ms() + FIGURES_TIMEOUT_MS, l->arena, &snapshot, e);
+        list[i].stream = l->entries[i].stream->number;
+    enum err_code rc = control_figures(c->cfg->control, c->org, list, l->count,
+                                       clock_mono_ms() + FIGURES_TIMEOUT_MS, e);
     if (rc != ERR_OK)
-        return err_wrap(e, "figures of streams");
-    for (size_t i = 0; i < snapshot.file_count; i++)
-        add_file(l, &snapshot.files[i]);
-    control_release(c->cfg->control, snapshot.id);
+        return rc;
+    for (size_t i = 0; i < l->count; i++)
+        l->entries[i].figures = list[i];
     qsort(l->entries, l->count, sizeof *l->entries, by_name);
     return ERR_OK;
 }

@@ -45,6 +45,9 @@
  *   DROP     {"stream":n,"org":"…","type":"…","name":"…"} -> {}
  *            the stream is deleted in `meta`: see sealed_drop_stream; again: OK.  A HELLO that
  *            begins an epoch does so for all that have a mark of deletion
+ *   FIGURES  {"org":"…","streams":[n,…]} in order
+ *            -> {"streams":[[n,files,rows,text_bytes,sealed_bytes,min_ts,max_ts],…]}: of those of
+ *            that organisation that have rows (fs/figures.h)
  *   DOOR     {}                               -> {}
  *            from now on the fs process asks on this connection (fs/door/wire.h)
  * An error reply has kind CONTROL_ERROR and {"code":"NAME","message":"…"}.
@@ -56,6 +59,7 @@
 #include "base/arena.h"
 #include "base/json.h"
 #include "base/ulid.h"
+#include "fs/figures.h"
 #include "index/meta.h"
 
 enum control_kind {
@@ -71,6 +75,7 @@ enum control_kind {
     CONTROL_DISCARD,
     CONTROL_DROP,
     CONTROL_DOOR,
+    CONTROL_FIGURES,
     CONTROL_REPLY = 100,
     CONTROL_ERROR = 101
 };
@@ -116,6 +121,9 @@ enum err_code control_snapshot(struct control_client *c, const uint64_t *streams
                                int64_t start_us, int64_t end_us, uint64_t deadline_ms,
                                struct arena *a, struct snapshot *out, struct err *e);
 void control_release(struct control_client *c, uint64_t snapshot_id);
+/* figures_take, there: one request, and no snapshot. */
+enum err_code control_figures(struct control_client *c, struct str org, struct figures *list,
+                              size_t count, uint64_t deadline_ms, struct err *e);
 enum err_code control_call(struct control_client *c, enum control_kind kind, struct str body,
                            uint64_t deadline_ms, struct arena *a, struct json **reply,
                            struct err *e);

@@ -20,6 +20,9 @@ struct control_request {
 };
 enum err_code control_want_u64(const struct control_request *r, const char *key, uint64_t *out,
                                struct err *e);
+/* "streams": numbers, in the request's arena. */
+enum err_code control_want_streams(const struct control_request *r, uint64_t **numbers,
+                                   size_t *count, struct err *e);
 enum err_code control_want_epoch(const struct control_request *r, struct err *e);
 
 /* snapshot.c */
@@ -27,6 +30,9 @@ enum err_code control_answer_snapshot(struct control_request *r, struct err *e);
 enum err_code control_answer_release(struct control_request *r, struct err *e);
 /* What a HELLO says of the snapshots that live. */
 enum err_code control_hear_snapshots(struct control_request *r, uint64_t epoch, struct err *e);
+
+/* figures.c */
+enum err_code control_answer_figures(struct control_request *r, struct err *e);
 
 /* publish.c */
 enum err_code control_answer_sealable(struct control_request *r, struct err *e);

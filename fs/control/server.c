@@ -1,7 +1,7 @@
 /* fs/control/server.c - one request at a time a connection, answered with its tag.
  *
  * A connection says HELLO first: that binds it to an epoch of the gateway, and snapshots belong to
- * the epoch.  STATS, REPORT and HEALTH are answered without it.
+ * the epoch.  STATS, FIGURES, REPORT and HEALTH are answered without it.
  */
 #include "fs/control/server.h"
 
@@ -48,6 +48,24 @@ enum err_code control_want_u64(const struct control_request *r, const char *key,
     return json_u64(json_get(r->body, key), out)
                ? ERR_OK
                : err_set(e, ERR_INVALID, "\"%s\" is missing or no number", key);
+}
+
+enum err_code control_want_streams(const struct control_request *r, uint64_t **numbers,
+                                   size_t *count, struct err *e)
+{
+    const struct json *streams = json_get(r->body, "streams");
+
+    if (!streams || streams->type != JSON_ARRAY)
+        return err_set(e, ERR_INVALID, "\"streams\" is missing or no array");
+    *numbers = arena_alloc(r->arena, (streams->count + 1) * sizeof **numbers);
+    *count = 0;
+    if (!*numbers)
+        return err_set(e, ERR_NOMEM, "no memory for %zu streams", streams->count);
+    for (const struct json *v = streams->first; v; v = v->next) {
+        if (!json_u64(v, &(*numbers)[(*count)++]))
+            return err_set(e, ERR_INVALID, "a stream number is no number");
+    }
+    return ERR_OK;
 }
 
 enum err_code control_want_epoch(const struct control_request *r, struct err *e)
@@ -133,6 +151,7 @@ static const answer_fn ANSWERS[] = {
     [CONTROL_DISCARD] = control_answer_discard,
     [CONTROL_DROP] = control_answer_drop,
     [CONTROL_DOOR] = answer_door,
+    [CONTROL_FIGURES] = control_answer_figures,
 };
 
 /* Fills the reply; an answer that adds nothing is {}. */

@@ -8,19 +8,12 @@
 static enum err_code read_wish(const struct control_request *r, struct snapshot_wish *wish,
                                struct err *e)
 {
-    const struct json *streams = json_get(r->body, "streams");
     uint64_t *numbers;
-    size_t n = 0;
+    size_t n;
+    enum err_code rc = control_want_streams(r, &numbers, &n, e);
 
-    if (!streams || streams->type != JSON_ARRAY)
-        return err_set(e, ERR_INVALID, "\"streams\" is missing or no array");
-    numbers = arena_alloc(r->arena, (streams->count + 1) * sizeof *numbers);
-    if (!numbers)
-        return err_set(e, ERR_NOMEM, "too many streams in a snapshot");
-    for (const struct json *v = streams->first; v; v = v->next) {
-        if (!json_u64(v, &numbers[n++]))
-            return err_set(e, ERR_INVALID, "a stream number is no number");
-    }
+    if (rc)
+        return rc;
     *wish = (struct snapshot_wish){.streams = numbers, .stream_count = n};
     if (!json_i64(json_get(r->body, "start_us"), &wish->start_us) ||
         !json_i64(json_get(r->body, "end_us"), &wish->end_us))

@@ -215,6 +215,29 @@ class Streams(NodeCase):
         self.node.post_json("cut", [{"i": 3}])
         self.assertEqual(self.node.hits("SELECT i FROM cut"), [{"i": 3}])
 
+    def test_figures_of_metrics_are_those_of_what_is_stored(self):
+        at, org = now_us() // 1_000_000, "figured"
+        for round_ in range(2):
+            body = [{"__name__": f"f_{i}", "_timestamp": at - 3600 * hour, "job": "x" * i, "value": round_} for i in range(40) for hour in range(i % 3 + 1)]
+            status, _, text = self.node.raw("POST", f"/api/{org}/ingest/metrics/_json", json.dumps(body).encode())
+            self.assertEqual(status, 200, text)
+            if round_ == 0:
+                self.node.flush()
+        listed = self.node.raw("GET", f"/api/{org}/streams?type=metrics")
+        stats = {s["name"]: s["stats"] for s in json.loads(listed[2])["list"]}
+        self.assertEqual(len(stats), 40)
+        for i in range(40):
+            hours = i % 3 + 1
+            first, last = (at - 3600 * (hours - 1)) * 1_000_000, at * 1_000_000
+            got = {key: stats[f"f_{i}"][key] for key in ("doc_num", "file_num", "doc_time_min", "doc_time_max")}
+            self.assertEqual(got, {"doc_num": 2 * hours, "file_num": 2 * hours, "doc_time_min": first, "doc_time_max": last}, i)
+            one = json.loads(self.node.raw("GET", f"/api/{org}/streams/f_{i}/schema?type=metrics")[2])
+            self.assertEqual(one["stats"], stats[f"f_{i}"])
+        summary = json.loads(self.node.raw("GET", f"/api/{org}/summary")[2])["streams"]
+        self.assertEqual((summary["num_streams"], summary["total_records"]), (40, 2 * sum(i % 3 + 1 for i in range(40))))
+        sealed = sum(os.path.getsize(path) for path in self.node.sealed_files(".parts", org, "metrics"))
+        self.assertAlmostEqual(summary["total_compressed_size"], sealed / 2**20, delta=0.01)
+
     def test_a_metric_is_deleted_alone(self):
         at = now_us() // 1_000_000
         for round_ in range(2):

@@ -240,6 +240,24 @@ static void a_snapshot_of_a_metric_tells_what_is_its_own(void **state)
     assert_int_equal(s.files[0].text_bytes, files[1].size);
 }
 
+static void figures_come_for_streams_in_order(void **state)
+{
+    struct fixture *f = *state;
+    struct figures list[] = {{.stream = 11}, {.stream = 12, .rows = 77}, {.stream = 13}};
+
+    store_append(f->store, STREAM_METRICS, 11, "cpu", HOUR, 2);
+    store_append(f->store, STREAM_METRICS, 13, "mem", HOUR, 5);
+    assert_int_equal(control_figures(f->client, STR("default"), list, 3, soon(), &f->e), ERR_OK);
+    assert_true(list[0].rows == 2 && list[0].files == 1 && list[0].sealed_bytes == 0);
+    assert_true(list[1].stream == 12 && list[1].rows == 0);
+    assert_true(list[2].rows == 5 && list[2].text_bytes == 40);
+    assert_true(list[2].min_ts_us == HOUR * US_PER_HOUR);
+    assert_true(list[2].max_ts_us == HOUR * US_PER_HOUR + 5);
+    list[1].stream = 11;
+    assert_int_equal(control_figures(f->client, STR("default"), list, 3, soon(), &f->e),
+                     ERR_INVALID);
+}
+
 static void of_many_files_those_that_are_sealed_are_not_closed(void **state)
 {
     struct fixture *f = *state;
@@ -395,6 +413,7 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_snapshot_of_a_metric_tells_what_is_its_own, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(figures_come_for_streams_in_order, set_up, tear_down),
         cmocka_unit_test_setup_teardown(of_many_files_those_that_are_sealed_are_not_closed, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(more_files_than_may_be_are_not_closed_at_once, set_up,

@@ -352,7 +352,7 @@ static int files_of(struct registry *r, uint64_t number, int32_t first, int32_t 
 {
     int count = 0;
 
-    registry_each_file_of(r, number, first, last, count_file, &count, NULL);
+    registry_each_file_of(r, &number, 1, first, last, count_file, &count, NULL);
     return count;
 }
 
