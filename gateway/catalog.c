@@ -6,6 +6,7 @@
 #include "gateway/catalog.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
 
@@ -166,6 +167,20 @@ enum err_code catalog_delete(struct catalog *c, const struct catalog_stream *s, 
 enum err_code catalog_was_deleted(struct catalog *c, uint64_t number, bool *deleted, struct err *e)
 {
     return meta_stream_was_deleted(c->meta, number, deleted, e);
+}
+
+bool catalog_has_room(const struct catalog_stream *s, size_t new_fields, size_t name_bytes)
+{
+    size_t fields = s ? s->field_count : 1;
+    size_t bytes = s ? s->name_bytes : sizeof "_timestamp" - 1;
+
+    return fields + new_fields <= FIELDS_MAX && bytes + name_bytes <= FIELD_NAMES_MAX_BYTES;
+}
+
+void catalog_say_no_room(char *dst, size_t size)
+{
+    snprintf(dst, size, "Too many columns: a stream may have %d, and %u bytes of names", FIELDS_MAX,
+             FIELD_NAMES_MAX_BYTES);
 }
 
 bool catalog_org_exists(struct catalog *c, struct str org)

@@ -52,6 +52,11 @@ enum err_code catalog_delete(struct catalog *c, const struct catalog_stream *s, 
 enum err_code catalog_was_deleted(struct catalog *c, uint64_t number, bool *deleted, struct err *e);
 void catalog_unref(const struct catalog_stream *s); /* NULL is fine */
 const struct catalog_stream *catalog_ref(const struct catalog_stream *s);
+/* May the stream (NULL: it is not made yet) have so many more fields, with so many bytes of names?
+ */
+bool catalog_has_room(const struct catalog_stream *s, size_t new_fields, size_t name_bytes);
+/* Why not, for who sent them. */
+void catalog_say_no_room(char *dst, size_t size);
 /* Index into fields, or -1. */
 int catalog_field(const struct catalog_stream *s, struct str name);
 /* False also when meta cannot be read or written. */

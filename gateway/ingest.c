@@ -20,8 +20,7 @@
 #include "gateway/names.h"
 
 enum {
-    IDLE_LINES_MAX = 16,  /* work areas kept for the next requests */
-    JUDGED_AGAIN_MAX = 8, /* each time another request has made fields in between */
+    IDLE_LINES_MAX = 16, /* work areas kept for the next requests */
 };
 
 struct ingest {
@@ -287,9 +286,9 @@ static enum err_code run_request(struct request *r, struct str body, struct err 
 
 /* ---- the request ---- */
 
-static struct lines_rules rules_now(const struct ingest_config *cfg)
+static struct lines_rules rules_now(const struct ingest *in)
 {
-    size_t line_max = commit_line_max();
+    const struct ingest_config *cfg = &in->cfg;
     return (struct lines_rules){
         .window = {.now_us = clock_wall_us(),
                    .past_us = cfg->allowed_past_us,
@@ -298,7 +297,7 @@ static struct lines_rules rules_now(const struct ingest_config *cfg)
                    .future_hours = cfg->allowed_future_hours},
         .flatten_level = cfg->flatten_level,
         .columns_max = cfg->columns_max,
-        .line_max_bytes = cfg->line_max_bytes < line_max ? cfg->line_max_bytes : line_max,
+        .line_max_bytes = ingest_line_max(in),
     };
 }
 
@@ -310,7 +309,7 @@ enum err_code request_begin(struct request *r, struct err *e)
         return code;
     if (code == ERR_NOTFOUND)
         r->stream = NULL;
-    r->rules = rules_now(&r->in->cfg);
+    r->rules = rules_now(r->in);
     return lines_borrow(r->in, &r->lines, e);
 }
 
@@ -322,19 +321,8 @@ void request_end(struct request *r)
 
 void request_count(const struct request *r, size_t body_bytes, enum err_code code)
 {
-    struct str labels[] = {r->org, r->name, STR("logs"), STR("record")};
-    const struct lines *l = r->lines;
-    if (code) {
-        labels[3] = str_from(err_name(code));
-        metric_add(metric_child(r->in->errors, labels), 1);
-        return;
-    }
-    if (l->successful > 0) {
-        metric_add(metric_child(r->in->records, labels), (double)l->successful);
-        metric_add(metric_child(r->in->bytes, labels), (double)body_bytes);
-    }
-    if (l->failed > 0)
-        metric_add(metric_child(r->in->errors, labels), (double)l->failed);
+    const struct ingest_tally t = {r->lines->successful, r->lines->failed, body_bytes};
+    ingest_count(r->in, r->org, r->name, STREAM_LOGS, &t, code);
 }
 
 const struct ingest_config *ingest_config_of(const struct ingest *in)
@@ -342,16 +330,27 @@ const struct ingest_config *ingest_config_of(const struct ingest *in)
     return &in->cfg;
 }
 
-void ingest_count(struct ingest *in, struct str org, struct str stream, enum stream_type type,
-                  uint64_t records, size_t bytes, enum err_code code)
+size_t ingest_line_max(const struct ingest *in)
 {
-    struct str labels[] = {org, stream, str_from(stream_type_name(type)), str_from(err_name(code))};
+    size_t line_max = commit_line_max();
+    return in->cfg.line_max_bytes < line_max ? in->cfg.line_max_bytes : line_max;
+}
+
+void ingest_count(struct ingest *in, struct str org, struct str stream, enum stream_type type,
+                  const struct ingest_tally *t, enum err_code code)
+{
+    struct str labels[] = {org, stream, str_from(stream_type_name(type)), STR("record")};
     if (code) {
+        labels[3] = str_from(err_name(code));
         metric_add(metric_child(in->errors, labels), 1);
         return;
     }
-    metric_add(metric_child(in->records, labels), (double)records);
-    metric_add(metric_child(in->bytes, labels), (double)bytes);
+    if (t->stored > 0) {
+        metric_add(metric_child(in->records, labels), (double)t->stored);
+        metric_add(metric_child(in->bytes, labels), (double)t->bytes);
+    }
+    if (t->refused > 0)
+        metric_add(metric_child(in->errors, labels), (double)t->refused);
 }
 
 static void report(const struct lines *l, struct ingest_result *out)

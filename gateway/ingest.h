@@ -56,16 +56,24 @@ enum err_code ingest_lines(struct ingest *in, const struct ingest_write *w, uint
                            struct err *e);
 
 /* `ingest/metrics/_json` (reference §1.7): an array of samples as objects.  A sample that lacks a
- * name or a value, or is none, fails the whole request (INVALID, nothing is stored).  What was
- * stored by name is told to `each`, in order. */
-typedef void (*ingest_metric_visit)(struct str name, uint64_t stored, void *ctx);
+ * name or a value, or is none, fails the whole request (INVALID, nothing is stored); one that is
+ * past a limit (samples.h) is counted as failed.  What became of each metric's is told to `each`,
+ * in order; the result ends with the call. */
+typedef void (*ingest_metric_visit)(const struct ingest_result *result, void *ctx);
 enum err_code ingest_metrics_json(struct ingest *in, struct str org, struct str body,
                                   ingest_metric_visit each, void *ctx, struct err *e);
 
 /* The configuration, for the other doors of this folder. */
 const struct ingest_config *ingest_config_of(const struct ingest *in);
-/* Count what a request stored of one stream, or (code) why it failed. */
+/* The longest line, with its '\n': WEIR_LINE_MAX, or what a part can carry. */
+size_t ingest_line_max(const struct ingest *in);
+/* Count what a request of so many bytes stored and refused of one stream, or (code) why it failed.
+ */
+struct ingest_tally {
+    uint64_t stored, refused;
+    size_t bytes;
+};
 void ingest_count(struct ingest *in, struct str org, struct str stream, enum stream_type type,
-                  uint64_t records, size_t bytes, enum err_code code);
+                  const struct ingest_tally *t, enum err_code code);
 
 #endif

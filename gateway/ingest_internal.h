@@ -1,15 +1,19 @@
-/* gateway/ingest_internal.h - what requests of logs share, whichever door they come through. */
+/* gateway/ingest_internal.h - what requests share, whichever door they come through. */
 #ifndef WEIR_GATEWAY_INGEST_INTERNAL_H
 #define WEIR_GATEWAY_INGEST_INTERNAL_H
 
 #include "gateway/ingest.h"
 #include "gateway/lines.h"
 
+/* A request's records are judged again that often, each time another one has made fields in between
+ * and used up what a stream may have of them. */
+enum { JUDGED_AGAIN_MAX = 8 };
+
 /* What reads a body: lines_add_json or lines_add_ndjson. */
 typedef enum err_code (*add_body)(struct lines *l, struct str body, lines_full full, void *ctx,
                                   struct err *e);
 
-/* One request on its way. */
+/* One request of logs on its way. */
 struct request {
     struct ingest *in;
     add_body add;

@@ -1,10 +1,10 @@
 /* gateway/ingest_metrics.c - `ingest/metrics/_json`: samples as JSON objects.
  *
- * The body is gone through twice: first every record is checked, and the streams and columns of all
- * are made; then they become lines, which are stored as they gather.  So neither a bad record nor a
- * limit that is met leaves half a request behind.
+ * The body is gone through twice: first every record is checked and judged, and the streams and
+ * columns of those that are taken are made; then they become lines, which are stored as they
+ * gather.  So a bad record leaves nothing behind, and one that is refused changes nothing.
  */
-#include "gateway/ingest.h"
+#include "gateway/ingest_internal.h"
 
 #include <stdlib.h>
 
@@ -272,58 +272,76 @@ static enum err_code go_through(struct door *d, struct str body, struct err *e)
     return scan_error(&s, e);
 }
 
-struct tell {
-    struct door *door;
-    size_t body_bytes;
-    uint64_t total;
-    ingest_metric_visit each;
-    void *ctx;
-};
-
-static void add_total(struct str name, uint64_t stored, void *ctx)
+/* The first pass, and what it asks for. */
+static enum err_code judge_all(struct door *d, struct str body, struct err *e)
 {
-    (void)name;
-    ((struct tell *)ctx)->total += stored;
-}
-
-/* The bytes of the body are shared out by how many samples each metric had. */
-static void tell_one(struct str name, uint64_t stored, void *ctx)
-{
-    struct tell *t = ctx;
-    size_t bytes =
-        t->total ? (size_t)((double)t->body_bytes * (double)stored / (double)t->total) : 0;
-    ingest_count(t->door->in, t->door->org, name, STREAM_METRICS, stored, bytes, ERR_OK);
-    t->each(name, stored, t->ctx);
+    const struct ingest_config *cfg = ingest_config_of(d->in);
+    const struct samples_config of_request = {.catalog = cfg->catalog,
+                                              .commits = cfg->commits,
+                                              .org = d->org,
+                                              .line_max_bytes = ingest_line_max(d->in)};
+    samples_free(d->samples);
+    d->samples = NULL;
+    enum err_code rc = samples_new(&of_request, &d->samples, e);
+    d->is_checking = true;
+    if (!rc)
+        rc = go_through(d, body, e);
+    d->is_checking = false;
+    if (!rc && body.len > SAMPLES_BYTES_MAX) /* its lines are about as long */
+        rc = commit_check_room(cfg->commits, body.len, e);
+    return rc ? rc : samples_settle(d->samples, e);
 }
 
 static enum err_code store_all(struct door *d, struct str body, struct err *e)
 {
-    d->is_checking = true;
-    enum err_code rc = go_through(d, body, e);
-    if (!rc)
-        rc = samples_settle(d->samples, e);
-    d->is_checking = false;
-    if (!rc && body.len > SAMPLES_BYTES_MAX) /* its lines are about as long */
-        rc = commit_check_room(ingest_config_of(d->in)->commits, body.len, e);
+    enum err_code rc = judge_all(d, body, e);
+    for (int i = 0; rc == ERR_TOOBIG && i < JUDGED_AGAIN_MAX; i++)
+        rc = judge_all(d, body, e);
     if (!rc)
         rc = go_through(d, body, e);
     return rc ? rc : samples_store(d->samples, e);
 }
 
+/* ---- what became of it ---- */
+
+struct tell {
+    struct door *door;
+    size_t body_bytes;
+    uint64_t total; /* samples stored */
+    ingest_metric_visit each;
+    void *ctx;
+};
+
+static void add_total(const struct samples_tally *s, void *ctx)
+{
+    ((struct tell *)ctx)->total += s->stored;
+}
+
+/* The bytes of the body are shared out by how many samples of each metric were stored. */
+static void tell_one(const struct samples_tally *s, void *ctx)
+{
+    const struct tell *t = ctx;
+    struct ingest_tally tally = {.stored = s->stored, .refused = s->refused};
+    struct ingest_result result = {.successful = s->stored, .failed = s->refused};
+    if (t->total > 0)
+        tally.bytes = (size_t)((double)t->body_bytes * (double)s->stored / (double)t->total);
+    ingest_count(t->door->in, t->door->org, s->name, STREAM_METRICS, &tally, ERR_OK);
+    str_copy_to(s->name, result.stream, sizeof result.stream);
+    str_copy_to(str_from(s->reason), result.error, sizeof result.error);
+    t->each(&result, t->ctx);
+}
+
 enum err_code ingest_metrics_json(struct ingest *in, struct str org, struct str body,
                                   ingest_metric_visit each, void *ctx, struct err *e)
 {
-    const struct ingest_config *cfg = ingest_config_of(in);
     struct door d = {.in = in, .org = org, .now_us = clock_wall_us()};
     enum err_code rc = name_org(org, e);
     if (rc)
         return rc;
     arena_init(&d.arena, RECORD_MEMORY_MAX);
-    rc = samples_new(cfg->catalog, cfg->commits, org, &d.samples, e);
-    if (!rc)
-        rc = store_all(&d, body, e);
+    rc = store_all(&d, body, e);
     if (rc) {
-        ingest_count(in, org, STR(""), STREAM_METRICS, 0, 0, rc);
+        ingest_count(in, org, STR(""), STREAM_METRICS, &(struct ingest_tally){0}, rc);
     } else {
         struct tell t = {.door = &d, .body_bytes = body.len, .each = each, .ctx = ctx};
         samples_each(d.samples, add_total, &t);

@@ -290,10 +290,8 @@ bool keys_would_change(const struct field *f, enum field_type type, bool *is_new
 
 bool keys_has_room(const struct keys *k, size_t new_fields, size_t name_bytes)
 {
-    size_t known = k->stream ? k->stream->field_count : 1;
-    size_t known_bytes = k->stream ? k->stream->name_bytes : TIMESTAMP.len;
-    return !k->is_settled && known + k->new_count + new_fields <= FIELDS_MAX &&
-           known_bytes + k->new_name_bytes + name_bytes <= FIELD_NAMES_MAX_BYTES;
+    return !k->is_settled &&
+           catalog_has_room(k->stream, k->new_count + new_fields, k->new_name_bytes + name_bytes);
 }
 
 bool keys_store(struct keys *k, struct field *f, enum field_type type)

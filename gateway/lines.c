@@ -159,9 +159,7 @@ static bool store_types(struct lines *l)
         ok = field->type == f->pieces[i].type || keys_store(&l->keys, field, f->pieces[i].type);
     }
     if (!ok)
-        snprintf(f->reason, sizeof f->reason,
-                 "Too many columns: a stream may have %d, and %u bytes of names", FIELDS_MAX,
-                 FIELD_NAMES_MAX_BYTES);
+        catalog_say_no_room(f->reason, sizeof f->reason);
     return ok;
 }
 

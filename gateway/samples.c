@@ -27,22 +27,26 @@ struct run {          /* of one metric and hour */
     uint32_t sent_lines;
 };
 
+enum refusal { NOT_REFUSED, TOO_MANY_LABELS, LINE_TOO_LONG, NO_ROOM_IN_STREAM };
+
 struct metric_lines {
     struct metric_lines *next;
     struct str name;
     const struct catalog_stream *stream; /* NULL: not made yet; owned */
     struct meta_new_field *fresh;        /* columns that the stream lacks */
     size_t fresh_count, fresh_cap;
+    size_t new_fields, new_name_bytes; /* of the fresh ones, those that are not only wider */
     struct run *runs, *last_run;
     struct run *recent; /* of the last sample: the next one is mostly of the same hour */
-    uint64_t waiting, stored;
+    uint64_t taken;     /* in either pass */
+    uint64_t waiting, stored, refused;
+    enum refusal refused_for; /* the last one */
 };
 
 struct samples {
-    struct catalog *catalog;
-    struct commit_pool *commits;
-    struct str org;
-    struct arena arena; /* names, metrics, runs: for the request */
+    struct samples_config cfg; /* immutable */
+    bool is_settled;           /* the streams have all that may be stored */
+    struct arena arena;        /* names, metrics, runs: for the request */
     struct map by_name;
     struct map runs;  /* by metric and hour */
     struct map fresh; /* by metric and column: presence only */
@@ -50,15 +54,12 @@ struct samples {
     size_t metric_count, bytes;
 };
 
-enum err_code samples_new(struct catalog *catalog, struct commit_pool *commits, struct str org,
-                          struct samples **out, struct err *e)
+enum err_code samples_new(const struct samples_config *cfg, struct samples **out, struct err *e)
 {
     struct samples *s = calloc(1, sizeof *s);
     if (!s)
         return err_set(e, ERR_NOMEM, "no memory for samples");
-    s->catalog = catalog;
-    s->commits = commits;
-    s->org = org;
+    s->cfg = *cfg;
     arena_init(&s->arena, MEMORY_MAX);
     map_init(&s->by_name, METRICS_MAX);
     map_init(&s->runs, RUNS_MAX);
@@ -88,10 +89,25 @@ size_t samples_bytes(const struct samples *s)
     return s->bytes;
 }
 
+static void write_reason(const struct samples *s, enum refusal why, char *dst, size_t size)
+{
+    dst[0] = '\0';
+    if (why == TOO_MANY_LABELS)
+        snprintf(dst, size, "The sample has more than %d labels", SAMPLE_LABELS_MAX);
+    else if (why == LINE_TOO_LONG)
+        snprintf(dst, size, "The record's line is longer than %zu bytes", s->cfg.line_max_bytes);
+    else if (why == NO_ROOM_IN_STREAM)
+        catalog_say_no_room(dst, size);
+}
+
 void samples_each(const struct samples *s, samples_visit fn, void *ctx)
 {
-    for (const struct metric_lines *m = s->first; m; m = m->next)
-        fn(m->name, m->stored, ctx);
+    char reason[ERR_MSG_MAX];
+
+    for (const struct metric_lines *m = s->first; m; m = m->next) {
+        write_reason(s, m->refused_for, reason, sizeof reason);
+        fn(&(struct samples_tally){m->name, m->stored, m->refused, reason}, ctx);
+    }
 }
 
 /* ---- metrics and their columns ---- */
@@ -122,30 +138,93 @@ static struct str metric_key_str(const struct metric_key *k)
     return (struct str){k->bytes, k->len};
 }
 
-static bool stream_takes(const struct metric_lines *m, struct str name, enum field_type type)
+/* The columns of a sample: two of its own, then its labels. */
+static size_t column_count(const struct sample *sample)
 {
-    int at = m->stream ? catalog_field(m->stream, name) : -1;
-
-    return at >= 0 &&
-           field_type_widen(m->stream->fields[at].type, type) == m->stream->fields[at].type;
+    return 2 + sample->label_count;
 }
 
-static enum err_code add_column(struct samples *s, struct metric_lines *m, struct str name,
-                                enum field_type type, struct err *e)
+static struct meta_new_field column_at(const struct sample *sample, size_t i)
 {
-    if (stream_takes(m, name, type))
-        return ERR_OK;
-    struct metric_key key = metric_key(m, name.ptr, name.len);
-    if (map_find(&s->fresh, metric_key_str(&key)))
-        return ERR_OK;
+    if (i == 0)
+        return (struct meta_new_field){STR(SAMPLE_NAME), FIELD_UTF8};
+    if (i == 1)
+        return (struct meta_new_field){STR("value"), FIELD_FLOAT64};
+    return (struct meta_new_field){sample->labels[i - 2].name, FIELD_UTF8};
+}
+
+/* Has the stream to be changed for it, beyond what is gathered already? */
+static bool is_missing(const struct samples *s, const struct metric_lines *m,
+                       const struct meta_new_field *column, bool *is_new)
+{
+    int at = m->stream ? catalog_field(m->stream, column->name) : -1;
+    enum field_type known = at >= 0 ? m->stream->fields[at].type : column->type;
+
+    *is_new = at < 0;
+    if (at >= 0 && field_type_widen(known, column->type) == known)
+        return false;
+    struct metric_key key = metric_key(m, column->name.ptr, column->name.len);
+    return !map_find(&s->fresh, metric_key_str(&key));
+}
+
+static enum err_code add_column(struct samples *s, struct metric_lines *m,
+                                const struct meta_new_field *column, struct err *e)
+{
+    struct metric_key key = metric_key(m, column->name.ptr, column->name.len);
+
     if (s->fresh.count == FRESH_MAX)
         return err_set(e, ERR_INVALID, "a request has more than %u new columns", FRESH_MAX);
     m->fresh = arena_grow(&s->arena, m->fresh, m->fresh_count, &m->fresh_cap, sizeof *m->fresh);
-    struct str copy = arena_copy(&s->arena, name);
+    struct str copy = arena_copy(&s->arena, column->name);
     if (!m->fresh || !copy.ptr || !map_put(&s->fresh, metric_key_str(&key), m))
         return no_memory(e);
-    m->fresh[m->fresh_count++] = (struct meta_new_field){copy, type};
+    m->fresh[m->fresh_count++] = (struct meta_new_field){copy, column->type};
     return ERR_OK;
+}
+
+/* What a sample would change of its stream. */
+struct change {
+    size_t columns, new_fields, new_name_bytes;
+};
+
+static struct change change_of(const struct samples *s, const struct metric_lines *m,
+                               const struct sample *sample)
+{
+    struct change c = {0};
+    bool is_new;
+
+    for (size_t i = 0; i < column_count(sample); i++) {
+        struct meta_new_field column = column_at(sample, i);
+        if (!is_missing(s, m, &column, &is_new))
+            continue;
+        c.columns++;
+        c.new_fields += is_new;
+        c.new_name_bytes += is_new ? column.name.len : 0;
+    }
+    return c;
+}
+
+static bool has_room(const struct samples *s, const struct metric_lines *m, const struct change *c)
+{
+    return c->columns == 0 ||
+           (!s->is_settled && catalog_has_room(m->stream, m->new_fields + c->new_fields,
+                                               m->new_name_bytes + c->new_name_bytes));
+}
+
+static enum err_code add_columns(struct samples *s, struct metric_lines *m,
+                                 const struct sample *sample, const struct change *c, struct err *e)
+{
+    enum err_code rc = ERR_OK;
+    bool is_new;
+
+    for (size_t i = 0; c->columns > 0 && !rc && i < column_count(sample); i++) {
+        struct meta_new_field column = column_at(sample, i);
+        if (is_missing(s, m, &column, &is_new))
+            rc = add_column(s, m, &column, e);
+    }
+    m->new_fields += c->new_fields;
+    m->new_name_bytes += c->new_name_bytes;
+    return rc;
 }
 
 static enum err_code new_metric(struct samples *s, struct str name, struct metric_lines **out,
@@ -156,19 +235,15 @@ static enum err_code new_metric(struct samples *s, struct str name, struct metri
         m->name = arena_copy(&s->arena, name);
     if (!m || !m->name.ptr)
         return no_memory(e);
-    enum err_code rc = catalog_find(s->catalog, s->org, STREAM_METRICS, m->name, &m->stream, e);
+    enum err_code rc =
+        catalog_find(s->cfg.catalog, s->cfg.org, STREAM_METRICS, m->name, &m->stream, e);
     if (rc == ERR_NOTFOUND)
         m->stream = NULL;
     else if (rc)
         return rc;
-    rc = add_column(s, m, STR(SAMPLE_NAME), FIELD_UTF8, e);
-    if (!rc)
-        rc = add_column(s, m, STR("value"), FIELD_FLOAT64, e);
-    if (!rc && !map_put(&s->by_name, m->name, m))
-        rc = no_memory(e);
-    if (rc) {
+    if (!map_put(&s->by_name, m->name, m)) {
         catalog_unref(m->stream);
-        return rc;
+        return no_memory(e);
     }
     *(s->last ? &s->last->next : &s->first) = m;
     s->last = m;
@@ -258,25 +333,20 @@ static size_t line_bound(const struct sample *m)
     return bytes;
 }
 
-static enum err_code check_line(const struct sample *m, struct err *e)
+static bool line_fits(const struct samples *s, const struct sample *m)
 {
     struct buf line;
-    if (line_bound(m) <= commit_line_max())
-        return ERR_OK;
+    if (line_bound(m) <= s->cfg.line_max_bytes)
+        return true;
     buf_init(&line, 2 * SAMPLES_BYTES_MAX);
     add_line(&line, m);
-    bool fits = buf_ok(&line) && line.len <= commit_line_max();
+    bool fits = buf_ok(&line) && line.len <= s->cfg.line_max_bytes;
     buf_done(&line);
-    return fits ? ERR_OK
-                : err_set(e, ERR_INVALID, STR_FMT ": a sample's line is longer than %zu bytes",
-                          STR_ARG(m->name), commit_line_max());
+    return fits;
 }
 
 static enum err_code check_sample(const struct sample *m, struct err *e)
 {
-    if (m->label_count > SAMPLE_LABELS_MAX)
-        return err_set(e, ERR_INVALID, STR_FMT ": a sample has %zu labels; %d are allowed",
-                       STR_ARG(m->name), m->label_count, SAMPLE_LABELS_MAX);
     if (!hour_has_place(hour_of_us(m->ts_us)))
         return err_set(e, ERR_INVALID, STR_FMT ": the time is before year 0 or past year 9999",
                        STR_ARG(m->name));
@@ -284,7 +354,7 @@ static enum err_code check_sample(const struct sample *m, struct err *e)
         if (is_own_column(m->labels[i].name))
             return err_set(e, ERR_INVALID, STR_FMT ": a label is named " STR_FMT, STR_ARG(m->name),
                            STR_ARG(m->labels[i].name));
-    return check_line(m, e);
+    return ERR_OK;
 }
 
 static void count_line(struct run *r, int64_t us)
@@ -296,21 +366,48 @@ static void count_line(struct run *r, int64_t us)
     r->lines++;
 }
 
-/* All that a sample needs besides the bytes of its line. */
+static enum refusal judge(const struct samples *s, const struct metric_lines *metric,
+                          const struct sample *m, struct change *c)
+{
+    if (m->label_count > SAMPLE_LABELS_MAX)
+        return TOO_MANY_LABELS;
+    if (!line_fits(s, m))
+        return LINE_TOO_LONG;
+    *c = change_of(s, metric, m);
+    return has_room(s, metric, c) ? NOT_REFUSED : NO_ROOM_IN_STREAM;
+}
+
+static enum err_code metric_of(struct samples *s, const struct sample *m, struct metric_lines **out,
+                               struct err *e)
+{
+    *out = map_find(&s->by_name, m->name);
+    if (*out)
+        return ERR_OK;
+    if (s->metric_count == METRICS_MAX)
+        return err_set(e, ERR_INVALID, "a request has more than %d metrics", METRICS_MAX);
+    return new_metric(s, m->name, out, e);
+}
+
+/* All that a sample needs besides the bytes of its line; *r NULL: it is refused. */
 static enum err_code place_of(struct samples *s, const struct sample *m,
                               struct metric_lines **metric, struct run **r, struct err *e)
 {
+    struct change c = {0};
     enum err_code rc = check_sample(m, e);
 
-    *metric = map_find(&s->by_name, m->name);
-    if (!rc && !*metric && s->metric_count == METRICS_MAX)
-        return err_set(e, ERR_INVALID, "a request has more than %d metrics", METRICS_MAX);
-    if (!rc && !*metric)
-        rc = new_metric(s, m->name, metric, e);
+    *r = NULL;
+    if (!rc)
+        rc = metric_of(s, m, metric, e);
     if (rc)
         return rc;
-    for (size_t i = 0; !rc && i < m->label_count; i++)
-        rc = add_column(s, *metric, m->labels[i].name, FIELD_UTF8, e);
+    enum refusal why = judge(s, *metric, m, &c);
+    if (why) {
+        (*metric)->refused++;
+        (*metric)->refused_for = why;
+        return ERR_OK;
+    }
+    (*metric)->taken++;
+    rc = add_columns(s, *metric, m, &c, e);
     return rc ? rc : run_of(s, *metric, hour_of_us(m->ts_us), r, e);
 }
 
@@ -328,7 +425,7 @@ enum err_code samples_add(struct samples *s, const struct sample *m, struct err 
     struct run *r;
     enum err_code rc = place_of(s, m, &metric, &r, e);
 
-    if (rc)
+    if (rc || !r)
         return rc;
     size_t before = r->text.len;
     add_line(&r->text, m);
@@ -347,16 +444,18 @@ static enum err_code settle_schema(struct samples *s, struct metric_lines *m, st
     const struct catalog_stream *merged;
     enum err_code rc = ERR_OK;
 
+    if (m->taken == 0)
+        return ERR_OK;
     if (!m->stream)
-        rc = catalog_make(s->catalog, s->org, STREAM_METRICS, m->name, &m->stream, e);
+        rc = catalog_make(s->cfg.catalog, s->cfg.org, STREAM_METRICS, m->name, &m->stream, e);
     if (rc || m->fresh_count == 0)
         return rc;
-    rc = catalog_merge_fields(s->catalog, m->stream, m->fresh, m->fresh_count, &merged, e);
+    rc = catalog_merge_fields(s->cfg.catalog, m->stream, m->fresh, m->fresh_count, &merged, e);
     if (rc)
         return rc;
     catalog_unref(m->stream);
     m->stream = merged;
-    m->fresh_count = 0;
+    m->fresh_count = m->new_fields = m->new_name_bytes = 0;
     return ERR_OK;
 }
 
@@ -365,7 +464,7 @@ static struct batch_run batch_run_of(const struct samples *s, const struct metri
 {
     return (struct batch_run){.stream = m->stream->number,
                               .type = STREAM_METRICS,
-                              .org = s->org,
+                              .org = s->cfg.org,
                               .name = m->name,
                               .hour = r->hour,
                               .lines = r->lines - r->sent_lines,
@@ -394,7 +493,7 @@ static enum err_code store_batch(struct samples *s, struct metric_lines **m, str
 {
     struct commit *c;
     bool any = false, rest = false;
-    enum err_code rc = commit_begin(s->commits, &c, e);
+    enum err_code rc = commit_begin(s->cfg.commits, &c, e);
 
     if (rc)
         return rc;
@@ -435,7 +534,7 @@ static void forget_lines(struct samples *s)
     s->bytes = 0;
 }
 
-enum err_code samples_settle(struct samples *s, struct err *e)
+static enum err_code settle_all(struct samples *s, struct err *e)
 {
     enum err_code rc = ERR_OK;
 
@@ -444,11 +543,23 @@ enum err_code samples_settle(struct samples *s, struct err *e)
     return rc;
 }
 
+enum err_code samples_settle(struct samples *s, struct err *e)
+{
+    enum err_code rc = settle_all(s, e);
+
+    for (struct metric_lines *m = s->first; m; m = m->next) {
+        m->refused = 0;
+        m->refused_for = NOT_REFUSED;
+    }
+    s->is_settled = true;
+    return rc;
+}
+
 enum err_code samples_store(struct samples *s, struct err *e)
 {
     struct metric_lines *m = s->first;
     struct run *r = m ? m->runs : NULL;
-    enum err_code rc = samples_settle(s, e);
+    enum err_code rc = settle_all(s, e);
 
     while (!rc && m)
         rc = store_batch(s, &m, &r, e);

@@ -7,7 +7,19 @@
 
 #define REPLY_NAMES_MAX ((size_t)64 << 20)
 
-/* {"code":200,"status":[{"name":…,"successful":N,"failed":M[,"error":…]}]} */
+/* {"name":…,"successful":N,"failed":M[,"error":…]} */
+static void write_status(struct json_writer *w, const struct ingest_result *in)
+{
+    jw_object(w);
+    jw_kcstr(w, "name", in->stream);
+    jw_ku64(w, "successful", in->successful);
+    jw_ku64(w, "failed", in->failed);
+    if (in->error[0])
+        jw_kcstr(w, "error", in->error);
+    jw_end(w);
+}
+
+/* {"code":200,"status":[…]} */
 static void reply_ingested(struct reply *r, const struct ingest_result *in)
 {
     reply_json(r, 200);
@@ -16,13 +28,7 @@ static void reply_ingested(struct reply *r, const struct ingest_result *in)
     jw_ki64(&w, "code", 200);
     jw_key(&w, STR("status"));
     jw_array(&w);
-    jw_object(&w);
-    jw_kcstr(&w, "name", in->stream);
-    jw_ku64(&w, "successful", in->successful);
-    jw_ku64(&w, "failed", in->failed);
-    if (in->error[0])
-        jw_kcstr(&w, "error", in->error);
-    jw_end(&w);
+    write_status(&w, in);
     jw_end(&w);
     jw_end(&w);
 }
@@ -52,14 +58,9 @@ enum err_code api_ingest_multi(struct http_call *c, struct err *e)
     return ingest_logs(c, ingest_ndjson, e);
 }
 
-static void write_metric(struct str name, uint64_t stored, void *ctx)
+static void write_metric(const struct ingest_result *result, void *ctx)
 {
-    struct json_writer *w = ctx;
-    jw_object(w);
-    jw_kstr(w, "name", name);
-    jw_ku64(w, "successful", stored);
-    jw_ku64(w, "failed", 0);
-    jw_end(w);
+    write_status(ctx, result);
 }
 
 enum err_code api_ingest_metrics_json(struct http_call *c, struct err *e)

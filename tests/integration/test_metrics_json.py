@@ -105,18 +105,61 @@ class MetricsJson(NodeCase):
         self.assertEqual((status, len(reply["status"]), sum(s["successful"] for s in reply["status"])), (200, 50, 2000))
         self.assertEqual(len(self.rows("gmx_many_49")), 40)
 
-    def test_a_limit_that_is_met_late_in_a_large_body_leaves_nothing_behind(self):
+    def streams(self):
+        _, _, text = self.node.raw("GET", "/api/default/streams?type=metrics")
+        return {s["name"]: s["stats"]["doc_num"] for s in json.loads(text)["list"]}
+
+    def test_what_is_wrong_late_in_a_large_body_leaves_nothing_behind(self):
         labels = {f"l{i}": "x" * 100 for i in range(30)}
         body = [{"__name__": "gmx_large", "n": str(i), "value": i, **labels} for i in range(6000)]
-        for bad, text in (({"__name__": "gmx_large", "value": 1, **{f"c{i}": "v" for i in range(1001)}}, "1001 labels"),
-                          ({"__name__": "gmx_large", "value": 1, "big": "x" * 2_000_000}, "longer than")):
-            status, reply = self.send([*body, bad])
-            self.assertEqual(status, 400, reply)
-            self.assertIn(text, reply["message"])
+        status, reply = self.send([*body, {"__name__": "gmx_large"}])
+        self.assertEqual((status, reply["message"]), (400, "record 6001: missing value"))
         status, reply = self.send([*body, *({"__name__": f"gmx_large_{i}", "value": 1} for i in range(100_000))])
         self.assertEqual((status, reply["message"]), (400, "record 106000: a request has more than 100000 metrics"))
         status, reply = self.node.search("SELECT * FROM gmx_large", path="/api/default/_search?type=metrics")
         self.assertEqual((status, reply["code"]), (400, 20002))
+
+    def test_a_sample_past_a_limit_is_refused_alone_and_makes_no_stream(self):
+        labels = {f"l{i}": "x" * 100 for i in range(30)}
+        body = [{"__name__": "gmx_past", "n": str(i), "value": i, **labels} for i in range(6000)]
+        late = [{"__name__": name, "value": 1, **odd} for name in ("gmx_past", "gmx_never") for odd in ({f"c{i}": "v" for i in range(1001)}, {"big": "x" * 2_000_000})]
+        reason = "The record's line is longer than 1000000 bytes"
+        self.assertEqual(self.send([*body, *late]), (200, {"code": 200, "status": [{"name": "gmx_past", "successful": 6000, "failed": 2, "error": reason},
+                                                                                   {"name": "gmx_never", "successful": 0, "failed": 2, "error": reason}]}))
+        streams = self.streams()
+        self.assertEqual(streams["gmx_past"], 6000)
+        self.assertNotIn("gmx_never", streams)
+        self.assertNotIn("big", self.rows("gmx_past", "_timestamp LIMIT 1")[0])
+        _, _, counters = self.node.raw("GET", "/metrics")
+        self.assertIn(b'stream="gmx_never",stream_type="metrics",error_type="record"} 2', counters)
+
+    def test_a_sample_that_its_full_stream_lacks_columns_for_is_refused_alone(self):
+        fields = [{"name": f"f{i}", "type": "Utf8"} for i in range(49_990)]
+        status, _, text = self.node.raw("POST", "/api/default/streams/gmx_full?type=metrics", json.dumps({"fields": fields}).encode(), {"Content-Type": "application/json"})
+        self.assertEqual(status, 200, text)
+        many = {f"n{i}": "x" for i in range(20)}
+        status, reply = self.send([{"__name__": "gmx_full", "f1": "a", "new": "b", "value": 1}, {"__name__": "gmx_full", "value": 2, **many},
+                                   {"__name__": "gmx_beside", "value": 3, **many}, {"__name__": "gmx_full", "f2": "c", "value": 4}])
+        self.assertEqual((status, reply), (200, {"code": 200, "status": [
+            {"name": "gmx_full", "successful": 2, "failed": 1, "error": "Too many columns: a stream may have 50000, and 3145728 bytes of names"},
+            {"name": "gmx_beside", "successful": 1, "failed": 0}]}))
+        hits = self.node.hits("SELECT value, new FROM metrics.gmx_full ORDER BY value")
+        self.assertEqual([row["value"] for row in hits], [1, 4])
+        self.assertEqual(len(self.rows("gmx_beside")), 1)
+
+
+class LongLines(NodeCase):
+    settings = {"WEIR_LINE_MAX": "2000"}
+
+    def test_the_longest_line_is_that_of_logs(self):
+        t = now_us()
+        line = len(json.dumps({"_timestamp": t, "__name__": "sized", "l": "", "value": 1.5}, separators=(",", ":"))) + 1
+        body = [{"__name__": "sized", "_timestamp": t, "l": "x" * (2000 - line + more), "value": 1.5} for more in (0, 1)]
+        status, _, text = self.node.raw("POST", DOOR, json.dumps(body).encode())
+        self.assertEqual((status, json.loads(text)["status"]), (200, [{"name": "sized", "successful": 1, "failed": 1,
+                                                                       "error": "The record's line is longer than 2000 bytes"}]))
+        [row] = self.node.hits("SELECT l FROM metrics.sized")
+        self.assertEqual(len(row["l"]), 2000 - line)
 
 
 if __name__ == "__main__":
