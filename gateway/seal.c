@@ -565,7 +565,7 @@ static void *work(void *arg)
         enum err_code rc = seal_job_run(&w, &j->unit, &done, &e);
         if (rc)
             report_failure(s, j, &e);
-        else if (!done.was_deleted)
+        else if (done.parts)
             count_done(s, &done, began_ns);
         end_job(s, j, rc ? &e : NULL);
     }

@@ -31,6 +31,35 @@ struct job {
 
 /* ---- closing ---- */
 
+/* Its files are nobody's; the fs process may not have heard of it, or is at it. */
+static enum err_code drop_deleted(struct job *j, const struct sealable *s, struct err *e)
+{
+    const struct deleted_stream deleted = {
+        .number = s->stream, .org = s->org, .name = s->name, .type = s->type};
+    enum err_code rc = control_drop(j->w->control, &deleted, clock_mono_ms() + CALL_MS, e);
+    return rc ? err_wrap(e, "files of the deleted stream " STR_FMT, STR_ARG(s->name)) : ERR_OK;
+}
+
+/* Leaves out the files of streams that are deleted.  Only the mark says so: a name may be gone for
+ * other reasons. */
+static enum err_code leave_deleted_out(struct job *j, struct err *e)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < j->count; i++) {
+        bool deleted;
+        enum err_code rc =
+            catalog_was_deleted(j->w->cfg->catalog, j->sources[i].stream, &deleted, e);
+        if (!rc && deleted)
+            rc = drop_deleted(j, &j->sources[i], e);
+        if (rc)
+            return rc;
+        if (!deleted)
+            j->sources[kept++] = j->sources[i];
+    }
+    j->count = kept;
+    return ERR_OK;
+}
+
 /* What is sealed already is not among them. */
 static enum err_code roll_all(struct job *j, struct err *e)
 {
@@ -39,6 +68,8 @@ static enum err_code roll_all(struct job *j, struct err *e)
         control_roll_files(j->w->control, u->files, u->file_count, clock_mono_ms() + CALL_MS,
                            &j->arena, &j->sources, &j->count, e);
 
+    if (!rc)
+        rc = leave_deleted_out(j, e);
     if (rc)
         return err_wrap(e, "close files");
     j->ids = arena_alloc(&j->arena, (j->count + 1) * sizeof *j->ids);
@@ -227,37 +258,13 @@ static enum err_code run_rolled(struct job *j, struct seal_done *done, struct er
     return rc ? rc : seal_and_publish(j, done, e);
 }
 
-/* ---- streams that are deleted meanwhile ---- */
-
-/* A metric takes its files along, and the others' have to be sealed without them. */
+/* Whatever failed: was it files of a stream that was deleted meanwhile?  The others have to be
+ * sealed without them. */
 static bool has_lost_files(struct job *j)
 {
     size_t before = j->count;
-    return j->unit->type == STREAM_METRICS && roll_all(j, NULL) == ERR_OK && j->count < before;
+    return roll_all(j, NULL) == ERR_OK && j->count < before;
 }
-
-/* Whatever failed: was it that?  Only the mark says so; a name may have gone otherwise. */
-static bool was_deleted(const struct job *j)
-{
-    bool deleted = false;
-    return j->unit->type != STREAM_METRICS && j->count > 0 &&
-           catalog_was_deleted(j->w->cfg->catalog, j->sources[0].stream, &deleted, NULL) ==
-               ERR_OK &&
-           deleted;
-}
-
-/* The fs process may not have heard of it, and would list the files for ever. */
-static enum err_code drop_deleted(struct job *j, struct seal_done *done, struct err *e)
-{
-    const struct sealable *s = &j->sources[0];
-    const struct deleted_stream deleted = {
-        .number = s->stream, .org = s->org, .name = s->name, .type = s->type};
-    enum err_code rc = control_drop(j->w->control, &deleted, clock_mono_ms() + CALL_MS, e);
-    done->was_deleted = !rc;
-    return rc ? err_wrap(e, "files of the deleted stream " STR_FMT, STR_ARG(s->name)) : ERR_OK;
-}
-
-/* ---- the whole ---- */
 
 enum err_code seal_job_run(struct seal_worker *w, const struct seal_unit *unit,
                            struct seal_done *done, struct err *e)
@@ -272,8 +279,6 @@ enum err_code seal_job_run(struct seal_worker *w, const struct seal_unit *unit,
         rc = run_rolled(&j, done, e);
     while (rc && has_lost_files(&j))
         rc = run_rolled(&j, done, e);
-    if (rc && was_deleted(&j))
-        rc = drop_deleted(&j, done, e);
     catalog_unref(j.stream);
     buf_done(&j.request);
     arena_done(&j.arena);

@@ -3,7 +3,8 @@
  *   ROLL the files -> SEAL by the engine -> PUBLISH by the fs process
  *
  * Every step may be repeated: a job that was cut off is simply run again.  A file that turns out to
- * be sealed already is left out.
+ * be sealed already is left out, and so is one whose stream is deleted, of which the fs process is
+ * told again.
  */
 #ifndef WEIR_GATEWAY_SEAL_JOB_H
 #define WEIR_GATEWAY_SEAL_JOB_H
@@ -28,9 +29,8 @@ struct seal_worker { /* what one thread keeps between jobs; zeroed at first */
     void *ctx;
 };
 
-struct seal_done { /* what a job achieved */
+struct seal_done { /* what a job achieved; all 0: nothing was left to seal */
     uint64_t parts, files, rows, text_bytes, stored_bytes;
-    bool was_deleted; /* the stream: nothing was sealed, the fs process has let its files go */
 };
 enum err_code seal_job_run(struct seal_worker *w, const struct seal_unit *unit,
                            struct seal_done *done, struct err *e);

@@ -285,29 +285,73 @@ class Streams(NodeCase):
         self.node.flush()
         self.assertEqual(self.node.hits("SELECT count(*) AS n FROM busy"), [{"n": 1}])
 
-    def test_what_is_deleted_while_it_is_sealed_fails_no_flush_and_leaves_nothing(self):
-        stopping = threading.Event()
+    def delete_while_sealing(self, store, kind):
+        """Flushes while streams brief0 to brief3 are written and deleted; none may fail."""
+        stopping, refused = threading.Event(), []
 
         def write_and_delete(k):
             for n in itertools.count():
                 if stopping.is_set():
                     break
-                self.node.post_json(f"brief{n % 4}", [{"a": 1}])
+                store(f"brief{n % 4}")
                 if n % 5 == k:
-                    self.call("DELETE", f"streams/brief{n // 5 % 4}?type=logs")
+                    status, reply = self.call("DELETE", f"streams/brief{n // 5 % 4}?type={kind}")
+                    refused.extend([reply] if status not in (200, 404) else [])
 
         writers = [threading.Thread(target=write_and_delete, args=(k,)) for k in range(3)]
         for w in writers:
             w.start()
-        for _ in range(60):
-            self.node.flush()
-        stopping.set()
-        for w in writers:
-            w.join()
+        try:
+            for _ in range(60):
+                time.sleep(0.02)
+                self.node.flush()
+        finally:
+            stopping.set()
+            for w in writers:
+                w.join()
+        self.assertEqual(refused, [])
         self.node.stop()
         fsck = subprocess.run([BINARY, "fsck", "--data", self.node.data_dir], capture_output=True, text=True)
         self.assertEqual(fsck.returncode, 0, fsck.stdout + fsck.stderr)
         self.node.start()
+
+    def test_what_is_deleted_while_it_is_sealed_fails_no_flush_and_leaves_nothing(self):
+        self.delete_while_sealing(lambda name: self.node.post_json(name, [{"a": 1}]), "logs")
+
+    def test_a_metric_that_is_deleted_while_it_is_sealed_fails_no_flush(self):
+        sent = []
+
+        def store(name):
+            body = [{"__name__": name, "value": 1}, {"__name__": "brief_kept", "value": 1}]
+            status, _, text = self.node.raw("POST", "/api/default/ingest/metrics/_json", json.dumps(body).encode())
+            kept = json.loads(text)["status"][-1] if status == 200 else {}
+            sent.extend([1] * kept.get("successful", 0))
+
+        self.delete_while_sealing(store, "metrics")
+        self.assertEqual(self.node.hits("SELECT count(*) AS n FROM metrics.brief_kept"), [{"n": len(sent)}])
+        self.assertGreater(len(sent), 60)
+
+    def test_a_deletion_that_the_fs_process_did_not_hear_of_is_ended_by_the_next_gateway(self):
+        self.node.post_json("unheard", [{"a": 1}])
+        self.node.flush()
+        self.node.post_json("unheard", [{"a": 2}])
+        folder = f"{self.node.mount}/default/logs/unheard"
+        self.assertTrue(os.path.isdir(folder))
+        fs = self.node.child("fs")
+        os.kill(fs, signal.SIGSTOP)
+        try:
+            asked = threading.Thread(target=lambda: self.assertRaises(OSError, self.call, "DELETE", "streams/unheard?type=logs"))
+            asked.start()
+            wait_for(lambda: self.call("GET", "streams/unheard/schema?type=logs")[0] == 404, what="the mark of deletion")
+            os.kill(self.node.child("gateway"), signal.SIGKILL)
+            asked.join()
+        finally:
+            os.kill(fs, signal.SIGCONT)
+        wait_for(lambda: not os.path.exists(folder), what="the stream is gone from the mount")
+        self.node.wait_ready()
+        self.node.flush()
+        self.node.post_json("unheard", [{"a": 3}])
+        self.assertEqual(self.node.hits("SELECT a FROM unheard"), [{"a": 3}])
 
     def test_lists_are_filtered_sorted_and_cut(self):
         for name, rows in (("list_b", 3), ("list_a", 5), ("list_c", 1)):
