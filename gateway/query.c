@@ -79,8 +79,8 @@ struct search {
     const struct query_request *r;
     struct query_plan plan;
     struct arena arena;
-    uint64_t deadline_ms, wait_until_ms;
-    uint64_t waited_us; /* in the engine */
+    uint64_t deadline_ms;
+    uint64_t waited_us; /* for its turns */
     bool has_given;     /* the sink has columns of the running statement */
     struct err *e;
 };
@@ -89,6 +89,13 @@ static uint64_t remaining_ms(uint64_t until_ms)
 {
     uint64_t now = clock_mono_ms();
     return now < until_ms ? until_ms - now : 1;
+}
+
+/* Of all its turns together. */
+static uint64_t wait_left_ms(const struct search *s)
+{
+    uint64_t waited_ms = s->waited_us / 1000, most_ms = s->q->cfg.wait_ms;
+    return waited_ms < most_ms ? most_ms - waited_ms : 1;
 }
 
 static enum err_code connect_engine(const struct search *s, struct engine_client **out)
@@ -155,7 +162,7 @@ static enum err_code run_once(struct search *s, struct engine_client *engine,
                               uint64_t *rows)
 {
     struct buf request;
-    const struct query_times left = {remaining_ms(s->deadline_ms), remaining_ms(s->wait_until_ms)};
+    const struct query_times left = {remaining_ms(s->deadline_ms), wait_left_ms(s)};
     s->has_given = false;
     *rows = 0;
     buf_init(&request, WIRE_BODY_MAX);
@@ -304,13 +311,11 @@ enum err_code query_run(struct query_service *q, const struct query_request *r, 
 {
     struct err own;
     uint64_t start_ns = clock_mono_ns(), start_ms = start_ns / 1000000;
-    uint64_t asked_ms = r->asked_ms ? r->asked_ms : start_ms;
     uint64_t timeout_ms = r->timeout_ms ? r->timeout_ms : q->cfg.timeout_ms;
-    struct search s = {.q = q, .r = r, .e = e ? e : &own};
+    struct search s = {.q = q, .r = r, .waited_us = r->waited_us, .e = e ? e : &own};
     struct engine_client *engine;
     *stats = (struct query_stats){0};
     s.deadline_ms = start_ms + timeout_ms;
-    s.wait_until_ms = asked_ms + q->cfg.wait_ms;
     arena_init(&s.arena, PLAN_MEMORY_MAX); /* a plan may be larger than a request's arena */
     enum err_code rc = connect_engine(&s, &engine);
     if (!rc) {
@@ -322,7 +327,7 @@ enum err_code query_run(struct query_service *q, const struct query_request *r, 
         rc = query_reference_error(&s.plan, s.e);
     query_plan_done(q, &s.plan);
     arena_done(&s.arena);
-    stats->waited_us = (start_ms - asked_ms) * 1000 + s.waited_us;
-    stats->took_us = (start_ms - asked_ms) * 1000 + (clock_mono_ns() - start_ns) / 1000;
+    stats->waited_us = s.waited_us;
+    stats->took_us = r->waited_us + (clock_mono_ns() - start_ns) / 1000;
     return rc;
 }

@@ -39,13 +39,13 @@ struct query_request {
     bool track_total_hits;        /* with size 0: the one hit is {"zo_sql_num": count} */
     int64_t histogram_interval_s; /* for a histogram() without one; 0 = by the range */
     uint64_t timeout_ms;          /* 0 = the server's, which is also the most */
-    uint64_t asked_ms;            /* monotonic: since when it waits for its turn; 0 = from now on */
+    uint64_t waited_us;           /* for its turn, before this call */
     bool (*cancelled)(void *ctx); /* asked now and then; may be NULL */
     void *cancelled_ctx;
 };
 /* Parses a request body (reference §2.1): no JSON at all is NOTJSON, a missing member or one of
- * another type SHAPE; missing or reversed range, empty SQL, bad base64, a size past the limit are
- * INVALID with the reference's code.  A missing size is the default limit. */
+ * another type SHAPE; missing or reversed range, empty SQL and bad base64 are INVALID with the
+ * reference's code.  A missing size is the default limit. */
 enum err_code query_request_parse(struct query_service *q, struct str body, struct str org,
                                   struct str type, struct arena *a, struct query_request *out,
                                   struct err *e);
@@ -64,7 +64,7 @@ struct query_order {
 };
 struct query_stats {
     uint64_t rows, scan_files, scan_bytes, scan_records;
-    uint64_t took_us, waited_us; /* since asked_ms; of these, for its turn */
+    uint64_t took_us, waited_us; /* with those of the request; of these, for its turn */
     int64_t total;               /* track_total_hits, else = rows */
     bool has_histogram_interval;
     int64_t histogram_interval_s;

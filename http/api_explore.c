@@ -45,13 +45,14 @@ static bool on_batch(void *ctx, const struct wire_batch *b)
 }
 
 /* Appends its hits to the reply. */
-static enum err_code ask(struct asking *s, const struct query_request *r, struct err *e)
+static enum err_code ask(struct asking *s, struct query_request *r, struct err *e)
 {
     const struct query_sink sink = {.columns = on_columns, .batch = on_batch, .ctx = s};
     struct query_stats stats = {0};
+    r->waited_us = s->stats.waited_us;
     enum err_code rc = query_run(s->call->cfg->query, r, s->call->arena, &sink, &stats, e);
-    s->stats.took_us += stats.took_us;
-    s->stats.waited_us += stats.waited_us;
+    s->stats.took_us += stats.took_us - r->waited_us;
+    s->stats.waited_us = stats.waited_us;
     s->stats.rows += stats.rows;
     s->stats.scan_bytes += stats.scan_bytes;
     s->stats.scan_files += stats.scan_files;
@@ -96,6 +97,7 @@ static void add_literal(struct buf *sql, struct str text)
 /* The object so far, and the array of hits. */
 static struct json_writer begin_reply(struct asking *s)
 {
+    s->stats.took_us = s->stats.waited_us = call_waited_us(s->call);
     reply_json(s->call->reply, 200);
     struct json_writer w = {.out = &s->call->reply->body};
     jw_object(&w);

@@ -121,7 +121,7 @@ enum err_code api_search(struct http_call *c, struct err *e)
             .columns = on_columns, .batch = on_batch, .again = on_again, .ctx = &s};
         c->seen_type = stream_type_name(s.request.type);
         s.request.ui_histogram = str_eq(call_arg(c, "is_ui_histogram"), STR("true"));
-        s.request.asked_ms = c->asked_ms;
+        s.request.waited_us = call_waited_us(c);
         s.request.cancelled = call_client_gone;
         s.request.cancelled_ctx = c;
         begin(&s);

@@ -1,6 +1,7 @@
 /* http/call.c - arguments of a query string. */
 #include "http/call.h"
 
+#include "base/clock.h"
 #include "http/routes.h"
 
 static bool decode_part(struct arena *a, struct str in, struct str *out)
@@ -41,4 +42,9 @@ struct str call_arg(struct http_call *c, const char *name)
 bool call_has_arg(struct http_call *c, const char *name)
 {
     return find_arg(c, name, NULL);
+}
+
+uint64_t call_waited_us(const struct http_call *c)
+{
+    return (clock_mono_ms() - c->asked_ms) * 1000;
 }

@@ -55,6 +55,8 @@ struct http_call {
 struct str call_arg(struct http_call *c, const char *name);
 
 bool call_has_arg(struct http_call *c, const char *name);
+/* How long it waited for its worker, asked when that begins. */
+uint64_t call_waited_us(const struct http_call *c);
 
 /* Sends status 200, the reply's content type and headers, and what is in reply->body so far. False:
  * the client is gone. */

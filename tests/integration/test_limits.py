@@ -132,6 +132,38 @@ class QueriesThatWait(NodeCase):
         wait_for(lambda: self.node.search("SELECT i FROM many LIMIT 1")[0] == 200, what="an answer after the endless one")
 
 
+
+class QueriesOfTwoTurns(NodeCase):
+    settings = {"WEIR_QUERY_CONCURRENCY": "1", "WEIR_QUERY_WAIT": "1"}
+
+    def test_the_time_that_a_query_runs_is_no_waiting(self):
+        self.node.post_json("few", [{"i": i} for i in range(2000)])
+        for times in (2 ** n for n in range(20)):
+            sql = f"SELECT a.i FROM few a, few b, few c WHERE a.i * b.i + c.i = -7 AND c.i < {times}"
+            began = time.monotonic()
+            self.node.hits(sql)
+            if time.monotonic() - began > 1.3:
+                break
+        done, others = threading.Event(), []
+
+        def ask_again_and_again():
+            while not done.is_set():
+                others.append(self.node.search("SELECT count(*) FROM few a, few b WHERE a.i * b.i = 7")[0])
+
+        threads = [threading.Thread(target=ask_again_and_again) for _ in range(2)]
+        for t in threads:
+            t.start()
+        try:
+            for _ in range(2):  # its count is a second statement, for which it has to wait
+                status, reply = self.node.search(sql, track_total_hits=True)
+                self.assertEqual(status, 200, reply)
+        finally:
+            done.set()
+            for t in threads:
+                t.join()
+        self.assertIn(503, others, "they waited longer than WEIR_QUERY_WAIT while it ran")
+
+
 class QueriesThatTakeTurns(NodeCase):
     settings = {"WEIR_QUERY_CONCURRENCY": "1"}
 
