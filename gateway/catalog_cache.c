@@ -22,8 +22,8 @@ struct catalog_cache {
     pthread_rwlock_t lock; /* guards the rest */
     struct map by_name;    /* key_of() -> struct catalog_entry * */
     size_t bytes;
-    size_t hand; /* where the sweep goes on in by_name */
-    uint64_t drops;
+    size_t hand;     /* where the sweep goes on in by_name */
+    uint64_t losses; /* entries that were dropped or forgotten */
 };
 
 static const struct metric_desc BYTES = {
@@ -109,7 +109,7 @@ const struct catalog_stream *catalog_cache_find(struct catalog_cache *c, struct 
 uint64_t catalog_cache_mark(struct catalog_cache *c)
 {
     pthread_rwlock_rdlock(&c->lock);
-    uint64_t mark = c->drops;
+    uint64_t mark = c->losses;
     pthread_rwlock_unlock(&c->lock);
     return mark;
 }
@@ -141,7 +141,7 @@ static void sweep(struct catalog_cache *c)
             continue;
         take_out(c, en);
         c->hand--; /* another may stand there now */
-        c->drops++;
+        c->losses++;
         metric_add(c->drops_shown, 1);
         catalog_unref(&en->stream);
     }
@@ -165,7 +165,8 @@ static bool put_in(struct catalog_cache *c, struct catalog_entry *en,
     if (!map_put(&c->by_name, key_of_stream(&en->stream, key), en))
         return false;
     catalog_ref(&en->stream);
-    atomic_store_explicit(&en->is_used, true, memory_order_relaxed);
+    /* A new one has to be found once: a look at all streams must not drive out those in use. */
+    atomic_store_explicit(&en->is_used, old && atomic_load(&old->is_used), memory_order_relaxed);
     c->bytes += cost(en);
     c->bytes -= old ? cost(old) : 0;
     sweep(c);
@@ -182,7 +183,7 @@ const struct catalog_stream *catalog_cache_put(struct catalog_cache *c, struct c
 
     pthread_rwlock_wrlock(&c->lock);
     old = map_find(&c->by_name, key_of_stream(&en->stream, key));
-    if (old ? !is_newer_or_same(old, en) : mark == c->drops) {
+    if (old ? !is_newer_or_same(old, en) : mark == c->losses) {
         if (put_in(c, en, old))
             unused = old ? &old->stream : NULL;
     } else if (old && old->stream.number == en->stream.number) {
@@ -200,6 +201,7 @@ void catalog_cache_forget(struct catalog_cache *c, const struct catalog_stream *
     const struct catalog_entry *cached;
 
     pthread_rwlock_wrlock(&c->lock);
+    c->losses++; /* also when it is not here: somebody may be reading it from meta */
     cached = map_find(&c->by_name, key_of_stream(s, key));
     if (cached && cached->stream.number == s->number) {
         take_out(c, cached);

@@ -17,10 +17,11 @@ void catalog_cache_free(struct catalog_cache *c); /* NULL is fine */
 /* A reference, or NULL. */
 const struct catalog_stream *catalog_cache_find(struct catalog_cache *c, struct str org,
                                                 enum stream_type type, struct str name);
-/* How often something was dropped: what is read from meta after this may be put with it. */
+/* How often something was dropped or forgotten: what is read from meta after this may be put with
+ * it. */
 uint64_t catalog_cache_mark(struct catalog_cache *c);
 /* Makes `en` the one that look-ups find, unless that would be a step back, or could be: something
- * was dropped since `mark`.  Takes over the caller's reference and gives one back: to the newest
+ * was lost since `mark`.  Takes over the caller's reference and gives one back: to the newest
  * entry of the stream that `en` is about. */
 const struct catalog_stream *catalog_cache_put(struct catalog_cache *c, struct catalog_entry *en,
                                                uint64_t mark);

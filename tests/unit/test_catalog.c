@@ -11,7 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/metrics.h"
-#include "gateway/catalog.h"
+#include "gateway/catalog_cache.h"
 #include "tests/support/scratch.h"
 
 enum { WRITERS = 4, ROUNDS = 60, CACHE_BYTES = 16 << 10, OTHERS = 400 };
@@ -254,6 +254,76 @@ static void past_its_memory_it_reads_again(void **state)
     catalog_unref(now);
 }
 
+static struct catalog_entry *entry_of(struct fixture *f, const char *name, size_t fields)
+{
+    static const struct catalog_hash_key key;
+    struct meta_field *list = arena_zalloc(&f->arena, fields * sizeof *list);
+    struct meta_stream s = {.number = 7,
+                            .org = STR("o"),
+                            .name = str_from(name),
+                            .type = STREAM_LOGS,
+                            .fields = list,
+                            .field_count = fields};
+    struct catalog_entry *en;
+
+    for (size_t i = 0; i < fields; i++) {
+        char *text = arena_alloc(&f->arena, 16);
+        list[i].name = (struct str){text, (size_t)snprintf(text, 16, "%zu", i)};
+    }
+    assert_int_equal(catalog_entry_new(&s, key, &en, &f->e), ERR_OK);
+    return en;
+}
+
+/* It is read from meta, then deleted, then put. */
+static void what_was_forgotten_meanwhile_is_not_found(void **state)
+{
+    struct fixture *f = *state;
+    struct catalog_cache *c;
+    const struct catalog_stream *s;
+
+    assert_int_equal(catalog_cache_new(CACHE_BYTES, &c, &f->e), ERR_OK);
+    uint64_t mark = catalog_cache_mark(c);
+    struct catalog_entry *en = entry_of(f, "s", 1);
+    catalog_cache_forget(c, &en->stream);
+    s = catalog_cache_put(c, en, mark);
+    assert_ptr_equal(s, &en->stream); /* its reader has it all the same */
+    catalog_unref(s);
+    assert_null(catalog_cache_find(c, STR("o"), STREAM_LOGS, STR("s")));
+    catalog_cache_free(c);
+}
+
+static void a_look_at_all_does_not_drive_out_what_is_in_use(void **state)
+{
+    struct fixture *f = *state;
+    struct catalog_cache *c;
+    char name[16];
+
+    assert_int_equal(catalog_cache_new(CACHE_BYTES, &c, &f->e), ERR_OK);
+    for (int i = 0; i < OTHERS; i++) {
+        snprintf(name, sizeof name, "s%d", i);
+        catalog_unref(catalog_cache_put(c, entry_of(f, name, 1), catalog_cache_mark(c)));
+        const struct catalog_stream *used = catalog_cache_find(c, STR("o"), STREAM_LOGS, STR("s0"));
+        assert_non_null(used);
+        catalog_unref(used);
+    }
+    assert_null(catalog_cache_find(c, STR("o"), STREAM_LOGS, STR("s1")));
+    catalog_cache_free(c);
+}
+
+static void one_that_is_larger_than_all_the_memory_is_not_kept(void **state)
+{
+    struct fixture *f = *state;
+    struct catalog_cache *c;
+
+    assert_int_equal(catalog_cache_new(CACHE_BYTES, &c, &f->e), ERR_OK);
+    const struct catalog_stream *s =
+        catalog_cache_put(c, entry_of(f, "large", CACHE_BYTES), catalog_cache_mark(c));
+    assert_int_equal(catalog_field(s, STR("16000")), 16000);
+    assert_null(catalog_cache_find(c, STR("o"), STREAM_LOGS, STR("large")));
+    catalog_unref(s);
+    catalog_cache_free(c);
+}
+
 struct crowd {
     struct catalog *catalog;
     atomic_int writers_left;
@@ -370,6 +440,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(organisations_are_made_once, set_up, tear_down),
         cmocka_unit_test_setup_teardown(names_over_their_limits_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(past_its_memory_it_reads_again, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_was_forgotten_meanwhile_is_not_found, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_look_at_all_does_not_drive_out_what_is_in_use, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(one_that_is_larger_than_all_the_memory_is_not_kept, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(threads_that_merge_at_once_lose_no_field, set_up,
                                         tear_down),
     };
