@@ -260,25 +260,22 @@ static enum err_code first_pass(struct request *r, struct str body, struct err *
 /* The stream as it is now. */
 static enum err_code look_again(struct request *r, struct err *e)
 {
-    const struct catalog_stream *now;
-    enum err_code code = catalog_find(r->in->cfg.catalog, r->org, STREAM_LOGS, r->name, &now, e);
-    if (code)
-        return code;
     catalog_unref(r->stream);
-    r->stream = now;
-    return ERR_OK;
+    r->stream = NULL;
+    enum err_code code =
+        catalog_find(r->in->cfg.catalog, r->org, STREAM_LOGS, r->name, &r->stream, e);
+    return code == ERR_NOTFOUND ? ERR_OK : code;
 }
 
-/* TOOBIG: others have used up meanwhile what the stream may have of fields, so that this request's
- * records have to be judged again, one by one. */
 static enum err_code run_request(struct request *r, struct str body, struct err *e)
 {
     enum err_code code = first_pass(r, body, e);
-    for (int i = 0; code == ERR_TOOBIG && i < JUDGED_AGAIN_MAX; i++) {
+    for (int i = 0; is_judged_again(code, i); i++) {
         code = look_again(r, e);
         if (!code)
             code = first_pass(r, body, e);
     }
+    code = last_judgement(code, e);
     if (code || r->lines->successful == 0)
         return code;
     return r->is_dropping ? second_pass(r, body, e) : store_lines(r, e);
@@ -303,12 +300,9 @@ static struct lines_rules rules_now(const struct ingest *in)
 
 enum err_code request_begin(struct request *r, struct err *e)
 {
-    enum err_code code =
-        catalog_find(r->in->cfg.catalog, r->org, STREAM_LOGS, r->name, &r->stream, e);
-    if (code && code != ERR_NOTFOUND)
+    enum err_code code = look_again(r, e);
+    if (code)
         return code;
-    if (code == ERR_NOTFOUND)
-        r->stream = NULL;
     r->rules = rules_now(r->in);
     return lines_borrow(r->in, &r->lines, e);
 }

@@ -5,9 +5,20 @@
 #include "gateway/ingest.h"
 #include "gateway/lines.h"
 
-/* A request's records are judged again that often, each time another one has made fields in between
- * and used up what a stream may have of them. */
+/* Streams are shared: another request may have used up what one may have of fields (TOOBIG), or have
+ * deleted it (NOTFOUND).  Then the records are judged again, by the stream as it is then. */
 enum { JUDGED_AGAIN_MAX = 8 };
+static inline bool is_judged_again(enum err_code code, int times)
+{
+    return (code == ERR_TOOBIG || code == ERR_NOTFOUND) && times < JUDGED_AGAIN_MAX;
+}
+/* Of the last time; the client's fault it is not. */
+static inline enum err_code last_judgement(enum err_code code, struct err *e)
+{
+    return code == ERR_NOTFOUND
+               ? err_set(e, ERR_AGAIN, "the stream was deleted meanwhile: send it again")
+               : code;
+}
 
 /* What reads a body: lines_add_json or lines_add_ndjson. */
 typedef enum err_code (*add_body)(struct lines *l, struct str body, lines_full full, void *ctx,
@@ -29,7 +40,7 @@ struct request {
 enum err_code request_begin(struct request *r, struct err *e);
 void request_end(struct request *r);
 /* New fields and wider types of the lines, durable in meta.  TOOBIG: others have used up what the
- * stream may have of them. */
+ * stream may have of them.  NOTFOUND: it was deleted. */
 enum err_code request_merge_fields(struct request *r, struct err *e);
 struct batch_run request_run(const struct request *r, const struct line_segment *s);
 /* What it stored of so many bytes, or (code) why it failed, in the metrics. */

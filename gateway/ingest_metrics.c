@@ -295,8 +295,9 @@ static enum err_code judge_all(struct door *d, struct str body, struct err *e)
 static enum err_code store_all(struct door *d, struct str body, struct err *e)
 {
     enum err_code rc = judge_all(d, body, e);
-    for (int i = 0; rc == ERR_TOOBIG && i < JUDGED_AGAIN_MAX; i++)
+    for (int i = 0; is_judged_again(rc, i); i++)
         rc = judge_all(d, body, e);
+    rc = last_judgement(rc, e);
     if (!rc)
         rc = go_through(d, body, e);
     return rc ? rc : samples_store(d->samples, e);

@@ -63,20 +63,31 @@ static void count_write(const struct request *r, size_t bytes, enum err_code cod
                   code == ERR_INVALID ? ERR_OK : code); /* its bad line is a failed record */
 }
 
+/* Is that why a write failed? */
+static bool was_deleted(const struct request *r, const struct ingest_write *w)
+{
+    bool deleted = false;
+    return catalog_was_deleted(ingest_config_of(r->in)->catalog, w->stream, &deleted, NULL) ==
+               ERR_OK &&
+           deleted;
+}
+
 enum err_code ingest_lines(struct ingest *in, const struct ingest_write *w, uint64_t *stored,
                            struct err *e)
 {
     struct request r = {.in = in, .org = w->org, .name = w->name};
     enum err_code code = request_begin(&r, e);
+    bool is_gone = !code && (!r.stream || r.stream->number != w->stream);
     *stored = 0;
-    if (!code && (!r.stream || r.stream->number != w->stream))
-        code =
-            err_set(e, ERR_STALE, "stream number %llu is deleted", (unsigned long long)w->stream);
-    else if (!code) {
+    if (!code && !is_gone) {
         code = run_write(&r, w, e);
         count_write(&r, w->lines.len, code);
         *stored = code && code != ERR_INVALID ? 0 : r.lines->successful;
+        is_gone = (code == ERR_AGAIN || code == ERR_NOTFOUND) && was_deleted(&r, w);
     }
+    if (is_gone)
+        code =
+            err_set(e, ERR_STALE, "stream number %llu is deleted", (unsigned long long)w->stream);
     request_end(&r);
     return code;
 }

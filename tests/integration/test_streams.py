@@ -1,4 +1,5 @@
 """Streams by name: made, listed, described and set up, over HTTP."""
+import errno
 import itertools
 import json
 import os
@@ -284,6 +285,43 @@ class Streams(NodeCase):
         self.assertEqual(self.node.hits("SELECT count(*) AS n FROM busy"), [{"n": 1}])
         self.node.flush()
         self.assertEqual(self.node.hits("SELECT count(*) AS n FROM busy"), [{"n": 1}])
+
+    def test_new_fields_that_meet_a_deletion_are_stored_or_sent_again(self):
+        stopping, statuses, errnos = threading.Event(), set(), set()
+        self.node.post_json("fleeting", [{"a": 1}])
+
+        def post(k):
+            for i in itertools.count():
+                if stopping.is_set():
+                    break
+                status, reply = self.node.post_json("fleeting", [{"id": i, f"f{k}_{i % 50}": 1}])
+                statuses.add((status, reply["message"] if status != 200 else ""))
+
+        def write():
+            for i in itertools.count():
+                if stopping.is_set():
+                    break
+                try:
+                    with open(f"{self.node.mount}/default/logs/fleeting/ingest", "ab", 0) as file:
+                        file.write(b'{"w%d":1}\n' % (i % 50))
+                except FileNotFoundError as error:
+                    if error.filename is None:  # of write(2), not of open(2)
+                        errnos.add(error.errno)
+                except OSError as error:
+                    errnos.add(error.errno)
+
+        threads = [threading.Thread(target=post, args=(k,)) for k in range(2)] + [threading.Thread(target=write)]
+        for t in threads:
+            t.start()
+        for _ in range(100):
+            time.sleep(0.02)
+            self.call("DELETE", "streams/fleeting?type=logs")
+        stopping.set()
+        for t in threads:
+            t.join()
+        self.assertEqual({s for s, _ in statuses} - {200, 503}, set(), statuses)
+        self.assertIn((200, ""), statuses)
+        self.assertLessEqual(errnos, {errno.ESTALE})
 
     def delete_while_sealing(self, store, kind):
         """Flushes while streams brief0 to brief3 are written and deleted; none may fail."""
