@@ -57,11 +57,14 @@ struct load {
     meta_settings_change change; /* of the settings of merge_into; NULL: its fields */
     void *change_ctx;
     bool make;
+    const struct meta_creation *create; /* NULL: nothing is created */
 };
 
 static enum err_code ask_meta(struct meta *m, const struct load *l, struct arena *a,
                               struct meta_stream **s, struct err *e)
 {
+    if (l->create)
+        return meta_stream_create(m, l->create, a, s, e);
     if (l->change)
         return meta_stream_change_settings(m, l->merge_into->number, l->change, l->change_ctx, a, s,
                                            e);
@@ -125,6 +128,14 @@ enum err_code catalog_make(struct catalog *c, struct str org, enum stream_type t
                            struct str name, const struct catalog_stream **out, struct err *e)
 {
     return find_or_load(c, org, type, name, true, out, e);
+}
+
+enum err_code catalog_create(struct catalog *c, const struct meta_creation *n,
+                             const struct catalog_stream **out, struct err *e)
+{
+    struct load l = {.create = n};
+
+    return load(c, &l, out, e);
 }
 
 enum err_code catalog_merge_fields(struct catalog *c, const struct catalog_stream *s,

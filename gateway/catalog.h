@@ -36,6 +36,9 @@ enum err_code catalog_find(struct catalog *c, struct str org, enum stream_type t
                            struct str name, const struct catalog_stream **out, struct err *e);
 enum err_code catalog_make(struct catalog *c, struct str org, enum stream_type type,
                            struct str name, const struct catalog_stream **out, struct err *e);
+/* meta_stream_create: with its fields and settings, all or nothing.  EXISTS: there already. */
+enum err_code catalog_create(struct catalog *c, const struct meta_creation *n,
+                             const struct catalog_stream **out, struct err *e);
 /* Adds and widens, durably; returns the stream as it is then.  NOTFOUND: deleted
  * meanwhile; catalog_make gives the stream that takes its place. */
 enum err_code catalog_merge_fields(struct catalog *c, const struct catalog_stream *s,

@@ -7,9 +7,8 @@
 #include "gateway/scan.h"
 
 enum {
-    TABLE_MIN = 256,                  /* a power of two */
-    TABLE_KEPT = 4096,                /* a larger one is not kept */
-    FIELDS_SEEN_MAX = 2 * FIELDS_MAX, /* also those that only refused records had */
+    TABLE_MIN = 256,   /* a power of two */
+    TABLE_KEPT = 4096, /* a larger one is not kept */
     ARENAS_KEPT = 256 << 10,
     DECODED_MAX = 4 * FIELD_NAME_MAX, /* each character of a name came from at most four bytes */
     LEAD_SLACK = 16
@@ -267,18 +266,18 @@ struct field *keys_field(struct keys *k, struct key *key)
     return key->field;
 }
 
-static bool note_changed(struct keys *k, struct field *f)
+bool keys_reserve(struct keys *k, size_t changes)
 {
-    if (k->changed_count == k->changed_cap) {
-        size_t cap = k->changed_cap ? k->changed_cap * 2 : 64;
-        struct field **list = realloc(k->changed, cap * sizeof(struct field *));
-        if (!list)
-            return false;
-        k->changed = list;
-        k->changed_cap = cap;
-    }
-    k->changed[k->changed_count++] = f;
-    f->changed = true;
+    size_t cap = k->changed_cap ? k->changed_cap : 64;
+    while (cap - k->changed_count < changes)
+        cap *= 2;
+    if (cap == k->changed_cap)
+        return true;
+    struct field **list = realloc(k->changed, cap * sizeof(struct field *));
+    if (!list)
+        return false;
+    k->changed = list;
+    k->changed_cap = cap;
     return true;
 }
 
@@ -294,15 +293,15 @@ bool keys_has_room(const struct keys *k, size_t new_fields, size_t name_bytes)
            catalog_has_room(k->stream, k->new_count + new_fields, k->new_name_bytes + name_bytes);
 }
 
-bool keys_store(struct keys *k, struct field *f, enum field_type type)
+void keys_store(struct keys *k, struct field *f, enum field_type type)
 {
     bool is_new;
     if (!keys_would_change(f, type, &is_new))
-        return true;
-    if (!f->changed && !note_changed(k, f))
-        return false;
+        return;
+    if (!f->changed)
+        k->changed[k->changed_count++] = f;
+    f->changed = true;
     f->type = is_new ? type : field_type_widen(f->type, type);
     k->new_count += is_new;
     k->new_name_bytes += is_new ? f->name.len : 0;
-    return true;
 }

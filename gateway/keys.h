@@ -5,8 +5,8 @@
  * remembers which one followed it: the usual look-up is one comparison. A `struct field` is a
  * column of the stream; several keys may lead to one. Raw keys point into the body, which must
  * outlive the cache (or the next keys_forget). Limits: KEYS_MAX keys and KEYS_MEMORY_MAX bytes
- * until they are forgotten, FIELDS_MAX fields beyond those of the stream and KEYS_FIELD_MEMORY_MAX
- * bytes for them.  Owner: one thread.
+ * until they are forgotten, FIELDS_SEEN_MAX fields and KEYS_FIELD_MEMORY_MAX bytes for them (those
+ * that only refused records had are forgotten with the keys).  Owner: one thread.
  */
 #ifndef WEIR_GATEWAY_KEYS_H
 #define WEIR_GATEWAY_KEYS_H
@@ -16,8 +16,9 @@
 
 #define KEYS_MAX 131072
 #define KEYS_MEMORY_MAX (16u << 20)
-#define KEYS_FIELD_MEMORY_MAX (64u << 20) /* of the fields, which are not forgotten */
-#define FIELD_NAME_MAX 1024               /* bytes */
+#define KEYS_FIELD_MEMORY_MAX (64u << 20)
+#define FIELDS_SEEN_MAX (2 * FIELDS_MAX) /* of the stream, and of refused records */
+#define FIELD_NAME_MAX 1024              /* bytes */
 
 struct field {
     struct str name;
@@ -76,8 +77,10 @@ struct field *keys_field(struct keys *k, struct key *key);
 bool keys_would_change(const struct field *f, enum field_type type, bool *is_new);
 /* May a record change the stream, and bring so many new fields with so many bytes of names? */
 bool keys_has_room(const struct keys *k, size_t new_fields, size_t name_bytes);
-/* Note that a value of `type` is stored in `f`, for which there is room.  False: no memory. */
-bool keys_store(struct keys *k, struct field *f, enum field_type type);
+/* Memory to note so many more changes; false: there is none. */
+bool keys_reserve(struct keys *k, size_t changes);
+/* Note that a value of `type` is stored in `f`: the stream has room, and the note has memory. */
+void keys_store(struct keys *k, struct field *f, enum field_type type);
 /* Order of two keys in a map sorted by name at every level, as the reference keeps records. */
 int keys_order(const struct key *a, const struct key *b);
 

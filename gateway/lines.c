@@ -153,14 +153,20 @@ static bool store_types(struct lines *l)
     const struct changes c = changes_of(f);
     if (c.count == 0)
         return true;
-    bool ok = keys_has_room(&l->keys, c.new_fields, c.name_bytes);
-    for (size_t i = 0; i < f->piece_count && ok; i++) {
-        struct field *field = f->pieces[i].key->field;
-        ok = field->type == f->pieces[i].type || keys_store(&l->keys, field, f->pieces[i].type);
-    }
-    if (!ok)
+    if (!keys_has_room(&l->keys, c.new_fields, c.name_bytes)) {
         catalog_say_no_room(f->reason, sizeof f->reason);
-    return ok;
+        return false;
+    }
+    if (!keys_reserve(&l->keys, c.count)) {
+        snprintf(f->reason, sizeof f->reason, "no memory for the record's fields");
+        return false;
+    }
+    for (size_t i = 0; i < f->piece_count; i++) {
+        struct field *field = f->pieces[i].key->field;
+        if (field->type != f->pieces[i].type)
+            keys_store(&l->keys, field, f->pieces[i].type);
+    }
+    return true;
 }
 
 static size_t format_time(int64_t us, char *dst)

@@ -408,6 +408,12 @@ static enum err_code finish(struct change *c, struct str *out)
     return ok ? ERR_OK : err_set(c->e, ERR_TOOBIG, "settings of more than %u bytes", TEXT_MAX);
 }
 
+static size_t length_of(struct change *c, const struct key *k)
+{
+    const struct json *list = setting(c, k->name);
+    return list ? list->count : 0;
+}
+
 enum err_code stream_settings_change(const struct meta_stream *s, const struct json *change,
                                      int64_t now_us, struct arena *a, struct str *out,
                                      struct err *e)
@@ -418,9 +424,10 @@ enum err_code stream_settings_change(const struct meta_stream *s, const struct j
         rc = misshapen(&c, "settings", change, "a map");
     for (size_t i = 0; i < ARRAY_LEN(KEYS) && rc == ERR_OK; i++) {
         const struct json *v = json_get(change, KEYS[i].name);
+        size_t before = length_of(&c, &KEYS[i]);
         if (v && v->type != JSON_NULL)
             rc = KEYS[i].run(&c, &KEYS[i], v);
-        if (rc == ERR_OK)
+        if (rc == ERR_OK && length_of(&c, &KEYS[i]) > before) /* what is long may become shorter */
             rc = need_few(&c, &KEYS[i], setting(&c, KEYS[i].name));
     }
     return rc == ERR_OK ? finish(&c, out) : rc;

@@ -11,8 +11,7 @@
 #include "http/api_stream.h"
 #include "http/reply.h"
 
-#define NO_JSON 400    /* detail of an error: the body is none */
-#define CREATE_TRIES 3 /* the stream may be deleted at the same time */
+#define NO_JSON 400 /* detail of an error: the body is none */
 
 static enum err_code reply_done_with(struct http_call *c, const char *message)
 {
@@ -129,16 +128,19 @@ static enum err_code name_of_field(enum stream_type stream, struct str given, st
     size_t len;
     if (stream == STREAM_METRICS) {
         enum err_code rc = name_metric(given, label, &len, e);
-        *out = rc == ERR_OK ? arena_copy(a, (struct str){label, len}) : *out;
-        return rc == ERR_OK ? ERR_OK : err_wrap(e, "fields");
+        if (rc != ERR_OK)
+            return err_wrap(e, "fields");
+        *out = arena_copy(a, (struct str){label, len});
+        return out->ptr ? ERR_OK : err_set(e, ERR_NOMEM, "no memory for the fields");
     }
     buf_init(&name, FIELD_NAME_MAX);
     name_field_add(&name, given);
     bool fits = buf_ok(&name);
     *out = arena_copy(a, buf_str(&name));
     buf_done(&name);
-    return fits ? ERR_OK
-                : err_set(e, ERR_INVALID, "fields: a name is longer than %d bytes", FIELD_NAME_MAX);
+    if (!fits)
+        return err_set(e, ERR_INVALID, "fields: a name is longer than %d bytes", FIELD_NAME_MAX);
+    return out->ptr ? ERR_OK : err_set(e, ERR_NOMEM, "no memory for the fields");
 }
 
 static enum err_code read_field(enum stream_type stream, const struct json *v, struct arena *a,
@@ -212,37 +214,22 @@ static enum err_code check_settings(struct http_call *c, const struct creation *
     return stream_settings_replace(&like, n->settings, 0, c->arena, &text, e);
 }
 
-static enum err_code make(struct http_call *c, const struct creation *n, struct err *e)
+static enum err_code create(struct http_call *c, const struct creation *n, struct err *e)
 {
-    struct catalog *catalog = c->cfg->catalog;
-    const struct catalog_stream *s, *with_fields = NULL, *with_settings = NULL;
+    const struct catalog_stream *s = NULL;
     struct change change = {stream_settings_replace, n->settings};
-    enum err_code rc = catalog_make(catalog, c->org, n->type, n->name, &s, e);
-    if (rc != ERR_OK)
-        return rc;
-    rc = catalog_merge_fields(catalog, s, n->fields, n->field_count, &with_fields, e);
-    if (rc == ERR_OK)
-        rc = catalog_change_settings(catalog, with_fields, apply, &change, &with_settings, e);
-    catalog_unref(s);
-    catalog_unref(with_fields);
-    catalog_unref(with_settings);
-    return rc;
-}
-
-static enum err_code create(struct http_call *c, struct creation *n, struct err *e)
-{
-    const struct catalog_stream *there = NULL;
+    const struct meta_creation creation = {.org = c->org,
+                                           .name = n->name,
+                                           .type = n->type,
+                                           .fields = n->fields,
+                                           .field_count = n->field_count,
+                                           .settings = apply,
+                                           .ctx = &change};
     enum err_code rc = check_settings(c, n, e);
-    if (rc != ERR_OK)
-        return rc;
-    if (catalog_find(c->cfg->catalog, c->org, n->type, n->name, &there, e) == ERR_OK) {
-        catalog_unref(there);
-        return err_set(e, ERR_INVALID, "stream already exists");
-    }
-    rc = ERR_NOTFOUND;
-    for (int i = 0; i < CREATE_TRIES && rc == ERR_NOTFOUND; i++)
-        rc = make(c, n, e);
-    return rc;
+    if (rc == ERR_OK)
+        rc = catalog_create(c->cfg->catalog, &creation, &s, e);
+    catalog_unref(s);
+    return rc == ERR_EXISTS ? err_set(e, ERR_INVALID, "stream already exists") : rc;
 }
 
 enum err_code api_stream_create(struct http_call *c, struct err *e)

@@ -87,6 +87,18 @@ enum err_code meta_stream_by_number(struct meta *m, uint64_t number, struct aren
 enum err_code meta_stream_make(struct meta *m, struct str org, enum stream_type type,
                                struct str name, struct arena *a, struct meta_stream **out,
                                struct err *e);
+/* The same with its fields and settings, all or nothing; EXISTS: there already. */
+struct meta_creation {
+    struct str org, name;
+    enum stream_type type;
+    const struct meta_new_field *fields; /* as for meta_stream_merge_fields */
+    size_t field_count;
+    enum err_code (*settings)(const struct meta_stream *s, struct arena *a, struct str *json,
+                              void *ctx, struct err *e); /* as for meta_stream_change_settings */
+    void *ctx;
+};
+enum err_code meta_stream_create(struct meta *m, const struct meta_creation *n, struct arena *a,
+                                 struct meta_stream **out, struct err *e);
 /* Merge fields: unknown ones are added, known ones widened (field_type_widen).  One durable commit
  * for the whole list, none when nothing changes; returns the stream as it is afterwards.  TOOBIG
  * past FIELDS_MAX, FIELD_NAME_MAX_BYTES or FIELD_NAMES_MAX_BYTES, INVALID for another type of

@@ -137,11 +137,13 @@ static enum err_code next_number(struct kv_txn *t, uint64_t *number, struct err 
 struct make_args {
     struct str org, name;
     enum stream_type type;
+    bool exists;     /* there already */
+    uint64_t number; /* of the new one */
 };
 
 static enum err_code make_stream(struct kv_txn *t, void *ctx, struct err *e)
 {
-    const struct make_args *m = ctx;
+    struct make_args *m = ctx;
     struct meta_key key = meta_key_stream(m->org, m->type, m->name), by_number;
     struct meta_field timestamp = {STR("_timestamp"), FIELD_INT64, TIMESTAMP_FIELD_NUMBER};
     struct meta_stream s = {.org = m->org,
@@ -153,10 +155,9 @@ static enum err_code make_stream(struct kv_txn *t, void *ctx, struct err *e)
                             .field_count = 1,
                             .next_field_number = TIMESTAMP_FIELD_NUMBER + 1,
                             .settings_json = STR("{}")};
-    bool found;
-    enum err_code rc = kv_find(t, meta_key_str(&key), NULL, NULL, &found, e);
+    enum err_code rc = kv_find(t, meta_key_str(&key), NULL, NULL, &m->exists, e);
 
-    if (rc || found)
+    if (rc || m->exists)
         return rc;
     rc = meta_org_put(t, m->org, e);
     if (!rc)
@@ -165,6 +166,7 @@ static enum err_code make_stream(struct kv_txn *t, void *ctx, struct err *e)
         rc = write_stream(t, &s, e);
     if (rc)
         return rc;
+    m->number = s.number;
     by_number = meta_key_number('n', s.number);
     return kv_put(t, meta_key_str(&by_number), meta_key_str(&key), 0, e);
 }
@@ -185,7 +187,7 @@ enum err_code meta_stream_make(struct meta *m, struct str org, enum stream_type 
                                struct str name, struct arena *a, struct meta_stream **out,
                                struct err *e)
 {
-    struct make_args args = {org, name, type};
+    struct make_args args = {.org = org, .name = name, .type = type};
     enum err_code rc = check_names(org, name, e);
 
     if (!rc)
@@ -373,6 +375,44 @@ enum err_code meta_stream_change_settings(struct meta *m, uint64_t number, meta_
     return rc;
 }
 
+struct create_args {
+    struct make_args make;
+    struct merge_args merge;
+    struct settings_args settings;
+};
+
+static enum err_code create_stream(struct kv_txn *t, void *ctx, struct err *e)
+{
+    struct create_args *c = ctx;
+    enum err_code rc = make_stream(t, &c->make, e);
+
+    if (!rc && c->make.exists)
+        rc = err_set(e, ERR_EXISTS, "stream already exists");
+    c->merge.number = c->settings.number = c->make.number;
+    if (!rc)
+        rc = merge_fields(t, &c->merge, e);
+    return rc ? rc : change_settings(t, &c->settings, e);
+}
+
+enum err_code meta_stream_create(struct meta *m, const struct meta_creation *n, struct arena *a,
+                                 struct meta_stream **out, struct err *e)
+{
+    struct meta_stream *result = arena_zalloc(a, sizeof *result);
+    struct create_args args = {
+        .make = {.org = n->org, .name = n->name, .type = n->type},
+        .merge = {.fields = n->fields, .count = n->field_count, .arena = a, .result = result},
+        .settings = {.fn = n->settings, .ctx = n->ctx, .arena = a, .result = result}};
+    enum err_code rc = check_names(n->org, n->name, e);
+
+    if (!rc && !result)
+        rc = err_set(e, ERR_NOMEM, "a stream record");
+    if (!rc)
+        rc = kv_update(m->kv, create_stream, &args, e);
+    if (!rc)
+        *out = result;
+    return rc;
+}
+
 #define LIST_ARENA_MAX (256u << 20)
 
 struct list_args {
@@ -456,8 +496,7 @@ enum err_code meta_stream_delete(struct meta *m, uint64_t number, struct err *e)
     return rc;
 }
 
-enum err_code meta_stream_was_deleted(struct meta *m, uint64_t number, bool *deleted,
-                                      struct err *e)
+enum err_code meta_stream_was_deleted(struct meta *m, uint64_t number, bool *deleted, struct err *e)
 {
     struct meta_key mark = meta_key_number('d', number);
     struct kv_txn *t;

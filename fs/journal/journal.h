@@ -135,7 +135,8 @@ struct journal_publish {
 #define JOURNAL_RECORD_MAX (4u << 20)
 /* *position: journal position after the record, to be stored with the index (parts_put).  When it
  * returns OK the files are replaced: journal_file_list leaves them out, journal_file_get still
- * finds them until they are forgotten. */
+ * finds them until they are forgotten.  INVALID, NOTFOUND: no record was tried, as files are in
+ * another part or not known. */
 enum err_code journal_publish(struct journal *j, const struct journal_publish *p,
                               uint64_t *position, struct err *e);
 /* Everything up to `position` stands durably in the index: segments below may be freed. */

@@ -128,6 +128,11 @@ enum err_code engine_client_ping(struct engine_client *c, uint64_t deadline_ms,
     return ERR_OK;
 }
 
+static bool holds(struct str text, struct str part)
+{
+    return memmem(text.ptr, text.len, part.ptr, part.len) != NULL;
+}
+
 /* Why a tree that DuckDB made is none that can be worked with. */
 static enum err_code refuse_tree(enum err_code why, struct str tree, size_t sql_bytes,
                                  const struct arena *a, struct err *e)
@@ -137,7 +142,7 @@ static enum err_code refuse_tree(enum err_code why, struct str tree, size_t sql_
     if (why == ERR_NOMEM)
         err_set(e, ERR_INVALID, "SQL of %zu bytes needs more than %zu MiB of memory to be planned",
                 sql_bytes, a->max_bytes >> 20);
-    else if (memmem(tree.ptr, tree.len, "\"value\":Infinity", strlen("\"value\":Infinity")))
+    else if (holds(tree, STR("\"value\":Infinity")) || holds(tree, STR("\"value\":-Infinity")))
         err_set(e, ERR_INVALID, "a number in the SQL is beyond the largest double");
     else
         err_set(e, ERR_INVALID, "SQL is nested too deeply");

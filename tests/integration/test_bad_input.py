@@ -373,6 +373,7 @@ class BadSql(NodeCase):
 
     def test_what_cannot_be_planned_says_why(self):
         self.refused("SELECT * FROM app WHERE n < 1e400", 20001, says="beyond the largest double")
+        self.refused("SELECT * FROM app WHERE n > -1e400", 20001, says="beyond the largest double")
         self.refused("SELECT * FROM app WHERE n = 1" + " + 1" * 600, 20001, says="nested too deeply")
         self.refused(f"SELECT * FROM app WHERE n IN ({','.join(map(str, range(100_000)))})", 20001, says="SQL of 588920 bytes needs more than 64 MiB")
         self.refused("SELECT * FROM app WHERE level = '\0'", 20001, says="holds a NUL")

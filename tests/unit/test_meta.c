@@ -321,14 +321,58 @@ static void a_deletion_leaves_a_mark(void **state)
     struct str mark;
 
     make(f, "o", "s", &s);
+    bool deleted = true;
+    assert_int_equal(meta_stream_was_deleted(f->meta, s->number, &deleted, &f->e), ERR_OK);
+    assert_false(deleted);
     assert_int_equal(meta_stream_delete(f->meta, s->number, &f->e), ERR_OK);
     assert_int_equal(meta_stream_delete(f->meta, s->number, &f->e), ERR_NOTFOUND);
+    assert_int_equal(meta_stream_was_deleted(f->meta, s->number, &deleted, &f->e), ERR_OK);
+    assert_true(deleted);
     put_be64(key + 2, s->number);
     assert_int_equal(kv_begin(meta_kv(f->meta), false, &t, &f->e), ERR_OK);
     assert_int_equal(kv_get(t, (struct str){key, sizeof key}, &mark, NULL, &f->e), ERR_OK);
     assert_int_equal(mark.len, sizeof expect - 1 + 8);
     assert_memory_equal(mark.ptr, expect, sizeof expect - 1);
     kv_abort(t);
+}
+
+static enum err_code settings_or_error(const struct meta_stream *s, struct arena *a,
+                                       struct str *json, void *ctx, struct err *e)
+{
+    (void)a;
+    assert_int_equal(s->field_count, 3); /* the settings may look at them */
+    *json = STR("{\"flatten_level\":2}");
+    return *(bool *)ctx ? ERR_OK : err_set(e, ERR_TOOBIG, "no");
+}
+
+static void a_stream_is_created_whole_or_not_at_all(void **state)
+{
+    struct fixture *f = *state;
+    bool is_fine = false;
+    const struct meta_new_field fields[] = {{STR("a"), FIELD_INT64}, {STR("b"), FIELD_UTF8}};
+    const struct meta_creation n = {.org = STR("new"),
+                                    .name = STR("s"),
+                                    .type = STREAM_LOGS,
+                                    .fields = fields,
+                                    .field_count = ARRAY_LEN(fields),
+                                    .settings = settings_or_error,
+                                    .ctx = &is_fine};
+    struct meta_stream *s, *found;
+    bool has_org = true;
+
+    assert_int_equal(meta_stream_create(f->meta, &n, &f->arena, &s, &f->e), ERR_TOOBIG);
+    assert_int_equal(meta_stream_find(f->meta, n.org, n.type, n.name, &f->arena, &found, &f->e),
+                     ERR_NOTFOUND);
+    assert_int_equal(meta_org_find(f->meta, n.org, &has_org, &f->e), ERR_OK);
+    assert_false(has_org);
+    is_fine = true;
+    assert_int_equal(meta_stream_create(f->meta, &n, &f->arena, &s, &f->e), ERR_OK);
+    assert_int_equal(meta_stream_find(f->meta, n.org, n.type, n.name, &f->arena, &found, &f->e),
+                     ERR_OK);
+    assert_int_equal(found->number, s->number);
+    assert_int_equal(found->field_count, 3);
+    assert_true(str_eq(found->settings_json, STR("{\"flatten_level\":2}")));
+    assert_int_equal(meta_stream_create(f->meta, &n, &f->arena, &s, &f->e), ERR_EXISTS);
 }
 
 int main(void)
@@ -341,6 +385,7 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(listing_an_org_leaves_out_orgs_that_begin_alike, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(a_stream_is_created_whole_or_not_at_all, set_up, tear_down),
         cmocka_unit_test_setup_teardown(users_and_values_are_kept, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_list_of_fields_is_taken_whole_or_not_at_all, set_up,
                                         tear_down),

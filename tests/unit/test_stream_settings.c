@@ -146,6 +146,35 @@ static void a_list_has_a_limit(void **state)
     expect_after(stream_settings_change, at_once, "", too_many);
 }
 
+/* From before there was one: it may not grow, and everything else may be changed. */
+static void what_is_over_the_limit_may_become_shorter(void **state)
+{
+    enum { NAMES = 3000 };
+    static char list[128 << 10];
+    struct arena a;
+    struct json *change;
+    struct str text;
+    struct err e;
+    const char *const fine[] = {"{\"data_retention\":5}",
+                                "{\"distinct_value_fields\":{\"remove\":[\"f1\",\"f2\"]}}"};
+    size_t len = (size_t)snprintf(list, sizeof list, "{\"distinct_value_fields\":[");
+    (void)state;
+    for (int i = 0; i < NAMES; i++)
+        len += (size_t)snprintf(list + len, sizeof list - len,
+                                "%s{\"name\":\"f%d\",\"added_ts\":1}", i ? "," : "", i);
+    snprintf(list + len, sizeof list - len, "]}");
+    const struct meta_stream s = {.settings_json = str_from(list)};
+    arena_init(&a, 64 << 20);
+    for (size_t i = 0; i < ARRAY_LEN(fine); i++) {
+        assert_int_equal(json_parse(str_from(fine[i]), &a, &change, &e), ERR_OK);
+        assert_int_equal(stream_settings_change(&s, change, 1000, &a, &text, &e), ERR_OK);
+    }
+    assert_null(memmem(text.ptr, text.len, "\"f2\"", 4));
+    assert_int_equal(json_parse(str_from(many_names(NAMES, 1)), &a, &change, &e), ERR_OK);
+    assert_int_equal(stream_settings_change(&s, change, 1000, &a, &text, &e), ERR_INVALID);
+    arena_done(&a);
+}
+
 static void the_older_form_replaces_lists(void **state)
 {
     static const char *const changes[] = {
@@ -167,6 +196,7 @@ int main(void)
         cmocka_unit_test(a_change_touches_what_it_names),
         cmocka_unit_test(a_change_that_makes_no_sense_says_why),
         cmocka_unit_test(a_list_has_a_limit),
+        cmocka_unit_test(what_is_over_the_limit_may_become_shorter),
         cmocka_unit_test(the_older_form_replaces_lists),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
