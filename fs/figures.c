@@ -9,9 +9,8 @@
 
 #define LOOKS_MAX 1000               /* while parts are being published */
 #define MEMORY_MAX ((size_t)1 << 30) /* ids of REGISTRY_FILES_MAX files, in an array that grew */
-#define WALK_SHARE                                                                                 \
-    16 /* a part is walked through unless it has as many names for each one wanted                 \
-        */
+/* A part's names are gone through unless there are so many of them for each one that is wanted. */
+#define WALK_SHARE 16
 
 struct look {
     const struct figures_config *cfg;
