@@ -58,17 +58,21 @@ static void add_as_float(const struct branch *b, const struct run_column *stored
     buf_add_cstr(b->sql, " AS VARCHAR) AS DOUBLE)");
 }
 
-/* Its text form, which every type that it may have been widened to is read from. */
-static void add_rare(const struct branch *b, const struct run_column *c)
+/* Its text form, which every type that it may have been widened to is read from; only "true" is no
+ * number. */
+static void add_rare(const struct branch *b, const struct run_column *c,
+                     const struct run_column *stored)
 {
-    bool is_text = c->type == COLUMN_UTF8;
-    buf_add_cstr(b->sql, is_text ? "weir_rare(" : "CAST(weir_rare(");
+    bool is_text = c->type == COLUMN_UTF8, is_flag = stored->type == COLUMN_BOOL;
+    if (!is_text)
+        buf_add_cstr(b->sql, is_flag ? "CAST(CAST(" : "CAST(");
+    buf_add_cstr(b->sql, "weir_rare(");
     sql_add_identifier(b->sql, STR(RARE_COLUMN));
     buf_add_cstr(b->sql, ", ");
     sql_add_literal(b->sql, c->name);
     buf_add_char(b->sql, ')');
     if (!is_text)
-        buf_printf(b->sql, " AS %s)", column_type_sql(c->type));
+        buf_printf(b->sql, "%s AS %s)", is_flag ? " AS BOOLEAN)" : "", column_type_sql(c->type));
 }
 
 /* A value of the files as the type of the table's column; no file may have it. */
@@ -78,7 +82,7 @@ static void add_value(const struct branch *b, const struct run_column *c,
     if (!stored) {
         buf_printf(b->sql, "CAST(NULL AS %s)", column_type_sql(c->type));
     } else if (stored->is_rare) {
-        add_rare(b, c);
+        add_rare(b, c, stored);
     } else if (c->type == COLUMN_UTF8 && stored->type != COLUMN_UTF8) {
         add_as_text(b, stored);
     } else if (c->type == COLUMN_FLOAT64 && stored->type == COLUMN_UINT64) {

@@ -1,6 +1,7 @@
 """Lines become Parquet, and nobody who reads or asks can tell the moment."""
 import filecmp
 import glob
+import itertools
 import json
 import os
 import random
@@ -160,6 +161,40 @@ class Seal(NodeCase):
         self.node.flush()
         self.assertEqual(self.node.hits("SELECT * FROM types ORDER BY _timestamp"), before)
         self.assertEqual([h.get(f"only{i}") for i, h in enumerate(before)], list(range(5)))
+
+    def test_each_type_after_each_other_reads_the_same_rare_or_not_sealed_or_not(self):
+        values = [False, 9007199254740993, 2**64 - 1, -5, 1.5, 1e22, "abc", "a\0b"]
+        pairs = list(itertools.product(values, values))
+        t = now_us() - 100
+        before, after = [{"_timestamp": t + 50 * k} | {f"v{i}": pair[k] for i, pair in enumerate(pairs)} for k in (0, 1)]
+        crowd = {f"p{i}": 1 for i in range(16)}
+        others = [{"_timestamp": t + n, "n": n} for n in range(1, 12)]
+        sql = "SELECT " + ", ".join(f"v{i}" for i in range(len(pairs))) + " FROM {} WHERE v0 IS NOT NULL ORDER BY _timestamp"
+
+        def answer(stream):
+            """As the reply has it: there, 1, 1.0 and true differ."""
+            return [{name: json.dumps(value) for name, value in hit.items()} for hit in self.node.hits(sql.format(stream))]
+
+        self.node.post_json("pairs_lines", [before])
+        self.node.post_json("pairs_lines", [after])
+        want = answer("pairs_lines")
+        self.assertEqual(len(want), 2)
+        self.node.post_json("pairs_plain", [before])
+        self.node.post_json("pairs_rare", [crowd | before] + others)
+        self.node.flush()
+        for stream, is_rare in (("pairs_plain", False), ("pairs_rare", True)):
+            [part] = self.node.sealed_files(stream)
+            found = read_parquet(part)
+            if found:
+                names = {name for name, _, _ in found[0]["columns"]}
+                self.assertEqual([f"v{i}" in names for i in range(len(pairs))], [not is_rare] * len(pairs))
+            with open(text_of(part), encoding="utf-8") as text:
+                self.assertEqual(json.dumps(json.loads(text.readline()), sort_keys=True), json.dumps(before | crowd if is_rare else before, sort_keys=True))
+            self.node.post_json(stream, [after])
+        for is_sealed in (False, True):
+            for stream in ("pairs_lines", "pairs_plain", "pairs_rare"):
+                self.assertEqual(answer(stream), want, (stream, is_sealed))
+            self.node.flush()
 
     def test_counting_in_a_loop_never_disagrees_with_what_was_acknowledged(self):
         sent = acknowledged = 0
