@@ -6,8 +6,13 @@
  * RARE_COLUMN: a row's as one JSON object, each value in its text form (text_form.h), the keys in
  * the order of the stream's fields; null when the row has none.
  *
- * A field is rare when less than 1 in RARE_SHARE rows has it.  No field can have the column's name:
- * '-' is replaced in names.  Its Parquet field id is one that no field reaches.
+ * A field is rare when less than 1 in RARE_SHARE rows has it, or when RARE_PAST_COLUMNS fields
+ * before it have columns: DuckDB's time for the columns of a statement grows with their square, and
+ * 50,000 took minutes to be written, and again to be read.  A stream reaches that many with records
+ * of more fields than the default limit, or in a part of very few rows.
+ *
+ * No field can have the column's name: '-' is replaced in names.  Its Parquet field id is one that
+ * no field reaches.
  */
 #ifndef WEIR_GATEWAY_ENGINE_RARE_H
 #define WEIR_GATEWAY_ENGINE_RARE_H
@@ -20,7 +25,8 @@
 #define RARE_COLUMN "rare-fields"
 #define RARE_FIELD_ID INT32_MAX
 #define RARE_SHARE 4u
-#define RARE_COLUMNS_KEPT 16u /* rare fields that have columns nevertheless */
+#define RARE_COLUMNS_KEPT 16u   /* rare fields that have columns nevertheless */
+#define RARE_PAST_COLUMNS 4096u /* columns, behind which every field is rare */
 
 /* The value of `field` in a RARE_COLUMN's object: the token as it stands there, a text with its
  * quotes.  False when the object lacks it. */

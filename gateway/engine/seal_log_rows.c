@@ -18,6 +18,7 @@ struct column_facts {
     uint64_t rows;                /* that have it */
     bool has_negative, has_large; /* large: past 2^63 - 1 */
     bool has_odd_float;           /* -0.0, or no finite number */
+    bool has_infinite_float;      /* no finite number: SQL does not read its text as one */
 };
 struct field_place {
     uint32_t column;    /* of the Parquet; of a rare field, RARE_COLUMN's */
@@ -163,6 +164,8 @@ static void note_float(struct column_facts *f, const struct line_value *v)
         v->kind == LINE_NUMBER && v->text.len > 1 && v->text.ptr[0] == '-' && v->text.ptr[1] == '0';
     if (v->kind == LINE_STRING || (may_be_zero && convert_f64(v, &d) && d == 0))
         f->has_odd_float = true;
+    if (v->kind == LINE_STRING)
+        f->has_infinite_float = true;
 }
 
 static void note_value(struct column_facts *f, enum column_type type, const struct line_value *v)
@@ -274,21 +277,27 @@ static void choose_fields(struct seal_rows *s)
     }
 }
 
-/* An odd float keeps its column: its text is no number that SQL reads. */
-static bool is_rare(const struct seal_rows *s, const struct column_facts *f)
+/* Every row has its time, which is looked for in its column. */
+static bool may_be_rare(const struct log_state *l, uint32_t requested)
 {
-    return f->rows < s->facts.rows / RARE_SHARE && !f->has_odd_float;
+    return requested != l->time_column && !l->facts[requested].has_infinite_float;
 }
 
 /* By the order of the fields, not by how rare each is: so that parts agree on their columns. */
 static bool mark_rare(struct seal_rows *s)
 {
     struct log_state *l = s->state;
-    size_t rare = 0;
-    for (size_t i = 0; i < s->field_count; i++)
-        if (is_rare(s, &l->facts[l->places[i].requested]))
-            s->fields[i].is_rare = ++rare > RARE_COLUMNS_KEPT;
-    return rare > RARE_COLUMNS_KEPT;
+    size_t few = 0, columns = 0;
+    for (size_t i = 0; i < s->field_count; i++) {
+        uint32_t at = l->places[i].requested;
+        bool may_be = may_be_rare(l, at);
+        bool has_few = may_be && l->facts[at].rows < s->facts.rows / RARE_SHARE;
+        few += has_few;
+        s->fields[i].is_rare =
+            may_be && (columns >= RARE_PAST_COLUMNS || (has_few && few > RARE_COLUMNS_KEPT));
+        columns += !s->fields[i].is_rare;
+    }
+    return columns < s->field_count;
 }
 
 static void place_fields(struct seal_rows *s, bool has_rare)

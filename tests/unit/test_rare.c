@@ -59,12 +59,19 @@ static void add_rows(struct buf *lines, unsigned from, unsigned count)
         add_row(lines, row);
 }
 
-static void describe(struct buf *columns, const char *(*type_of)(unsigned field))
+typedef const char *type_of_field(unsigned field);
+
+static void describe_fields(struct buf *columns, unsigned count, type_of_field *type_of)
 {
-    buf_add_cstr(columns, "[[\"_timestamp\",\"Int64\",1]");
-    for (unsigned i = 0; i < FIELDS; i++)
-        buf_printf(columns, ",[\"f%03u\",\"%s\",%u]", i, type_of(i), i + 2);
-    buf_add_cstr(columns, ",[\"z\",\"Int64\",9000]]");
+    for (unsigned i = 0; i < count; i++)
+        buf_printf(columns, "[\"f%03u\",\"%s\",%u],", i, type_of(i), i + 2);
+}
+
+static void describe(struct buf *columns, type_of_field *type_of)
+{
+    buf_add_cstr(columns, "[[\"_timestamp\",\"Int64\",1],");
+    describe_fields(columns, FIELDS, type_of);
+    buf_add_cstr(columns, "[\"z\",\"Int64\",9000]]");
 }
 
 static struct buf columns, lines;
@@ -208,6 +215,59 @@ static void a_field_that_was_widened_reads_as_its_lines_would(void **state)
     buf_done(&wider);
 }
 
+/* ---- more fields than columns ---- */
+
+enum { EXTRA = 300, MANY = RARE_PAST_COLUMNS + EXTRA, FULL_ROWS = 4 };
+
+/* Every row has every field; the time is the last of them. */
+static void add_full_rows(struct buf *out)
+{
+    for (unsigned row = 1; row <= FULL_ROWS; row++) {
+        buf_add_char(out, '{');
+        for (unsigned i = 0; i < MANY; i++) {
+            buf_printf(out, "\"f%03u\":", i);
+            if (kind_of(i) == kinds[2] && row == 1)
+                buf_add_cstr(out, "-0.0");
+            else
+                add_value(out, i, row);
+            buf_add_char(out, ',');
+        }
+        buf_printf(out, "\"_timestamp\":%u}\n", 1000 + row);
+    }
+}
+
+static void fields_past_so_many_columns_are_rare_too(void **state)
+{
+    static const char *const queries[] = {
+        "select * from weir_t0 order by _timestamp",
+        "select count(f4390), sum(f4391), max(f4392), bool_or(f4393), max(f4394) from weir_t0",
+    };
+    struct buf full, many, before, after;
+    (void)state;
+    buf_init(&full, TEXT_MAX);
+    buf_init(&many, TEXT_MAX);
+    buf_init(&before, TEXT_MAX);
+    buf_init(&after, TEXT_MAX);
+    add_full_rows(&full);
+    buf_add_char(&many, '[');
+    describe_fields(&many, MANY, kind_of);
+    buf_add_cstr(&many, "[\"_timestamp\",\"Int64\",9000]]");
+    struct sealed s = seal_lines(buf_str(&full), many.data);
+    const struct sealed *files[] = {&s};
+    assert_int_equal(rare_count(&s), EXTRA);
+    expect_text(&s, "\"group\":0", buf_str(&full));
+    engine_fixture_file(&fixture, "full.ndjson", buf_str(&full));
+    add_line_table(&before, many.data, "full.ndjson", "");
+    add_sealed_table(&after, many.data, files, 1, true, "");
+    for (size_t i = 0; i < ARRAY_LEN(queries); i++)
+        expect_same_answer(queries[i], &before, &after);
+    sealed_done(&s);
+    buf_done(&full);
+    buf_done(&many);
+    buf_done(&before);
+    buf_done(&after);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -216,6 +276,7 @@ int main(void)
         cmocka_unit_test(the_text_is_the_lines_whichever_rows_are_asked_for),
         cmocka_unit_test(sealed_rows_answer_like_their_lines),
         cmocka_unit_test(a_field_that_was_widened_reads_as_its_lines_would),
+        cmocka_unit_test(fields_past_so_many_columns_are_rare_too),
     };
     return cmocka_run_group_tests(tests, seal_all, forget_all);
 }
