@@ -291,7 +291,7 @@ static bool mark_rare(struct seal_rows *s)
     for (size_t i = 0; i < s->field_count; i++) {
         uint32_t at = l->places[i].requested;
         bool may_be = may_be_rare(l, at);
-        bool has_few = may_be && l->facts[at].rows < s->facts.rows / RARE_SHARE;
+        bool has_few = may_be && l->facts[at].rows * RARE_SHARE < s->facts.rows;
         few += has_few;
         s->fields[i].is_rare =
             may_be && (columns >= RARE_PAST_COLUMNS || (has_few && few > RARE_COLUMNS_KEPT));

@@ -149,6 +149,29 @@ static void all_but_the_first_rare_fields_share_a_column(void **state)
     sealed_done(&few);
 }
 
+static void one_of_five_rows_is_less_than_a_quarter_of_them(void **state)
+{
+    enum { FEW_FIELDS = 25 };
+    (void)state;
+    for (unsigned rows = 4; rows <= 5; rows++) {
+        struct buf few;
+        buf_init(&few, TEXT_MAX);
+        for (unsigned row = 0; row < rows; row++) {
+            buf_printf(&few, "{\"_timestamp\":%u", row + 1);
+            for (unsigned i = row; i < FEW_FIELDS; i += rows) {
+                buf_printf(&few, ",\"f%03u\":", i);
+                add_value(&few, i, row + 1);
+            }
+            buf_add_cstr(&few, "}\n");
+        }
+        struct sealed s = seal_lines(buf_str(&few), columns.data);
+        assert_int_equal(rare_count(&s), rows == 4 ? 0 : FEW_FIELDS - RARE_COLUMNS_KEPT);
+        expect_text(&s, "\"group\":0", buf_str(&few));
+        sealed_done(&s);
+        buf_done(&few);
+    }
+}
+
 static void the_text_is_the_lines_whichever_rows_are_asked_for(void **state)
 {
     (void)state;
@@ -273,6 +296,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_value_is_found_by_its_whole_name),
         cmocka_unit_test(all_but_the_first_rare_fields_share_a_column),
+        cmocka_unit_test(one_of_five_rows_is_less_than_a_quarter_of_them),
         cmocka_unit_test(the_text_is_the_lines_whichever_rows_are_asked_for),
         cmocka_unit_test(sealed_rows_answer_like_their_lines),
         cmocka_unit_test(a_field_that_was_widened_reads_as_its_lines_would),
