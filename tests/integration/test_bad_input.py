@@ -158,6 +158,16 @@ class OddRecords(NodeCase):
         self.kept("numbers", {"a": "1e999", "b": "18446744073709551616", "c": "-1e999", "d": "-9223372036854775809",
                               "e": 18446744073709551615, "f": 0.0})
 
+    def test_large_integers_among_decimals_are_doubles(self):
+        self.post("mixed", b'[{"v":1.5},{"v":9007199254740993}]')
+        self.assertEqual([row["v"] for row in self.node.lines("mixed")], [1.5, 9007199254740993])
+        for _ in range(2):  # before and after it is sealed
+            self.assertEqual(sorted(hit["v"] for hit in self.node.hits("SELECT v FROM mixed")), [1.5, 9007199254740992.0])
+            self.node.flush()
+        [part] = self.node.sealed_files("mixed")
+        with open(text_of(part), encoding="utf-8") as text:
+            self.assertEqual([line.split('"v":')[1] for line in text], ["1.5}\n", "9007199254740992.0}\n"])
+
     def test_of_the_same_key_the_last_one_counts(self):
         self.post("twice", b'[{"a":1,"b":"x","a":2,"c":{"d":1},"c":{"d":2}}]')
         self.kept("twice", {"a": 2, "b": "x", "c_d": 2})
