@@ -281,6 +281,16 @@ static void read_headers(struct request *r, const char *method, const char *vers
         str_to_u64(header_of(r, MHD_HTTP_HEADER_CONTENT_LENGTH), &r->declared_bytes);
 }
 
+/* From a resumed connection libmicrohttpd reads before it calls on_access, and ends it when its
+ * client has closed its side by then, though the request is whole.  Only a connection whose timeout
+ * is not everybody's is looked at before anything is read: so one that waits for a worker has its
+ * own. */
+static void set_heard_first(struct request *r, bool first)
+{
+    MHD_set_connection_option(r->conn, MHD_CONNECTION_OPTION_TIMEOUT,
+                              r->server->cfg.idle_timeout_s + (first ? 1u : 0u));
+}
+
 /* Suspends the connection; the job resumes it, and on_access is called again in `phase`. */
 static enum MHD_Result hand_over(struct request *r, enum route_lane lane, enum phase phase,
                                  void (*run)(struct job *, struct worker_tools *))
@@ -289,6 +299,7 @@ static enum MHD_Result hand_over(struct request *r, enum route_lane lane, enum p
     r->call.asked_ms = clock_mono_ms();
     r->job.run = run;
     r->job.wait_until_ms = lane == LANE_QUERY ? r->call.asked_ms + r->server->cfg.query_wait_ms : 0;
+    set_heard_first(r, true);
     MHD_suspend_connection(r->conn);
     if (workers_submit(r->server->workers, lane, &r->job))
         return MHD_YES;
@@ -402,6 +413,11 @@ static enum MHD_Result on_spooled(struct request *r, const char *data, size_t *s
     return on_body(r, data, size);
 }
 
+static bool waits_for_worker(const struct request *r)
+{
+    return r->phase == PHASE_VERIFYING || r->phase == PHASE_SPOOLING || r->phase == PHASE_RUNNING;
+}
+
 static enum MHD_Result on_access(void *cls, struct MHD_Connection *conn, const char *url,
                                  const char *method, const char *version, const char *data,
                                  size_t *size, void **req_cls)
@@ -410,6 +426,8 @@ static enum MHD_Result on_access(void *cls, struct MHD_Connection *conn, const c
     (void)cls, (void)conn, (void)url;
     if (!r)
         return MHD_NO;
+    if (waits_for_worker(r))
+        set_heard_first(r, false);
     switch (r->phase) {
     case PHASE_HEADERS:
         return on_headers(r, method, version);

@@ -135,6 +135,37 @@ class Framing(HttpCase):
                 self.assert_stored(wire.reply())
             self.assertTrue(wire.is_closed())
 
+    def half_closed(self, data, status, count=24):
+        """So many clients at once send this and close their side; each gets its answer."""
+        wires = [self.wire() for _ in range(count)]
+        for wire in wires:
+            wire.send(data)
+            wire.socket.shutdown(socket.SHUT_WR)
+        for wire in wires:
+            reply = wire.reply()
+            while reply[0] == 100:
+                reply = wire.reply()
+            self.assertEqual(reply[0], status, reply[2])
+            wire.socket.close()
+
+    def test_half_closed_clients_beside_each_other_get_their_answers(self):
+        chunks = b'3\r\n[{"\r\n6\r\na":1}]\r\n0\r\n'
+        chunked = request("POST", PATH, headers=["Transfer-Encoding: chunked"]) + chunks
+        wrong = "Basic " + base64.b64encode(f"{EMAIL}:wrong".encode()).decode()
+        query = json.dumps({"query": {"sql": "SELECT 1 AS one", "start_time": 1, "end_time": now_us()}}).encode()
+        for data, status in (
+            (request("GET", "/healthz"), 200), (request("GET", "/api/default/streams"), 200), (request("GET", "/api/default/nosuch"), 404),
+            (request("POST", PATH, b'[{"a":1}]'), 200), (chunked + b"\r\n", 200), (chunked + b"X: y\r\n\r\n", 200),
+            (request("POST", PATH, b" " * 60_000 + b'[{"a":1}]'), 200), (request("POST", PATH, b'[{"a":1}]', auth=None), 401),
+            (request("POST", PATH, b'[{"a":1}]', auth=wrong), 401), (request("GET", "/api/default/streams", auth=wrong), 401),
+            (request("POST", "/api/default/_search", query, ["Content-Type: application/json"]), 200),
+        ):
+            with self.subTest(data[:60]):
+                self.half_closed(data, status)
+        for data in (request("POST", PATH, b'[{"a":1}]'), chunked + b"\r\n"):
+            self.node.kill_child("gateway")  # which forgets the credentials that it has seen
+            self.half_closed(data, 200)
+
     def test_a_half_closed_client_gets_the_answer_to_its_query(self):
         self.node.post_json("half", [{"i": i} for i in range(2000)])
         for sql, hits in (("SELECT count(*) AS n FROM half", 1), ("SELECT count(*) AS n FROM half a, half b, half c WHERE a.i * b.i + c.i = 7 AND c.i < 20", 1), ("SELECT * FROM half", 2000)):
