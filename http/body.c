@@ -7,7 +7,11 @@
 #include "base/cleanup.h"
 #include "base/metrics.h"
 
-#define BODY_START_BYTES ((size_t)4 << 10)
+#define BODY_START_BYTES ((size_t)256)    /* the least for what comes */
+#define BODY_ROOM_BYTES ((size_t)4 << 10) /* the least for what is made */
+
+/* Eighths of the budget (body.h). */
+enum share { SHARE_DECLARED = 4, SHARE_COME = 6, SHARE_PIECE = 7, SHARE_ALL = 8 };
 
 struct body_pool {
     struct body_pool_config cfg;           /* immutable */
@@ -87,7 +91,8 @@ static void take_kept(struct body *b, size_t want)
     for (size_t i = 0; i < p->kept_count; i++)
         if (p->kept[i].cap >= want && (best == SIZE_MAX || p->kept[i].cap < p->kept[best].cap))
             best = i;
-    if (best == SIZE_MAX || p->charged_bytes + p->kept[best].cap > p->cfg.total_bytes / 2)
+    if (best == SIZE_MAX ||
+        p->charged_bytes + p->kept[best].cap > p->cfg.total_bytes / 8 * SHARE_DECLARED)
         return;
     b->buf = p->kept[best];
     p->kept[best] = p->kept[--p->kept_count];
@@ -111,6 +116,7 @@ static void give_buffer(struct body *b)
         buf_done(&b->buf);
     b->buf = (struct buf){0};
     b->charged_bytes = 0;
+    b->is_lent = false;
 }
 
 /* ---- growing ---- */
@@ -121,59 +127,64 @@ static size_t buffer_max(const struct body *b)
     return b->is_large && most > BODY_STEP_BYTES ? BODY_STEP_BYTES : most;
 }
 
-static bool allocate(struct body *b, size_t cap, uint64_t share)
+static bool allocate(struct body *b, size_t cap, enum share share)
 {
-    if (!charge(b, cap, share))
+    if (share > SHARE_COME && cap > BODY_STEP_BYTES)
+        share = SHARE_COME;
+    if (!charge(b, cap, b->pool->cfg.total_bytes / 8 * share))
         return false;
     b->buf.max = cap;
-    return buf_reserve(&b->buf, cap - b->buf.len);
+    bool ok = buf_reserve(&b->buf, cap - b->buf.len);
+    b->buf.failed = false;
+    return ok;
 }
 
-/* Makes the buffer larger than it is, up to what is useful for `need` bytes.  False: no more may be
- * had, now or at all. */
-static bool grow(struct body *b, size_t need)
+/* Makes the buffer larger than it is, to what is useful for `need` bytes, else to just them.
+ * False: no more may be had, now or at all. */
+static bool grow(struct body *b, size_t need, enum share share)
 {
     size_t most = buffer_max(b), cap = b->buf.cap * 2;
-    uint64_t total = b->pool->cfg.total_bytes;
     if (b->buf.cap >= most)
         return false;
-    if (cap < BODY_START_BYTES)
-        cap = BODY_START_BYTES;
+    if (need > most)
+        need = most;
     if (cap < need)
         cap = need;
     if (cap > most)
         cap = most;
-    if (allocate(b, cap, cap > BODY_STEP_BYTES ? total / 4 * 3 : total))
-        return true;
-    b->buf.failed = false;
-    return b->buf.cap == 0 && allocate(b, BODY_START_BYTES, total);
+    return allocate(b, cap, share) || (need < cap && allocate(b, need, share));
 }
 
-enum err_code body_open(struct body_pool *p, struct body *b, uint64_t expected, size_t max,
-                        struct err *e)
+void body_open(struct body_pool *p, struct body *b, uint64_t expected, size_t max)
 {
-    *b = (struct body){.pool = p, .max_bytes = max, .is_large = expected > p->cfg.memory_max_bytes};
+    *b = (struct body){.pool = p,
+                       .expected_bytes = expected,
+                       .max_bytes = max,
+                       .is_large = expected > p->cfg.memory_max_bytes};
     size_t most = buffer_max(b), want = expected < most ? (size_t)expected : most;
-    if (want == 0)
-        want = BODY_START_BYTES;
     take_kept(b, want);
-    if (b->buf.cap > 0 || allocate(b, want, p->cfg.total_bytes / 2) || grow(b, 1))
-        return ERR_OK;
-    enum err_code rc = refuse(b, e);
-    body_done(b);
-    return rc;
+    if (b->buf.cap == 0 && want > 0)
+        allocate(b, want, SHARE_DECLARED);
+}
+
+static void grow_for_more(struct body *b, size_t more)
+{
+    size_t need = b->buf.len + more;
+    bool is_whole = b->file.bytes + need == b->expected_bytes;
+    if (need < BODY_START_BYTES)
+        need = BODY_START_BYTES;
+    if (!grow(b, need, is_whole ? SHARE_ALL : SHARE_COME) && grow(b, need, SHARE_PIECE))
+        b->is_lent = true;
 }
 
 enum err_code body_add(struct body *b, struct str bytes, size_t *taken, struct err *e)
 {
-    size_t len = (size_t)b->file.bytes + b->buf.len, room;
+    size_t len = (size_t)b->file.bytes + b->buf.len;
     if (bytes.len > b->max_bytes - len)
         return err_set(e, ERR_TOOBIG, "body is larger than %zu bytes", b->max_bytes);
     if (bytes.len > b->buf.cap - b->buf.len)
-        grow(b, b->buf.len + bytes.len);
-    room = b->buf.cap - b->buf.len;
-    if (room == 0 && b->buf.len == 0 && bytes.len > 0)
-        return refuse(b, e);
+        grow_for_more(b, bytes.len);
+    size_t room = b->buf.cap - b->buf.len;
     *taken = bytes.len < room ? bytes.len : room;
     buf_add(&b->buf, bytes.ptr, *taken);
     return ERR_OK;
@@ -189,15 +200,21 @@ enum err_code body_flush(struct body *b, struct err *e)
     if (rc)
         return rc;
     b->is_large = true;
-    if (b->buf.cap > BODY_POOL_CAP)
+    if (b->buf.cap > BODY_POOL_CAP || b->is_lent)
         give_buffer(b);
     buf_clear(&b->buf);
     return ERR_OK;
 }
 
+static bool grow_room(struct body *b)
+{
+    size_t need = b->buf.len + 1;
+    return grow(b, need > BODY_ROOM_BYTES ? need : BODY_ROOM_BYTES, SHARE_ALL);
+}
+
 bool body_grow(struct body *b)
 {
-    return b->buf.len == 0 || b->buf.len < b->buf.cap || grow(b, b->buf.len + 1);
+    return b->buf.len == 0 || b->buf.len < b->buf.cap || grow_room(b);
 }
 
 enum err_code body_room(struct body *b, char **to, size_t *room, struct err *e)
@@ -205,7 +222,7 @@ enum err_code body_room(struct body *b, char **to, size_t *room, struct err *e)
     enum err_code rc = body_grow(b) ? ERR_OK : body_flush(b, e);
     if (rc)
         return rc;
-    if (b->buf.cap == 0 && !grow(b, 1))
+    if (b->buf.cap == 0 && !grow_room(b))
         return refuse(b, e);
     *to = b->buf.data + b->buf.len;
     *room = b->buf.cap - b->buf.len;

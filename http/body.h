@@ -1,16 +1,20 @@
 /* http/body.h - request bodies: in memory while they are small, in the spool when they are large.
  *
  *   body_open ─► body_add … (the connection's thread: never waits)      ─► body_view ─► body_done
- *        │          └ took less than all: body_flush on a worker, go on      ▲ (a worker)
+ *        │          └ body_wants_flush: body_flush on a worker, go on        ▲ (a worker)
  *        └─────► body_room, body_made … (a worker: may write to disk) ───────┘
  *
  * A body is in memory up to memory_max_bytes (WEIR_BODY_MEMORY_MAX); past it, or earlier when the
  * budget of all bodies (WEIR_INGEST_MEMORY_MAX) has no more for it, it goes to the spool in pieces
- * of BODY_STEP_BYTES.  Memory is charged to the budget before it is allocated: while less than half
- * of the budget is in use a body gets what it declares, else as its bytes come, so that who only
- * declares takes nothing from others; the last quarter is for pieces on their way to the spool.
+ * of at most BODY_STEP_BYTES.  Memory is charged to the budget before it is allocated:
+ *   up to 4 eighths   what a body declares
+ *         6 eighths   what has come of it
+ *         7 eighths   a piece that goes to the spool at once, and gives its memory back
+ *         all         a body that has come whole, and steps of what is made on a worker
+ * so that who declares, or sends a part, takes nothing from others.
  * At most BODY_POOL_BUFFERS buffers of at most BODY_POOL_CAP bytes are kept between requests.
- * Errors: TOOBIG past max; AGAIN without memory for even one step; those of http/spool.h; NOMEM.
+ * Errors: TOOBIG past max; AGAIN without memory for a step on a worker; those of http/spool.h;
+ * NOMEM.
  * Thread safety: the pool: any thread.  A body: one owner at a time.
  */
 #ifndef WEIR_HTTP_BODY_H
@@ -37,14 +41,20 @@ struct body {
     struct body_pool *pool; /* NULL: not open */
     struct buf buf;         /* all of it, or what is not in the file yet */
     struct spool_file file;
+    uint64_t expected_bytes;
     size_t max_bytes, charged_bytes;
+    bool is_lent;  /* its memory is of the eighth for pieces on their way to the spool */
     bool is_large; /* it is, or is known to become, larger than memory_max_bytes */
 };
-/* For a body of about `expected` bytes (0: not known), never more than max. */
-enum err_code body_open(struct body_pool *p, struct body *b, uint64_t expected, size_t max,
-                        struct err *e);
-/* Takes the first *taken bytes, which may be none when there is something to flush. */
+/* For a body of `expected` bytes (0: not known; with body_room: about), never more than max. */
+void body_open(struct body_pool *p, struct body *b, uint64_t expected, size_t max);
+/* Takes the first *taken bytes, maybe none. */
 enum err_code body_add(struct body *b, struct str bytes, size_t *taken, struct err *e);
+/* Not all was taken, or it has memory that is only lent. */
+static inline bool body_wants_flush(const struct body *b, size_t taken, size_t len)
+{
+    return taken < len || b->is_lent;
+}
 enum err_code body_flush(struct body *b, struct err *e);
 /* Takes memory for one more byte, unless there is room; false: there is none to be had, and
  * body_room would write to the disk now. */

@@ -64,18 +64,25 @@ enum err_code listen_open(const char *address, uint16_t port, int *fd, struct er
                    sys == EADDRINUSE ? " (ss -ltnp says who has it)" : "");
 }
 
-unsigned listen_connections(unsigned wanted)
+/* As near to `need` as it may be. */
+static rlim_t raise_descriptors(rlim_t need)
 {
     struct rlimit limit;
-    rlim_t need = (rlim_t)wanted + DESCRIPTORS_FOR_OTHERS;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= need)
-        return wanted;
+        return need;
     limit.rlim_cur = need < limit.rlim_max ? need : limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
     getrlimit(RLIMIT_NOFILE, &limit);
-    if (limit.rlim_cur >= need)
-        return wanted;
-    return limit.rlim_cur > 2 * DESCRIPTORS_FOR_OTHERS
-               ? (unsigned)(limit.rlim_cur - DESCRIPTORS_FOR_OTHERS)
-               : DESCRIPTORS_FOR_OTHERS;
+    return limit.rlim_cur;
+}
+
+unsigned listen_connections(unsigned wanted, unsigned *bodies)
+{
+    const rlim_t kept = DESCRIPTORS_FOR_OTHERS + DESCRIPTORS_FOR_BODIES;
+    rlim_t most = raise_descriptors(2 * (rlim_t)wanted + kept);
+    rlim_t fit = most > 2 * kept ? most - kept : kept;
+    unsigned connections = fit < wanted ? (unsigned)fit : wanted;
+    rlim_t left = most > kept + connections ? most - kept - connections : 0;
+    *bodies = (unsigned)(left < wanted ? left : wanted) + DESCRIPTORS_FOR_BODIES;
+    return connections;
 }

@@ -7,7 +7,7 @@
  *      ├───────────► VERIFYING (connection suspended; auth_check) ─┐                         W
  *      ▼                                                           ▼
  *     BODY  gather it, within its limit and the process' budget                              I
- *      │ ▲ a piece is full: SPOOLING (connection suspended; body_flush)                        W
+ *      │ ▲ no room for a piece: SPOOLING (connection suspended; body_flush)                    W
  *      │ over a limit: DISCARD what still comes, then SENT
  *      ▼
  *   RUNNING (connection suspended; decode, handler)                                          W
@@ -56,8 +56,9 @@ struct connection {
 };
 
 struct http_server {
-    struct http_config cfg; /* immutable; its strings are the caller's */
-    struct str base_uri;    /* immutable; without a final slash */
+    struct http_config cfg;   /* immutable; its strings are the caller's */
+    struct str base_uri;      /* immutable; without a final slash */
+    unsigned spool_files_max; /* immutable */
     /* Made by http_start, ended by http_stop, constant in between: */
     struct MHD_Daemon *daemon;
     int listen_fd;
@@ -100,7 +101,8 @@ struct request {
     enum err_code job_result; /* of VERIFYING or SPOOLING */
     struct err job_error;
     struct body body, decoded;
-    enum route_lane lane;              /* of RUNNING */
+    size_t taken_bytes;   /* of SPOOLING: in the body, to be taken off what comes again */
+    enum route_lane lane; /* of RUNNING */
     uint64_t body_from_ms, body_bytes; /* when it began to come; what has */
     uint64_t discarded_bytes;
     struct worker_tools *tools; /* while RUNNING */

@@ -66,9 +66,8 @@ static enum err_code decode(struct request *r, struct err *e)
                                      .room = decoded_room,
                                      .made = decoded_made,
                                      .ctx = r};
-    rc = body_open(r->server->bodies, &r->decoded, raw.len * EXPECTED_RATIO, sink.max_bytes + 1, e);
-    if (!rc)
-        rc = decode_body(r->tools->decoder, r->coding, raw, &sink, e);
+    body_open(r->server->bodies, &r->decoded, raw.len * EXPECTED_RATIO, sink.max_bytes + 1);
+    rc = decode_body(r->tools->decoder, r->coding, raw, &sink, e);
     return rc ? rc : body_view(&r->decoded, &r->call.body, e);
 }
 

@@ -388,29 +388,31 @@ static enum MHD_Result spool(struct request *r)
     return hand_over(r, LANE_SPOOL, PHASE_SPOOLING, run_spooling);
 }
 
-/* What is not taken comes again when the connection is resumed. */
 static enum MHD_Result on_body(struct request *r, const char *data, size_t *size)
 {
     struct err e = {0};
-    size_t taken;
     if (*size == 0)
         return run(r);
-    if (body_add(&r->body, (struct str){data, *size}, &taken, &e) != ERR_OK)
+    if (body_add(&r->body, (struct str){data, *size}, &r->taken_bytes, &e) != ERR_OK)
         return refuse_body(r, &e, size);
-    *size -= taken;
-    r->body_bytes += taken;
+    r->body_bytes += r->taken_bytes;
     await_body(r);
-    return *size == 0 ? MHD_YES : spool(r);
+    if (body_wants_flush(&r->body, r->taken_bytes, *size))
+        return spool(r);
+    *size = 0;
+    return MHD_YES;
 }
 
+/* All that came comes again: libmicrohttpd would not call for nothing. */
 static enum MHD_Result on_spooled(struct request *r, const char *data, size_t *size)
 {
     r->body_from_ms += clock_mono_ms();
-    await_body(r);
     if (r->job_result != ERR_OK)
         return refuse_body(r, &r->job_error, size);
+    await_body(r);
     r->phase = PHASE_BODY;
-    return on_body(r, data, size);
+    *size -= r->taken_bytes;
+    return *size == 0 ? MHD_YES : on_body(r, data + r->taken_bytes, size);
 }
 
 static bool waits_for_worker(const struct request *r)
@@ -488,6 +490,7 @@ static enum err_code open_bodies(struct http_server *s, struct err *e)
 {
     const struct spool_config spool = {.dir = s->cfg.tmp_dir,
                                        .total_bytes = s->cfg.spool_max_bytes,
+                                       .files_max = s->spool_files_max,
                                        .disk_reserve_bytes = s->cfg.disk_reserve_bytes};
     enum err_code rc = spool_open(&spool, &s->spool, e);
     if (rc)
@@ -536,7 +539,7 @@ enum err_code http_start(const struct http_config *cfg, struct http_server **out
         return err_set(e, ERR_NOMEM, "HTTP server");
     s->cfg = *cfg;
     s->listen_fd = -1;
-    s->cfg.connections_max = listen_connections(cfg->connections_max);
+    s->cfg.connections_max = listen_connections(cfg->connections_max, &s->spool_files_max);
     access_init();
     stream_init();
     enum err_code rc = check_base_uri(s, e);

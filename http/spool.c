@@ -33,6 +33,7 @@ struct spool {
     pthread_mutex_t lock; /* guards the rest */
     pthread_cond_t changed;
     uint64_t used_bytes;
+    unsigned files;
     struct spool_file *viewed; /* a list */
     bool stopping;
 };
@@ -160,6 +161,21 @@ static void give_bytes(struct spool *s, uint64_t n)
     metric_set(s->in_use, (double)s->used_bytes);
 }
 
+static bool take_file(struct spool *s)
+{
+    LOCK_SCOPE(&s->lock);
+    if (s->files >= s->cfg.files_max)
+        return false;
+    s->files++;
+    return true;
+}
+
+static void give_file(struct spool *s)
+{
+    LOCK_SCOPE(&s->lock);
+    s->files--;
+}
+
 /* ---- one file ---- */
 
 /* For file systems that have no nameless files. */
@@ -181,11 +197,16 @@ static int open_named(struct spool *s)
 
 enum err_code spool_file_open(struct spool *s, struct spool_file *f, struct err *e)
 {
+    if (!take_file(s)) {
+        count_refused("files");
+        return err_set(e, ERR_AGAIN, "large request bodies are at their limit (open files)");
+    }
     int fd = sys_open(s->cfg.dir, O_TMPFILE | O_RDWR, 0600);
     if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == EINVAL))
         fd = open_named(s);
     if (fd < 0) {
         int sys = errno;
+        give_file(s);
         count_refused("file");
         return err_sys(e, sys, "a file for a large body in %s", s->cfg.dir);
     }
@@ -272,5 +293,6 @@ void spool_file_close(struct spool_file *f)
     }
     sys_close(f->fd);
     give_bytes(f->spool, f->bytes);
+    give_file(f->spool);
     *f = (struct spool_file){0};
 }

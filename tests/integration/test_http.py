@@ -94,6 +94,19 @@ class HttpCase(NodeCase):
         text = self.node.raw("GET", "/metrics", auth=None)[2].decode()
         return sum(float(v) for v in re.findall(rf"^{name}(?:{{[^}}]*}})? (\S+)$", text, re.M))
 
+    def half_closed(self, data, status, count=24):
+        """So many clients at once send this and close their side; each gets its answer."""
+        wires = [self.wire() for _ in range(count)]
+        for wire in wires:
+            wire.send(data)
+            wire.socket.shutdown(socket.SHUT_WR)
+        for wire in wires:
+            reply = wire.reply()
+            while reply[0] == 100:
+                reply = wire.reply()
+            self.assertEqual(reply[0], status, reply[2])
+            wire.socket.close()
+
     def assert_stored(self, reply, count=1):
         status, _, body = reply
         self.assertEqual(status, 200, body)
@@ -134,19 +147,6 @@ class Framing(HttpCase):
             for _ in range(3):
                 self.assert_stored(wire.reply())
             self.assertTrue(wire.is_closed())
-
-    def half_closed(self, data, status, count=24):
-        """So many clients at once send this and close their side; each gets its answer."""
-        wires = [self.wire() for _ in range(count)]
-        for wire in wires:
-            wire.send(data)
-            wire.socket.shutdown(socket.SHUT_WR)
-        for wire in wires:
-            reply = wire.reply()
-            while reply[0] == 100:
-                reply = wire.reply()
-            self.assertEqual(reply[0], status, reply[2])
-            wire.socket.close()
 
     def test_half_closed_clients_beside_each_other_get_their_answers(self):
         chunks = b'3\r\n[{"\r\n6\r\na":1}]\r\n0\r\n'
@@ -623,6 +623,33 @@ class LargeBodies(HttpCase):
             with self.wire() as wire:
                 wire.send(request("POST", PATH, b" " * 5_000_000, length=20_000_000))
                 wait_for(lambda: self.metric("zo_http_spool_bytes") > 3_000_000, what="a body on disk")
+
+    def test_half_closed_clients_get_their_answers(self):
+        body = b" " * 2_500_000 + b'[{"a":1}]'
+        chunks = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in (body[i:i + 9000] for i in range(0, len(body), 9000)))
+        self.half_closed(request("POST", PATH, body), 200, count=8)
+        self.half_closed(request("POST", PATH, headers=["Transfer-Encoding: chunked"]) + chunks + b"0\r\n\r\n", 200, count=8)
+
+    def test_bodies_that_stall_take_nothing_from_others(self):
+        query = json.dumps({"query": {"sql": "SELECT count(*) AS n FROM beside", "start_time": 1, "end_time": 1 << 60}}).encode()
+        self.assert_stored(self.send("beside", b'[{"a":1}]'))
+        for size in (10, 20_000):
+            stalled = [self.wire() for _ in range(400)]
+            for wire in stalled:
+                wire.send(request("POST", PATH, b" " * size, length=60_000))
+            for _ in range(20):
+                self.assert_stored(self.send("beside", b'[{"a":1}]'))
+                self.assert_stored(self.send("beside", b" " * 100_000 + b'[{"a":1}]'))
+                self.assert_stored(self.send("beside", gzip.compress(b'[{"a":1}]'), ["Content-Encoding: gzip"]))
+                with self.wire() as wire:
+                    wire.send(request("POST", "/api/default/_search", query, ["Content-Type: application/json"]))
+                    self.assertEqual(wire.reply()[0], 200)
+            wire = stalled[-1]
+            wire.send(b" " * (60_000 - 9 - size) + b'[{"a":1}]')
+            self.assert_stored(wire.reply())
+            for wire in stalled:
+                wire.socket.close()
+        self.assertEqual(self.metric("zo_http_body_memory_refused"), 0)
 
     def test_who_declares_much_and_sends_nothing_takes_nothing(self):
         idle = [self.wire() for _ in range(100)]

@@ -1,5 +1,6 @@
 """Ten thousand connections that do nothing, or next to nothing, while another client works."""
 # label: long
+import itertools
 import json
 import re
 import resource
@@ -9,7 +10,7 @@ import time
 import unittest
 
 from test_http import PATH, HttpCase, Wire, request
-from weirlib import SANITIZED, children, main
+from weirlib import SANITIZED, children, main, wait_for
 
 COUNT = 10_000
 
@@ -17,9 +18,9 @@ COUNT = 10_000
 class Worker(threading.Thread):
     """A well-behaved client on one connection, and how long its requests took."""
 
-    def __init__(self, port):
+    def __init__(self, port, requests):
         super().__init__(daemon=True)
-        self.port = port
+        self.port, self.requests = port, itertools.cycle(requests)
         self.took_ms, self.failed = [], []
         self.is_over = threading.Event()
         self.start()
@@ -28,7 +29,7 @@ class Worker(threading.Thread):
         with Wire(self.port) as wire:
             while not self.is_over.wait(0.005):
                 began = time.monotonic()
-                wire.send(request("POST", PATH, b'[{"a":1}]'))
+                wire.send(next(self.requests))
                 status, _, body = wire.reply()
                 self.took_ms.append((time.monotonic() - began) * 1000)
                 if status != 200:
@@ -56,9 +57,9 @@ class ManyConnections(HttpCase):
         with open(f"/proc/{children(self.node)['gateway']}/status") as status:
             return int(re.search(r"VmRSS:\s+(\d+)", status.read())[1]) // 1024
 
-    def beside(self, what, action):
+    def beside(self, what, action, others=(request("POST", PATH, b'[{"a":1}]'),)):
         """While the action runs, another client's requests succeed."""
-        worker = Worker(self.node.port)
+        worker = Worker(self.node.port, others)
         action()
         deadline = time.monotonic() + 60
         while len(worker.took_ms) < 100 and time.monotonic() < deadline and worker.is_alive():
@@ -89,6 +90,23 @@ class ManyConnections(HttpCase):
         rows = self.node.hits("SELECT count(*) AS n FROM web")[0]["n"]
         self.assertGreater(rows, COUNT)
         self.assertEqual(json.loads(self.node.raw("GET", "/healthz", auth=None)[2]), {"status": "ok"})
+
+    def test_bodies_that_stall_disturb_nobody(self):
+        query = json.dumps({"query": {"sql": "SELECT count(*) AS n FROM web", "start_time": 1, "end_time": 1 << 60}}).encode()
+        others = (request("POST", PATH, b'[{"a":1}]'), request("POST", "/api/default/_search", query, ["Content-Type: application/json"]),
+                  request("POST", PATH, b" " * 40_000 + b'[{"a":1}]'))
+        self.node.post_json("web", [{"a": 1}])
+        few, much = b"[", b"[" + b" " * 39_999
+        chunked = request("POST", PATH, headers=["Transfer-Encoding: chunked"]) + b"ea60\r\n"
+        for what, data in (("few bytes of a length", request("POST", PATH, few, length=60_000)), ("many bytes of a length", request("POST", PATH, much, length=60_000)),
+                           ("few bytes of a chunk", chunked + few), ("many bytes of a chunk", chunked + much)):
+            self.idle = [socket.create_connection(("127.0.0.1", self.node.port), 60) for _ in range(COUNT)]
+            self.beside(what, lambda data=data: self.send_all(data), others if data.endswith(few) else others[:2])
+            for one in self.idle:
+                one.close()
+            for name in ("zo_http_body_memory_bytes", "zo_http_spool_bytes"):
+                wait_for(lambda name=name: self.metric(name) == 0, what=f"nothing in {name}")
+        self.assertEqual(self.metric("zo_http_body_memory_refused"), 0)
 
 
 if __name__ == "__main__":

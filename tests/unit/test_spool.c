@@ -18,7 +18,7 @@
 #include "http/spool.h"
 #include "tests/support/scratch.h"
 
-enum { TOTAL = 1 << 20, PIECE = 100000 };
+enum { TOTAL = 1 << 20, PIECE = 100000, FILES = 20 };
 
 struct fixture {
     struct scratch scratch;
@@ -29,7 +29,7 @@ struct fixture {
 static struct spool *open_spool(const char *dir, uint64_t reserve_bytes)
 {
     const struct spool_config cfg = {
-        .dir = dir, .total_bytes = TOTAL, .disk_reserve_bytes = reserve_bytes};
+        .dir = dir, .total_bytes = TOTAL, .disk_reserve_bytes = reserve_bytes, .files_max = FILES};
     struct spool *s = NULL;
     struct err e;
     assert_int_equal(spool_open(&cfg, &s, &e), ERR_OK);
@@ -158,6 +158,22 @@ static void past_the_total_is_refused_until_space_comes_back(void **state)
     spool_file_close(&second);
 }
 
+static void past_the_most_files_is_refused_until_one_is_closed(void **state)
+{
+    struct fixture *f = *state;
+    struct spool_file files[FILES] = {{0}}, one_more = {0};
+    struct err e;
+    for (int i = 0; i < FILES; i++)
+        assert_int_equal(spool_file_open(f->spool, &files[i], &e), ERR_OK);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(spool_file_open(f->spool, &one_more, &e), ERR_AGAIN);
+    spool_file_close(&files[0]);
+    assert_int_equal(spool_file_open(f->spool, &one_more, &e), ERR_OK);
+    spool_file_close(&one_more);
+    for (int i = 1; i < FILES; i++)
+        spool_file_close(&files[i]);
+}
+
 static void nothing_grows_while_the_disk_has_less_than_its_reserve(void **state)
 {
     struct fixture *f = *state;
@@ -251,6 +267,7 @@ int main(void)
         CASE(an_empty_file_is_the_empty_string),
         CASE(what_was_read_leaves_the_memory_and_can_be_read_again),
         CASE(past_the_total_is_refused_until_space_comes_back),
+        CASE(past_the_most_files_is_refused_until_one_is_closed),
         CASE(nothing_grows_while_the_disk_has_less_than_its_reserve),
         CASE(a_disk_that_becomes_full_gives_everything_back),
         CASE(without_nameless_files_the_name_is_gone_at_once),
