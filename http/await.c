@@ -1,12 +1,16 @@
-/* http/await.c - by when a client has to have sent the next part of a request. */
+/* http/await.c - what a client has to send: by when the next part of a request, and no more than
+ * leaves memory for its reply. */
 #include <string.h>
 
 #include "base/clock.h"
 #include "http/deadline.h"
 #include "http/request.h"
 
-#define REPLY_BYTES 1024   /* of the header memory, for the reply's own headers */
-#define ARGUMENT_BYTES 128 /* of the header memory, at most one argument */
+/* Of the header memory: */
+#define REPLY_BYTES 1024   /* for the reply's own headers */
+#define ARGUMENT_SHARE 128 /* at most one argument */
+#define RECORD_BYTES 64    /* what libmicrohttpd keeps of a header, an argument or a cookie */
+#define LINE_BYTES 4       /* of a header beside its texts: `: `, CRLF */
 
 /* Silence is libmicrohttpd's to notice; so what is late here has sent something. */
 void await_request(const struct http_server *s, struct connection *c)
@@ -28,17 +32,35 @@ void await_headers(const struct request *r)
 
 /* libmicrohttpd keeps a record of each argument in the memory that the headers need, and cannot say
  * so when it is full. */
-void await_arguments(const struct request *r, const char *uri)
+void await_arguments(struct request *r, const char *uri)
 {
-    size_t left = r->server->cfg.header_max_bytes / ARGUMENT_BYTES;
+    const size_t most = r->server->cfg.header_max_bytes / ARGUMENT_SHARE;
     struct deadline *d = deadline_of(r);
-    for (const char *p = strchr(uri, '?'); p && d; p = strchr(p + 1, '&'))
-        if (left-- == 0) {
-            deadline_refuse(d, "414 URI Too Long",
-                            "{\"code\":414,\"message\":\"the URL has too many arguments "
-                            "(WEIR_HTTP_HEADER_MAX / 128)\"}");
-            return;
-        }
+    size_t count = 0;
+    for (const char *p = strchr(uri, '?'); p; p = strchr(p + 1, '&'))
+        count++;
+    r->header_bytes += count * RECORD_BYTES;
+    if (!d || count <= most)
+        return;
+    request_enter(r);
+    deadline_refuse(d, 414, "URI Too Long",
+                    "the URL has too many arguments (WEIR_HTTP_HEADER_MAX / 128)");
+}
+
+/* Cookies are copied, and have a record each, whether wanted or not. */
+static size_t cookie_bytes(struct str cookies)
+{
+    size_t records = 1;
+    for (size_t i = 0; i < cookies.len; i++)
+        records += cookies.ptr[i] == ';' || cookies.ptr[i] == ',';
+    return cookies.len + records * RECORD_BYTES;
+}
+
+void await_header(struct request *r, struct str name, struct str value)
+{
+    r->header_bytes += name.len + value.len + LINE_BYTES + RECORD_BYTES;
+    if (str_eq_nocase(name, STR("Cookie")))
+        r->header_bytes += cookie_bytes(value);
 }
 
 /* Else the request would be run, and its reply have no memory to be made in. */
@@ -48,9 +70,8 @@ bool await_room_for_reply(const struct request *r)
     struct deadline *d = deadline_of(r);
     if (!d || used + REPLY_BYTES <= r->server->cfg.header_max_bytes)
         return true;
-    deadline_refuse(
-        d, "431 Request Header Fields Too Large",
-        "{\"code\":431,\"message\":\"the headers are too large (WEIR_HTTP_HEADER_MAX)\"}");
+    deadline_refuse(d, 431, "Request Header Fields Too Large",
+                    "the headers are too large (WEIR_HTTP_HEADER_MAX)");
     return false;
 }
 
@@ -67,8 +88,8 @@ bool await_met(const struct request *r)
     return deadline_met(deadline_of(r));
 }
 
-bool await_failed(const struct request *r)
+int await_refused(const struct request *r)
 {
-    return r->connection && r->connection->deadline &&
-           atomic_load(&r->connection->deadline->was_late);
+    const struct deadline *d = deadline_of(r);
+    return d ? atomic_load(&d->refused_status) : 0;
 }

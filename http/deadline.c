@@ -30,15 +30,16 @@ static const struct metric_desc TOO_LATE = {
     .type = METRIC_COUNTER,
 };
 
-void deadline_refuse(struct deadline *c, const char *status, const char *json)
+void deadline_refuse(struct deadline *c, int status, const char *reason, const char *message)
 {
-    char answer[ANSWER_MAX];
+    char json[ANSWER_MAX / 2], answer[ANSWER_MAX];
+    int json_len = snprintf(json, sizeof json, "{\"code\":%d,\"message\":\"%s\"}", status, message);
     int len = snprintf(answer, sizeof answer,
-                       "HTTP/1.1 %s\r\nConnection: close\r\nContent-Type: application/json\r\n"
-                       "Content-Length: %zu\r\n\r\n%s",
-                       status, strlen(json), json);
-    assert(len > 0 && (size_t)len < sizeof answer);
-    atomic_store(&c->was_late, true);
+                       "HTTP/1.1 %d %s\r\nConnection: close\r\nContent-Type: application/json\r\n"
+                       "Content-Length: %d\r\n\r\n%s",
+                       status, reason, json_len, json);
+    assert(json_len < (int)sizeof json && len > 0 && (size_t)len < sizeof answer);
+    atomic_store(&c->refused_status, status);
     atomic_store(&c->deadline_ms, 0);
     send(c->fd, answer, (size_t)len, MSG_NOSIGNAL | MSG_DONTWAIT);
     shutdown(c->fd, SHUT_RDWR);
@@ -46,9 +47,8 @@ void deadline_refuse(struct deadline *c, const char *status, const char *json)
 
 static void end_late(struct deadlines *all, struct deadline *c)
 {
-    deadline_refuse(
-        c, "408 Request Timeout",
-        "{\"code\":408,\"message\":\"the request came too slowly (WEIR_HTTP_REQUEST_TIMEOUT)\"}");
+    deadline_refuse(c, 408, "Request Timeout",
+                    "the request came too slowly (WEIR_HTTP_REQUEST_TIMEOUT)");
     metric_add(all->late, 1);
 }
 

@@ -25,16 +25,16 @@ struct deadlines;
 struct deadline {
     int fd;                       /* the connection's */
     _Atomic uint64_t deadline_ms; /* by clock_mono_ms; 0: none */
-    atomic_bool was_late;         /* it has been shut down */
+    atomic_int refused_status;    /* that it was sent, and then shut down; 0: none */
     struct deadline *prev, *next; /* the list's */
 };
 
 enum err_code deadlines_start(struct deadlines **out, struct err *e);
 void deadlines_stop(struct deadlines *all); /* after all are removed; NULL is fine */
 struct deadline *deadlines_add(struct deadlines *all, int fd); /* NULL: out of memory */
-/* Sends the status line ("414 URI Too Long") with a short body and shuts the socket down: the
- * request is of no further use. */
-void deadline_refuse(struct deadline *c, const char *status, const char *json);
+/* Sends the status ("URI Too Long" is the reason of 414) with a short body and shuts the socket
+ * down: the request is of no further use. */
+void deadline_refuse(struct deadline *c, int status, const char *reason, const char *message);
 void deadlines_remove(struct deadlines *all, struct deadline *c); /* frees it; NULL is fine */
 
 /* Until then the next thing has to have come. */
@@ -44,10 +44,10 @@ static inline void deadline_set(struct deadline *c, uint64_t deadline_ms)
         atomic_store_explicit(&c->deadline_ms, deadline_ms, memory_order_relaxed);
 }
 
-/* It has come.  False: too late, the 408 is out. */
+/* It has come.  False: too late, or refused: the 408, or what else it was, is out. */
 static inline bool deadline_met(struct deadline *c)
 {
-    return !c || (atomic_exchange(&c->deadline_ms, 0) != 0 && !atomic_load(&c->was_late));
+    return !c || (atomic_exchange(&c->deadline_ms, 0) != 0 && atomic_load(&c->refused_status) == 0);
 }
 
 #endif

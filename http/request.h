@@ -88,7 +88,7 @@ struct request {
 
     /* From the headers; the strings are the connection's. */
     struct str method, authorization, origin;
-    size_t header_bytes;     /* of libmicrohttpd's memory, about */
+    size_t header_bytes;     /* of libmicrohttpd's memory, about; also its arguments and cookies */
     bool asks_method;        /* Access-Control-Request-Method is there */
     uint64_t declared_bytes; /* Content-Length */
     bool chunked, expects_continue, is_http11;
@@ -142,19 +142,22 @@ uint64_t run_body_limit(const struct request *r); /* of the request's route */
  * record.  Any thread: a look into the mapped meta. */
 bool run_org_exists(const struct request *r);
 
-/* await.c: deadlines (deadline.h) of what a client sends; none while a request is being handled. */
+/* await.c: deadlines (deadline.h) of what a client sends, none while a request is being handled;
+ * and the memory that its headers take. */
 void await_request(const struct http_server *s, struct connection *c); /* the next, after silence */
 void await_headers(const struct request *r);
+void await_arguments(struct request *r, const char *uri); /* too many: 414 is out at once */
+void await_header(struct request *r, struct str name, struct str value);
 bool await_room_for_reply(const struct request *r); /* false: the headers left none, 431 is out */
-void await_arguments(const struct request *r, const char *uri); /* too many: 414 is out at once */
 void await_body(const struct request *r); /* what has come (body_from_ms, body_bytes) buys time */
-bool await_met(const struct request *r);  /* it has come; false: too late, the 408 is out */
-bool await_failed(const struct request *r);
+bool await_met(const struct request *r);  /* it has come; false: 408, or a refusal above, is out */
+int await_refused(const struct request *r); /* with which status that was; 0: it was not */
 
 /* stream.c: once, before the first request. */
 void stream_init(void);
 
 /* server.c, for the above. */
+void request_enter(struct request *r); /* it is in flight, and in zo_http_incoming_requests */
 void request_suspend(struct request *r);
 void request_resume(struct request *r); /* the request is not the caller's any more */
 void request_unref(struct request *r);

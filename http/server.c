@@ -25,8 +25,6 @@
 /* The body of a refused request is read up to this size, to keep the connection; past it the
  * connection is closed. */
 #define REFUSED_BODY_READ_MAX ((uint64_t)1 << 20)
-#define HEADER_COST                                                                                \
-    68 /* of a header beside its texts: what libmicrohttpd keeps of it, `: `, CRLF */
 #define STREAM_BLOCK_BYTES ((size_t)64 << 10)
 #define DRAIN_LOOK_MS 5
 #define ORIGIN_MAX_BYTES 512 /* a longer one is not allowed in */
@@ -123,6 +121,12 @@ void request_resume(struct request *r)
     MHD_resume_connection(r->conn);
 }
 
+void request_enter(struct request *r)
+{
+    r->counted = true;
+    atomic_fetch_add(&r->server->in_flight, 1);
+}
+
 static void on_completed(void *cls, struct MHD_Connection *conn, void **req_cls,
                          enum MHD_RequestTerminationCode how)
 {
@@ -136,10 +140,11 @@ static void on_completed(void *cls, struct MHD_Connection *conn, void **req_cls,
         pipe_close(&r->pipe);
     if (r->counted) {
         bool whole = how == MHD_REQUEST_TERMINATED_COMPLETED_OK || r->refused;
+        int past = await_refused(r);
         access_record(&r->call,
-                      await_failed(r) ? MHD_HTTP_REQUEST_TIMEOUT
-                      : whole         ? r->status
-                                      : 0,
+                      past    ? past
+                      : whole ? r->status
+                              : 0,
                       clock_mono_ns() - r->started_ns);
         atomic_fetch_sub(&s->in_flight, 1);
     }
@@ -259,7 +264,7 @@ static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind, const char 
     struct request *r = cls;
     struct str name_text = str_from(name), value_text = str_from(value);
     (void)kind;
-    r->header_bytes += name_text.len + value_text.len + HEADER_COST;
+    await_header(r, name_text, value_text);
     framing_see(&r->framing, name_text, value_text);
     return MHD_YES;
 }
@@ -330,8 +335,7 @@ static enum MHD_Result on_headers(struct request *r, const char *method, const c
     if (!await_met(r))
         return MHD_NO;
     r->body_from_ms = clock_mono_ms();
-    r->counted = true;
-    atomic_fetch_add(&r->server->in_flight, 1);
+    request_enter(r);
     read_headers(r, method, version);
     if (!await_room_for_reply(r))
         return MHD_NO;

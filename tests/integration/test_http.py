@@ -347,6 +347,39 @@ class Refusals(HttpCase):
                 self.assertEqual(wire.reply()[0], 200, "the connection goes on")
             return headers
 
+    def status_of(self, wire, cookies):
+        """Where cookies do not fit, libmicrohttpd says so, or has no room for that either."""
+        try:
+            return int(wire.until(b"\r\n").split()[1])
+        except ConnectionError:
+            self.assertGreater(cookies, 0)
+            return 431
+
+    def test_headers_arguments_and_cookies_leave_room_for_the_reply(self):
+        for stream, arguments, cookies in (("args1", 1, 0), ("args100", 100, 0), ("args200", 200, 0), ("args250", 250, 0),
+                                           ("cookies1", 1, 1), ("cookies100", 1, 100), ("cookies200", 1, 200), ("both", 100, 100)):
+            answered = {200: 0, 431: 0}
+            path = f"/api/default/{stream}/_json?" + "&".join(["a"] * arguments)
+            for pad in range(3000, 33_000, 250):
+                with self.wire() as wire:
+                    wire.send(request("POST", path, b'[{"a":1}]', ["X: " + "a" * pad, *(["Cookie: " + "a=b; " * cookies] if cookies else [])]))
+                    answered[self.status_of(wire, cookies)] += 1
+            self.assertGreater(min(answered.values()), 0, answered)
+            self.assertEqual(self.node.hits(f"SELECT count(*) AS n FROM {stream}")[0]["n"], answered[200])
+
+    def count_of(self, status):
+        text = self.node.raw("GET", "/metrics", auth=None)[2].decode()
+        return sum(float(v) for v in re.findall(rf'^zo_http_incoming_requests{{endpoint="[^"]*",status="{status}".*}} (\S+)$', text, re.M))
+
+    def test_what_is_refused_past_libmicrohttpd_is_counted_with_its_status(self):
+        for status, data in ((414, request("GET", "/healthz?" + "a&" * 300)), (431, request("GET", "/healthz", headers=["X: " + "a" * 31_500]))):
+            before, late = self.count_of(status), self.count_of(408)
+            with self.wire() as wire:
+                wire.send(data)
+                self.assertEqual(wire.reply()[0], status)
+            wait_for(lambda: self.count_of(status) == before + 1, what=f"a {status} counted")
+            self.assertEqual(self.count_of(408), late)
+
     def test_without_credentials_there_is_401(self):
         wrong = "Basic " + base64.b64encode(b"root@example.com:wrong").decode()
         for auth in (None, wrong, "Basic", "Basic !", "Bearer x"):

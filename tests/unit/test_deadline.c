@@ -84,7 +84,7 @@ static void who_has_no_deadline_is_left_alone_while_others_end(void **state)
     close(other[0]);
     close(other[1]);
     assert_int_equal(recv(f->fds[1], &byte, 1, MSG_DONTWAIT), -1);
-    assert_false(atomic_load(&f->one->was_late));
+    assert_int_equal(atomic_load(&f->one->refused_status), 0);
 }
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
