@@ -1,22 +1,27 @@
-/* http/deadline.c - the list of connections and the thread that ends late ones. */
+/* http/deadline.c - the list of connections and the thread that looks at them. */
 #include "http/deadline.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/cond.h"
 #include "base/metrics.h"
+#include "base/sys.h"
 
 #define ANSWER_MAX 512
+#define ENDS_AT_ONCE 256 /* of all that have ended, in turn, at one look */
 
 struct deadlines {
     struct metric_child *late; /* immutable */
+    int ends_fd;               /* immutable: an epoll set, for who has closed its side */
     pthread_t thread;          /* owned by start and stop */
     pthread_mutex_t lock;      /* guards the rest; no socket on the list is closed under it */
     pthread_cond_t changed;
@@ -52,6 +57,20 @@ static void end_late(struct deadlines *all, struct deadline *c)
     metric_add(all->late, 1);
 }
 
+/* That nothing is read any more says nothing new of a socket whose client has closed its side, but
+ * is an event.  It is made again while the connection stays: libmicrohttpd may have taken the last
+ * one and the bytes before the end for one event. */
+static void tell_ends(struct deadlines *all)
+{
+    struct epoll_event ended[ENDS_AT_ONCE];
+    int n = epoll_wait(all->ends_fd, ended, ENDS_AT_ONCE, 0);
+    for (int i = 0; i < n; i++) {
+        const struct deadline *c = ended[i].data.ptr;
+        if (atomic_load(&c->deadline_ms) > 0)
+            shutdown(c->fd, SHUT_RD);
+    }
+}
+
 static void look(struct deadlines *all, uint64_t now_ms)
 {
     for (struct deadline *c = all->list; c; c = c->next) {
@@ -60,6 +79,7 @@ static void look(struct deadlines *all, uint64_t now_ms)
             atomic_compare_exchange_strong(&c->deadline_ms, &deadline_ms, 0))
             end_late(all, c);
     }
+    tell_ends(all);
 }
 
 static void *deadlines_main(void *arg)
@@ -78,6 +98,8 @@ static void *deadlines_main(void *arg)
 
 static void deadlines_free(struct deadlines *all)
 {
+    if (all->ends_fd >= 0)
+        sys_close(all->ends_fd);
     pthread_cond_destroy(&all->changed);
     pthread_mutex_destroy(&all->lock);
     free(all);
@@ -91,10 +113,11 @@ enum err_code deadlines_start(struct deadlines **out, struct err *e)
     all->late = metric_only(metrics_register(&TOO_LATE));
     pthread_mutex_init(&all->lock, NULL);
     cond_init(&all->changed);
-    int sys = pthread_create(&all->thread, NULL, deadlines_main, all);
+    all->ends_fd = epoll_create1(EPOLL_CLOEXEC);
+    int sys = all->ends_fd < 0 ? errno : pthread_create(&all->thread, NULL, deadlines_main, all);
     if (sys != 0) {
         deadlines_free(all);
-        return err_sys(e, sys, "start a thread");
+        return err_sys(e, sys, "start looking at connections");
     }
     *out = all;
     return ERR_OK;
@@ -118,6 +141,7 @@ struct deadline *deadlines_add(struct deadlines *all, int fd)
     if (!c)
         return NULL;
     c->fd = fd;
+    struct epoll_event end = {.events = EPOLLRDHUP, .data.ptr = c};
     LOCK_SCOPE(&all->lock);
     c->next = all->list;
     if (c->next)
@@ -125,6 +149,7 @@ struct deadline *deadlines_add(struct deadlines *all, int fd)
     else
         pthread_cond_signal(&all->changed);
     all->list = c;
+    epoll_ctl(all->ends_fd, EPOLL_CTL_ADD, fd, &end); /* without it only the deadline ends it */
     return c;
 }
 
@@ -139,6 +164,7 @@ void deadlines_remove(struct deadlines *all, struct deadline *c)
         all->list = c->next;
     if (c->next)
         c->next->prev = c->prev;
+    epoll_ctl(all->ends_fd, EPOLL_CTL_DEL, c->fd, NULL);
     pthread_mutex_unlock(&all->lock);
     free(c);
 }

@@ -1,10 +1,12 @@
-/* http/deadline.h - deadlines of connections: who sends a request too slowly gets 408 and is
- * closed.
+/* http/deadline.h - connections that do not send what they should: who sends a request too slowly
+ * gets 408 and is closed, who has closed its side is told to libmicrohttpd.
  *
  * libmicrohttpd only notices a connection that says nothing at all; one that sends a byte now and
  * then could hold its memory for ever.  A thread looks at all connections every DEADLINE_LOOK_MS;
  * past its deadline one is sent a 408 as it stands, and its socket is shut down, which
  * libmicrohttpd then sees.  So a deadline may only be set while no reply is on its way.
+ * When a client's end comes together with its last bytes, libmicrohttpd has read them and waits for
+ * another event: the same thread makes one, at connections that have a deadline.
  *
  * Owner: the server; the deadline of a connection is added when it begins, and removed before its
  * socket is closed.

@@ -95,7 +95,7 @@ class HttpCase(NodeCase):
         return sum(float(v) for v in re.findall(rf"^{name}(?:{{[^}}]*}})? (\S+)$", text, re.M))
 
     def half_closed(self, data, status, count=24):
-        """So many clients at once send this and close their side; each gets its answer."""
+        """So many clients at once send this and close their side; each gets its answer, and is closed."""
         wires = [self.wire() for _ in range(count)]
         for wire in wires:
             wire.send(data)
@@ -105,6 +105,7 @@ class HttpCase(NodeCase):
             while reply[0] == 100:
                 reply = wire.reply()
             self.assertEqual(reply[0], status, reply[2])
+            self.assertTrue(wire.is_closed())
             wire.socket.close()
 
     def assert_stored(self, reply, count=1):
@@ -165,6 +166,19 @@ class Framing(HttpCase):
         for data in (request("POST", PATH, b'[{"a":1}]'), chunked + b"\r\n"):
             self.node.kill_child("gateway")  # which forgets the credentials that it has seen
             self.half_closed(data, 200)
+
+    def test_a_half_closed_client_whose_request_is_not_whole_is_closed(self):
+        whole = request("POST", "/api/default/half_closed/_json", b'[{"a":1}]')
+        chunked = request("POST", "/api/default/half_closed/_json", headers=["Transfer-Encoding: chunked"]) + b'9\r\n[{"a":1}]\r\n0\r\n\r\n'
+        wires = []
+        for data in (b"GET /hea", b"GET /healthz HTTP/1.1\r\n", whole[:60], *(whole[:-n] for n in (1, 5, 9)), *(chunked[:-n] for n in (1, 2, 4, 5, 7, 12, 17, 19))):
+            wires.append((data, self.wire()))
+            wires[-1][1].send(data)
+            wires[-1][1].socket.shutdown(socket.SHUT_WR)
+        for data, wire in wires:
+            self.assertEqual(wire.more(), b"", data)  # and no 408
+            wire.socket.close()
+        self.assertEqual(self.node.search("SELECT * FROM half_closed")[0], 400, "nothing was stored")
 
     def test_a_half_closed_client_gets_the_answer_to_its_query(self):
         self.node.post_json("half", [{"i": i} for i in range(2000)])
