@@ -25,6 +25,9 @@
 /* The body of a refused request is read up to this size, to keep the connection; past it the
  * connection is closed. */
 #define REFUSED_BODY_READ_MAX ((uint64_t)1 << 20)
+/* Past 32 KiB libmicrohttpd maps a connection's memory: what was never touched costs nothing, and
+ * what it had is the system's again when it ends. */
+#define MAPPED_MORE ((size_t)4 << 10)
 #define STREAM_BLOCK_BYTES ((size_t)64 << 10)
 #define DRAIN_LOOK_MS 5
 #define ORIGIN_MAX_BYTES 512 /* a longer one is not allowed in */
@@ -484,7 +487,7 @@ static enum err_code start_daemon(struct http_server *s, struct err *e)
         on_access, s, MHD_OPTION_EXTERNAL_LOGGER, on_log, s, MHD_OPTION_LISTEN_SOCKET, s->listen_fd,
         MHD_OPTION_NOTIFY_COMPLETED, on_completed, s, MHD_OPTION_URI_LOG_CALLBACK, on_uri, s,
         MHD_OPTION_UNESCAPE_CALLBACK, leave_escapes, s, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        s->cfg.header_max_bytes, MHD_OPTION_NOTIFY_CONNECTION, on_connection, s,
+        s->cfg.header_max_bytes + MAPPED_MORE, MHD_OPTION_NOTIFY_CONNECTION, on_connection, s,
         MHD_OPTION_CONNECTION_LIMIT, s->cfg.connections_max, MHD_OPTION_CONNECTION_TIMEOUT,
         s->cfg.idle_timeout_s, MHD_OPTION_ARRAY, pool, MHD_OPTION_END);
     return s->daemon ? ERR_OK : err_set(e, ERR_IO, "libmicrohttpd does not start");
