@@ -160,6 +160,7 @@ static enum err_code take_effect(struct journal *j, struct append *a, struct att
         r->seq = s->seq;
         r->at += at;
     }
+    t->is_refused = false;
     t->next_part++;
     t->next_run += (uint32_t)p->run_count;
     a->position = frame_position(s->seq, s->end);
@@ -210,10 +211,32 @@ static enum err_code apply_locked(struct journal *j, struct append *a, struct er
     }
 }
 
+/* The parts before this one are in, and their sender may give up now: without a word recovery would
+ * take them for what a power cut has left of the batch.  Not durable at once: a power cut may do
+ * that all the same. */
+static void note_refused_locked(struct journal *j, const struct batch_id *id)
+{
+    bool waited = true;
+    uint64_t position;
+    while (waited) {
+        struct attempt *t = batches_open(&j->batches, id);
+        if (!t || t->count == 0 || t->is_refused)
+            return;
+        const struct frame f = {.kind = FRAME_REFUSED, .batch = *id, .serial = t->serial};
+        t->is_refused = true;
+        if (journal_put_control_locked(j, &f, (struct str){NULL, 0}, &waited, &position, NULL))
+            return; /* nothing can be written: the end of the journal is what it is */
+        if (waited && (t = batches_open(&j->batches, id)))
+            t->is_refused = false;
+    }
+}
+
 static enum err_code apply(struct journal *j, struct append *a, struct err *e)
 {
     pthread_mutex_lock(&j->append_lock);
     enum err_code code = apply_locked(j, a, e);
+    if (code)
+        note_refused_locked(j, &a->part->id);
     pthread_mutex_unlock(&j->append_lock);
     return code;
 }

@@ -163,6 +163,12 @@ struct attempt *batches_attempt(struct batches *b, const struct batch_part *p)
     return w->open;
 }
 
+struct attempt *batches_open(const struct batches *b, const struct batch_id *id)
+{
+    struct attempt *a = id->worker < JOURNAL_WORKERS_MAX ? b->workers[id->worker].open : NULL;
+    return a && a->id.epoch == id->epoch && a->id.number == id->number ? a : NULL;
+}
+
 /* Without memory the request is not known, and a write that comes again is stored again. */
 void batches_complete(struct batches *b, const struct batch_id *id,
                       const struct batch_request *request, uint64_t position)

@@ -34,6 +34,7 @@ struct attempt {
     struct run_ref *refs;
     size_t count, cap;
     uint64_t last_position; /* of its newest frame; recovery */
+    bool is_refused;        /* its newest part was, and a frame says so */
 };
 struct attempt *attempt_new(const struct batch_id *id, uint64_t serial);
 void attempt_free(struct attempt *a); /* NULL is fine */
@@ -64,6 +65,8 @@ enum admit batches_admit(const struct batches *b, const struct batch_part *p, ui
                          enum err_code *code, struct err *e);
 /* The open attempt that an admitted part goes on with; part 0 begins one.  NULL: no memory. */
 struct attempt *batches_attempt(struct batches *b, const struct batch_part *p);
+/* The worker's open attempt at this batch; NULL: there is none. */
+struct attempt *batches_open(const struct batches *b, const struct batch_id *id);
 /* The worker's batch is complete: its attempt is freed, its number and its request (NULL: none) are
  * remembered. */
 void batches_complete(struct batches *b, const struct batch_id *id,

@@ -30,6 +30,8 @@ enum frame_kind {
     FRAME_MOVED,        /* lines of file `batch.worker` at place `batch.number`, from a segment that
                            is to be freed */
     FRAME_REQUESTS,     /* tail: requests whose lines are in the journal, and their answers */
+    FRAME_REFUSED,      /* a later part of attempt `serial` was refused: what it has of `batch` is
+                           nobody's, unless more of it follows */
     FRAME_KIND_END
 };
 enum {

@@ -1,7 +1,8 @@
 /* fs/journal/replay.c - applies what a segment holds, in order.
  *
- * A batch that is not complete ends in one of four ways:
+ * A batch that is not complete ends in one of five ways:
  *   superseded   the same worker went on to another attempt or epoch: dropped
+ *   refused      its sender was told so: dropped
  *   settled      an earlier recovery dealt with it: dropped
  *   torn         it is open at the end: dropped when only the fs process died (it will be sent
  *                again), else its good lines are kept
@@ -188,6 +189,7 @@ static enum err_code replay_data(struct replay *r, const struct scan_item *item,
         w->open = attempt_new(&f->batch, f->serial);
     if (!w->open || !add_refs(w->open, item, seq))
         return no_memory(e);
+    w->open->is_refused = false;
     w->open->last_position = frame_position(seq, item->end);
     if (!(f->flags & FRAME_LAST))
         return ERR_OK;
@@ -196,6 +198,13 @@ static enum err_code replay_data(struct replay *r, const struct scan_item *item,
     enum err_code rc = complete(r, w->open, f, e);
     batches_complete(b, &f->batch, has_request ? &request : NULL, frame_position(seq, item->end));
     return rc;
+}
+
+static void replay_refused(struct replay *r, const struct frame *f)
+{
+    struct attempt *a = batches_open(&r->j->batches, &f->batch);
+    if (a && a->serial == f->serial)
+        a->is_refused = true;
 }
 
 /* ---- moved lines ---- */
@@ -349,6 +358,9 @@ enum err_code replay_frame(struct replay *r, const struct scan_item *item, struc
     case FRAME_EPOCH:
         replay_epoch(r, f->batch.epoch);
         return ERR_OK;
+    case FRAME_REFUSED:
+        replay_refused(r, f);
+        return ERR_OK;
     case FRAME_CLOSE:
         replay_close(r, f);
         return ERR_OK;
@@ -415,11 +427,12 @@ enum err_code replay_finish(struct replay *r, bool keep, struct err *e)
     struct batches *b = &r->j->batches;
     for (uint32_t i = 0; i < JOURNAL_WORKERS_MAX; i++) {
         struct attempt *a = b->workers[i].open;
-        if (!a)
+        bool is_bereft = a && a->last_position < r->corrupt_position;
+        if (!a || (a->is_refused && !is_bereft))
             continue;
         r->unsettled++;
         r->found->torn_batches++;
-        if ((keep || a->last_position < r->corrupt_position) && !save_attempt(r, a))
+        if ((keep || is_bereft) && !save_attempt(r, a))
             return no_memory(e);
     }
     if (r->saved_open) /* of an earlier recovery that did not come to its end */

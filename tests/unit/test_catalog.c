@@ -211,7 +211,7 @@ static void names_over_their_limits_are_refused(void **state)
 static void make_others(struct fixture *f)
 {
     for (int i = 0; i < OTHERS; i++) {
-        char name[16];
+        char name[24];
         snprintf(name, sizeof name, "other%d", i);
         catalog_unref(make(f, name));
     }
@@ -296,7 +296,7 @@ static void a_look_at_all_does_not_drive_out_what_is_in_use(void **state)
 {
     struct fixture *f = *state;
     struct catalog_cache *c;
-    char name[16];
+    char name[24];
 
     assert_int_equal(catalog_cache_new(CACHE_BYTES, &c, &f->e), ERR_OK);
     for (int i = 0; i < OTHERS; i++) {
@@ -337,7 +337,7 @@ static void *merge_many(void *arg)
     static atomic_uint next;
     enum field_type type = (enum field_type)(FIELD_INT64 + atomic_fetch_add(&next, 1) % WRITERS);
     const struct catalog_stream *s, *wider;
-    char name[16];
+    char name[24];
     struct err e;
 
     for (int i = 0; i < ROUNDS && !atomic_load(&c->failed); i++) {
@@ -389,7 +389,7 @@ static void *crowd_out(void *arg)
 {
     struct crowd *c = arg;
     const struct catalog_stream *s;
-    char name[16];
+    char name[24];
     struct err e;
 
     for (unsigned i = 0; atomic_load(&c->writers_left) > 0; i++) {

@@ -186,6 +186,49 @@ static void a_torn_end_of_garbage_is_set_aside_and_zeroed(void **state)
     buf_done(&img.bytes);
 }
 
+/* Its sender knows that it is not stored, and sends it again: also a killed node keeps nothing. */
+static void what_was_refused_in_the_middle_is_not_kept(void **state)
+{
+    struct fixture *f = *state;
+    f->cfg.node_died = true;
+    fixture_open(f);
+    fixture_epoch(f);
+    assert_int_equal(append_text(f, 1, 1, 1, HOUR, "whole\n"), ERR_OK);
+    assert_int_equal(append_text(f, 1, 2, 7, HOUR, "of the deleted one\n"), ERR_OK);
+    assert_int_equal(journal_drop_stream(f->j, 7, NULL), ERR_OK);
+    struct batch_run first = run_of(1, HOUR, "part one\n"), last = run_of(7, HOUR, "of two\n");
+    struct batch_part p = {{f->epoch, 0, 1}, 0, 0, 0, &first, 1, {0}};
+    assert_int_equal(append_part(f->j, &p, NULL), ERR_OK);
+    p = (struct batch_part){{f->epoch, 0, 1}, 1, 0, BATCH_LAST, &last, 1, {0}};
+    assert_int_equal(append_part(f->j, &p, NULL), ERR_FORBIDDEN);
+    assert_int_equal(append_part(f->j, &p, NULL), ERR_FORBIDDEN);
+    for (int again = 0; again < 2; again++) {
+        fixture_reopen(f);
+        assert_int_equal(f->found.torn_batches, 0);
+        assert_shown(f, 1, HOUR, "whole\n");
+    }
+}
+
+/* Refused once, its sender goes on with it and is answered. */
+static void what_was_refused_and_goes_on_is_kept(void **state)
+{
+    struct fixture *f = *state;
+    f->cfg.node_died = true;
+    fixture_open(f);
+    fixture_epoch(f);
+    struct batch_run first = run_of(1, HOUR, "part one\n"), bad = run_of(7, HOUR, "of another\n"),
+                     last = run_of(1, HOUR, "of two\n");
+    struct batch_part p = {{f->epoch, 0, 1}, 0, 0, 0, &first, 1, {0}};
+    assert_int_equal(append_part(f->j, &p, NULL), ERR_OK);
+    assert_int_equal(journal_drop_stream(f->j, 7, NULL), ERR_OK);
+    p = (struct batch_part){{f->epoch, 0, 1}, 1, 0, BATCH_LAST, &bad, 1, {0}};
+    assert_int_equal(append_part(f->j, &p, NULL), ERR_FORBIDDEN);
+    p = (struct batch_part){{f->epoch, 0, 1}, 1, 0, BATCH_LAST, &last, 1, {0}};
+    assert_int_equal(append_part(f->j, &p, NULL), ERR_OK);
+    fixture_reopen(f);
+    assert_shown(f, 1, HOUR, "part one\nof two\n");
+}
+
 static void incomplete_batches_are_dropped_or_kept_by_who_died(void **state)
 {
     struct fixture *f = *state;
@@ -822,6 +865,8 @@ int main(void)
         TEST(a_torn_last_frame_is_dropped_when_only_the_process_died),
         TEST(a_torn_last_frame_keeps_its_whole_lines_when_the_node_died),
         TEST(a_torn_end_of_garbage_is_set_aside_and_zeroed),
+        TEST(what_was_refused_in_the_middle_is_not_kept),
+        TEST(what_was_refused_and_goes_on_is_kept),
         TEST(incomplete_batches_are_dropped_or_kept_by_who_died),
         TEST(a_rotten_byte_costs_its_line_or_its_frame_and_nothing_else),
         TEST(a_rotten_header_page_costs_nothing),
