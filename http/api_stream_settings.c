@@ -237,7 +237,9 @@ enum err_code api_stream_create(struct http_call *c, struct err *e)
     char name[NAME_MAX_BYTES + 1];
     struct creation n = {0};
     struct json *body;
-    enum err_code rc = call_stream_type(c, &n.type, e);
+    enum err_code rc = name_org(c->org, e);
+    if (rc == ERR_OK)
+        rc = call_stream_type(c, &n.type, e);
     if (rc == ERR_OK)
         rc = parse_body(c, &body, e);
     if (rc == ERR_OK)

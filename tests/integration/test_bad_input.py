@@ -310,6 +310,9 @@ class Names(NodeCase):
             self.assertEqual(self.node.post_json("s", [{"org": org}], org=org)[0], 200, org)
         for org in self.REFUSED_ORGS:
             self.assertEqual(self.node.post_json("s", [{"a": 1}], org=org)[0], 400, org)
+            for path, body in (("streams/s?type=logs", {"fields": []}), ("streams/s?type=metrics", {"fields": []}), ("ingest/metrics/_json", [{"__name__": "s", "value": 1}])):
+                status, _, text = self.node.raw("POST", f"/api/{org}/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"})
+                self.assertEqual(status, 400, (org, path, text))
         for _ in ("lines", "sealed"):
             self.check_tree()
             self.node.flush()
