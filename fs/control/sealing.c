@@ -163,66 +163,69 @@ enum err_code control_roll_files(struct control_client *c, const struct ulid *id
     return rc;
 }
 
-enum err_code control_discard(struct control_client *c, const struct ulid *part,
-                              uint64_t deadline_ms, struct err *e)
+/* One object, whose reply says nothing. */
+struct told {
+    struct buf body;
+    struct json_writer w;
+};
+
+static void begin_telling(struct told *t)
+{
+    buf_init(&t->body, BODY_MAX);
+    t->w = (struct json_writer){.out = &t->body};
+    jw_object(&t->w);
+}
+
+static enum err_code tell(struct control_client *c, enum control_kind kind, struct told *t,
+                          const char *too_big, uint64_t deadline_ms, struct err *e)
 {
     struct arena scratch;
     struct json *reply;
-    char text[ULID_TEXT_LEN + 1], body[64];
+
+    jw_end(&t->w);
+    arena_init(&scratch, REPLY_MEMORY_MAX);
+    enum err_code rc = buf_ok(&t->body) ? control_call(c, kind, buf_str(&t->body), deadline_ms,
+                                                       &scratch, &reply, e)
+                                        : err_set(e, ERR_TOOBIG, "%s", too_big);
+    arena_done(&scratch);
+    buf_done(&t->body);
+    return rc;
+}
+
+enum err_code control_discard(struct control_client *c, const struct ulid *part,
+                              uint64_t deadline_ms, struct err *e)
+{
+    struct told t;
+    char text[ULID_TEXT_LEN + 1];
 
     ulid_format(part, text);
-    int n = snprintf(body, sizeof body, "{\"part\":\"%s\"}", text);
-    arena_init(&scratch, REPLY_MEMORY_MAX);
-    enum err_code rc = control_call(c, CONTROL_DISCARD, (struct str){body, (size_t)n}, deadline_ms,
-                                    &scratch, &reply, e);
-    arena_done(&scratch);
-    return rc;
+    begin_telling(&t);
+    jw_kcstr(&t.w, "part", text);
+    return tell(c, CONTROL_DISCARD, &t, "an id is too long", deadline_ms, e);
 }
 
 enum err_code control_drop(struct control_client *c, const struct deleted_stream *s,
                            uint64_t deadline_ms, struct err *e)
 {
-    struct arena scratch;
-    struct json *reply;
-    struct buf body;
-    struct json_writer w = {.out = &body};
+    struct told t;
 
-    arena_init(&scratch, REPLY_MEMORY_MAX);
-    buf_init(&body, BODY_MAX);
-    jw_object(&w);
-    jw_ku64(&w, "stream", s->number);
-    jw_kstr(&w, "org", s->org);
-    jw_kcstr(&w, "type", stream_type_name(s->type));
-    jw_kstr(&w, "name", s->name);
-    jw_end(&w);
-    enum err_code rc = buf_ok(&body) ? control_call(c, CONTROL_DROP, buf_str(&body), deadline_ms,
-                                                    &scratch, &reply, e)
-                                     : err_set(e, ERR_TOOBIG, "the stream's name is too long");
-    buf_done(&body);
-    arena_done(&scratch);
-    return rc;
+    begin_telling(&t);
+    jw_ku64(&t.w, "stream", s->number);
+    jw_kstr(&t.w, "org", s->org);
+    jw_kcstr(&t.w, "type", stream_type_name(s->type));
+    jw_kstr(&t.w, "name", s->name);
+    return tell(c, CONTROL_DROP, &t, "the stream's name is too long", deadline_ms, e);
 }
 
 enum err_code control_publish(struct control_client *c, struct str part_json,
                               const struct ulid *files, size_t count, uint64_t deadline_ms,
                               struct err *e)
 {
-    struct arena scratch;
-    struct json *reply;
-    struct buf body;
-    struct json_writer w = {.out = &body};
+    struct told t;
 
-    arena_init(&scratch, REPLY_MEMORY_MAX);
-    buf_init(&body, BODY_MAX);
-    jw_object(&w);
-    jw_key(&w, STR("part"));
-    jw_raw(&w, part_json);
-    write_ids(&w, files, count);
-    jw_end(&w);
-    enum err_code rc = buf_ok(&body) ? control_call(c, CONTROL_PUBLISH, buf_str(&body), deadline_ms,
-                                                    &scratch, &reply, e)
-                                     : err_set(e, ERR_TOOBIG, "a part of too many files or names");
-    buf_done(&body);
-    arena_done(&scratch);
-    return rc;
+    begin_telling(&t);
+    jw_key(&t.w, STR("part"));
+    jw_raw(&t.w, part_json);
+    write_ids(&t.w, files, count);
+    return tell(c, CONTROL_PUBLISH, &t, "a part of too many files or names", deadline_ms, e);
 }
