@@ -33,6 +33,8 @@ enum err_code gate_check(struct json *document, const struct gate_options *o, st
     struct gate g = {.o = o, .a = a, .out = out, .e = e};
     struct json *node = json_get(json_at(json_get(document, "statements"), 0), "node");
     rc = gate_describe(&g, node);
+    if (!rc)
+        rc = gate_tell_cases(&g, node);
     if (!rc && o->ui_histogram)
         rc = gate_make_ui_histogram(&g, node);
     if (!rc)
@@ -63,7 +65,7 @@ static bool skip_comment(struct str *s)
     return true;
 }
 
-static void skip_blanks(struct str *s)
+void gate_skip_blanks(struct str *s)
 {
     do
         *s = str_trim(*s);
@@ -79,7 +81,7 @@ static bool cut_word(struct str *s, struct str word)
     bool ends = !rest.len || strchr(" \t\r\n\f\v(-/", rest.ptr[0]);
     if (!ends)
         return false;
-    skip_blanks(&rest);
+    gate_skip_blanks(&rest);
     *s = rest;
     return true;
 }
@@ -87,7 +89,7 @@ static bool cut_word(struct str *s, struct str word)
 const char *gate_cut_explain(struct str *sql)
 {
     struct str s = *sql;
-    skip_blanks(&s);
+    gate_skip_blanks(&s);
     if (!cut_word(&s, STR("EXPLAIN")))
         return "";
     bool analyze = cut_word(&s, STR("ANALYZE"));

@@ -53,6 +53,7 @@ typedef enum err_code (*gate_find)(void *ctx, enum stream_type type, struct str 
                                    const struct catalog_stream **out, struct err *e);
 
 struct gate_options {
+    struct str sql;               /* the text of the document, without EXPLAIN */
     enum stream_type type;        /* of tables without a qualifier */
     int64_t start_us, end_us;     /* for a histogram that names no interval */
     int64_t histogram_interval_s; /* the same, from the request; 0 = by the range */
@@ -66,8 +67,11 @@ struct gate_options {
 
 struct gate_table {
     const struct catalog_stream *stream;
+    const struct catalog_stream *in_tree; /* the same, with its fields called as in the tree */
     char name[GATE_NAME_BYTES]; /* weir_t<i> */
-    const struct str *as;       /* what the tree calls each field; NULL: by their names */
+};
+struct gate_renamed { /* a name of columns that the tree does not have as it was written */
+    struct str written, in_tree;
 };
 struct gate_used { /* the names of columns in the statement, lower-case, sorted */
     bool all;      /* it may mean any field */
@@ -85,6 +89,8 @@ struct gate_result {
     bool has_histogram; /* a histogram() stands in it; the first one's interval */
     int64_t histogram_interval_us;
     struct gate_used used;
+    const struct gate_renamed *renamed; /* by `written` */
+    size_t renamed_count;
     const struct gate_order *order; /* of the rows, as far as it is by columns */
     size_t order_count;
     bool is_histogram_eligible; /* counts over time would say something about the rows */
@@ -94,6 +100,8 @@ struct gate_result {
 
 enum err_code gate_check(struct json *document, const struct gate_options *o, struct arena *a,
                          struct gate_result *out, struct err *e);
+/* What the caller calls a column of the tree. */
+struct str gate_written(const struct gate_result *r, struct str name);
 /* Can the statement mean that field of the table?  Its time is always used. */
 bool gate_uses(const struct gate_result *r, const struct gate_table *t, size_t field);
 /* A document that counts the rows of `document`, a checked one, without its LIMIT, OFFSET and

@@ -146,18 +146,6 @@ struct json *build_text(struct arena *a, struct str text)
     return constant(a, "VARCHAR", json_new_str(a, text));
 }
 
-struct json *build_renaming(struct arena *a, struct str from, struct str to)
-{
-    struct json *v = json_new(a, JSON_OBJECT), *key = json_new(a, JSON_OBJECT);
-    set_text(a, key, "catalog", "");
-    set_text(a, key, "schema", "");
-    set_text(a, key, "table", "");
-    tree_set(a, key, "column", json_new_str(a, from));
-    tree_set(a, v, "key", key);
-    tree_set(a, v, "value", json_new_str(a, to));
-    return v;
-}
-
 struct json *build_i64(struct arena *a, int64_t value)
 {
     return constant(a, "BIGINT", json_new_i64(a, value));

@@ -33,8 +33,7 @@ struct gate_source {
     const struct gate_source *next;
     struct str alias;
     struct str qualifier;                /* "metrics" in metrics.cpu; empty: none was written */
-    const struct catalog_stream *stream; /* NULL: something derived */
-    const struct gate_table *table;      /* its row in the result; NULL with `stream` */
+    const struct catalog_stream *stream; /* fields as the tree calls them; NULL: derived */
     const struct json *node;             /* derived: the query behind it; NULL: a table function */
     const struct gate_source *behind;    /* derived: the FROM items of that query */
     const struct json *renamed;          /* derived: its columns' new names, maybe none */
@@ -50,15 +49,25 @@ struct gate {
 };
 enum err_code gate_rewrite(struct gate *g, struct json *node);
 
-/* gate_streams.c: names of tables. */
+/* gate_streams.c: names of tables.  gate_find_stream: NOTFOUND, INVALID: there is none. */
+enum err_code gate_find_stream(struct gate *g, const struct json *table,
+                               const struct catalog_stream **s);
 enum err_code gate_resolve_stream(struct gate *g, struct json *table, struct gate_source *source);
 
-/* gate_columns.c: names of columns.  gate_name_columns fills table->as; gate_rename_column changes
- * the last of a column's names, true when it is a field of one of the sources that have such names;
- * gate_settle_star says what a `*` does not show, and what the answer calls the columns. */
-enum err_code gate_name_columns(struct gate *g, struct gate_table *table);
-bool gate_rename_column(struct json *names, const struct gate_source *sources);
-void gate_settle_star(struct gate *g, struct json *star, const struct gate_source *sources);
+/* gate_case.c: names of fields that differ only in the case of their letters.  gate_tell_cases
+ * renames the columns of a tree that has not been rewritten yet, and fills out->renamed; *out of
+ * gate_stream_in_tree is the stream with its fields called as there. */
+enum err_code gate_tell_cases(struct gate *g, struct json *node);
+enum err_code gate_stream_in_tree(struct gate *g, const struct catalog_stream *s,
+                                  const struct catalog_stream **out);
+
+/* gate_groups.c: refuses a GROUP BY of which the tree does not show all columns. */
+enum err_code gate_check_groups(struct gate *g);
+/* gate.c: cuts blanks and comments off the front. */
+void gate_skip_blanks(struct str *sql);
+
+/* gate_stars.c: a `*` leaves out what the reference hides. */
+void gate_hide_fields(struct gate *g, struct json *star, const struct gate_source *sources);
 
 /* gate_used.c: fills out->used, once the tree is rewritten.  gate_lower: ASCII; NULL: no memory. */
 enum err_code gate_note_used(struct gate *g);
@@ -104,8 +113,6 @@ struct json *build_function(struct arena *a, const char *name, struct json *chil
 struct json *build_array(struct arena *a);
 struct json *build_column(struct arena *a, struct str qualifier, struct str name);
 struct json *build_text(struct arena *a, struct str value);
-/* Of a star: RENAME (from AS to). */
-struct json *build_renaming(struct arena *a, struct str from, struct str to);
 struct json *build_i64(struct arena *a, int64_t value);
 struct json *build_cast(struct arena *a, struct json *child, const char *type_id);
 struct json *build_order_desc(struct arena *a, struct json *expression);

@@ -379,8 +379,6 @@ static void walk_column(struct gate *g, struct json *column, const struct scope 
 {
     struct json *names = json_get(column, "column_names");
     drop_type_qualifier(names, s);
-    for (const struct scope *at = s; at && !gate_rename_column(names, at->sources);)
-        at = at->outer;
     for (unsigned i = 0; names->count == 1 && i < ARRAY_LEN(session_names); i++)
         if (str_eq_nocase(names->first->text, str_from(session_names[i])))
             g->session_names |= 1u << i;
@@ -401,7 +399,7 @@ static enum err_code walk(struct gate *g, struct json *v, const struct scope *s)
     if (tree_is(v, "class", "CONSTANT"))
         return gate_fit_numbers(g, v, s->sources);
     if (tree_is(v, "class", "STAR"))
-        gate_settle_star(g, v, s->sources);
+        gate_hide_fields(g, v, s->sources);
     if (tree_is(v, "class", "SUBQUERY")) {
         const struct gate_source *ignored;
         enum err_code rc = walk_node(g, json_get(json_get(v, "subquery"), "node"), s, &ignored);

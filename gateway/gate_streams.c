@@ -51,22 +51,33 @@ static enum err_code table_row(struct gate *g, const struct catalog_stream *s,
                             "Search SQL not valid: more than %d different streams",
                             GATE_TABLES_MAX);
     struct gate_table *t = &out->tables[out->table_count];
-    *t = (struct gate_table){.stream = s};
+    const struct catalog_stream *in_tree;
+    enum err_code rc = gate_stream_in_tree(g, s, &in_tree);
+    if (rc)
+        return rc;
+    *t = (struct gate_table){.stream = s, .in_tree = in_tree};
     snprintf(t->name, sizeof t->name, "weir_t%zu", out->table_count++);
     *row = t;
-    return gate_name_columns(g, t);
+    return ERR_OK;
+}
+
+enum err_code gate_find_stream(struct gate *g, const struct json *table,
+                               const struct catalog_stream **s)
+{
+    struct str qualifier = json_get(table, "schema_name")->text;
+    enum stream_type type = g->o->type;
+    if (json_get(table, "catalog_name")->text.len ||
+        (qualifier.len && !type_of_qualifier(qualifier, &type)))
+        return ERR_NOTFOUND;
+    return g->o->find(g->o->find_ctx, type, json_get(table, "table_name")->text, s, g->e);
 }
 
 enum err_code gate_resolve_stream(struct gate *g, struct json *table, struct gate_source *source)
 {
-    struct str catalog = json_str(json_get(table, "catalog_name"), STR(""));
-    struct str qualifier = json_str(json_get(table, "schema_name"), STR(""));
-    struct str name = json_str(json_get(table, "table_name"), STR(""));
-    enum stream_type type = g->o->type;
-    if (catalog.len || (qualifier.len && !type_of_qualifier(qualifier, &type)))
-        return not_found(g, qualifier, name);
+    struct str qualifier = json_get(table, "schema_name")->text;
+    struct str name = json_get(table, "table_name")->text;
     const struct catalog_stream *s = NULL;
-    enum err_code rc = g->o->find(g->o->find_ctx, type, name, &s, g->e);
+    enum err_code rc = gate_find_stream(g, table, &s);
     if (rc == ERR_NOTFOUND || rc == ERR_INVALID)
         return not_found(g, qualifier, name);
     if (rc)
@@ -80,7 +91,7 @@ enum err_code gate_resolve_stream(struct gate *g, struct json *table, struct gat
         alias->text = name;
     json_get(table, "table_name")->text = str_from(row->name);
     json_get(table, "schema_name")->text = STR("");
-    *source = (struct gate_source){
-        .alias = alias->text, .qualifier = qualifier, .stream = s, .table = row};
+    *source =
+        (struct gate_source){.alias = alias->text, .qualifier = qualifier, .stream = row->in_tree};
     return ERR_OK;
 }

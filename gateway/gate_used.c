@@ -119,7 +119,7 @@ enum err_code gate_note_used(struct gate *g)
 
 bool gate_uses(const struct gate_result *r, const struct gate_table *t, size_t field)
 {
-    struct str name = t->as ? t->as[field] : t->stream->fields[field].name;
+    struct str name = t->in_tree->fields[field].name;
     char lower[FIELD_NAME_MAX_BYTES];
     if (r->used.all || str_eq(name, STR("_timestamp")))
         return true;

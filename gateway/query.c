@@ -119,8 +119,8 @@ static enum err_code give_columns(struct search *s, const struct engine_event *e
                                   const struct query_sink *sink)
 {
     struct query_column *columns;
-    enum err_code rc = query_column_names(ev->columns, ev->column_count, *s->plan.explain != 0,
-                                          &s->arena, &columns, s->e);
+    enum err_code rc =
+        query_column_names(ev->columns, ev->column_count, &s->plan, &s->arena, &columns, s->e);
     s->has_given = s->has_given || !rc;
     if (!rc && !sink->columns(sink->ctx, columns, ev->column_count))
         rc = err_set(s->e, ERR_CANCELLED, "the client went away");

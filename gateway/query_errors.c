@@ -48,6 +48,8 @@ static void use_callers_names(const struct query_plan *p, char msg[ERR_MSG_MAX])
         replace_all(msg, str_from(renamings[i].engine), str_from(renamings[i].caller));
     for (size_t i = p->gate.table_count; i-- > 0;) /* weir_t12 before weir_t1 */
         replace_all(msg, str_from(p->gate.tables[i].name), p->gate.tables[i].stream->name);
+    for (size_t i = p->gate.renamed_count; i-- > 0 && strchr(msg, '~');)
+        replace_all(msg, p->gate.renamed[i].in_tree, p->gate.renamed[i].written);
 }
 
 /* The engine sees only the columns that the query names: those that it offers instead say nothing

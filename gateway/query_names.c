@@ -1,7 +1,8 @@
 /* gateway/query_names.c - the columns of a result under names that differ.
  *
  * Two columns of one name would be two members of one name in a hit: the second becomes name_1, and
- * so on, as the engine does it for tables.  The columns of EXPLAIN get the reference's names.
+ * so on, as the engine does it for tables.  The columns of EXPLAIN get the reference's names, and
+ * those that the gate has renamed their own.
  */
 #include "gateway/engine/client.h"
 #include "gateway/query_service.h"
@@ -42,8 +43,9 @@ static struct str free_name(struct taken *t, struct str name, struct arena *a)
     return wanted;
 }
 
-enum err_code query_column_names(const struct engine_column *columns, size_t n, bool explain,
-                                 struct arena *a, struct query_column **out, struct err *e)
+enum err_code query_column_names(const struct engine_column *columns, size_t n,
+                                 const struct query_plan *p, struct arena *a,
+                                 struct query_column **out, struct err *e)
 {
     size_t slots = 16;
     while (slots < 2 * n)
@@ -51,7 +53,8 @@ enum err_code query_column_names(const struct engine_column *columns, size_t n, 
     struct taken t = {.slots = arena_zalloc(a, slots * sizeof *t.slots), .mask = slots - 1};
     struct query_column *list = arena_alloc(a, (n + 1) * sizeof *list);
     for (size_t i = 0; i < n && t.slots && list; i++) {
-        struct str name = explain ? explain_name(columns[i].name) : columns[i].name;
+        struct str name =
+            *p->explain ? explain_name(columns[i].name) : gate_written(&p->gate, columns[i].name);
         list[i].name = free_name(&t, arena_copy(a, name), a);
     }
     *out = list;

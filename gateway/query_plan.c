@@ -21,7 +21,8 @@ struct query_streams {
     struct query_service *q;
     struct str org;
     size_t count;
-    const struct catalog_stream *held[GATE_TABLES_MAX]; /* one reference each */
+    const struct catalog_stream *held[2 * GATE_TABLES_MAX]; /* one reference each; a CTE may be
+                                                             * called like a stream */
 };
 
 /* A gate_find: normalises the name as ingest does, and holds what it finds. */
@@ -39,7 +40,7 @@ static enum err_code find_stream(void *ctx, enum stream_type type, struct str na
             *out = s->held[i];
             return ERR_OK;
         }
-    if (!rc && s->count == GATE_TABLES_MAX)
+    if (!rc && s->count == ARRAY_LEN(s->held))
         return err_set(e, ERR_NOTFOUND, "too many streams");
     if (!rc)
         rc = catalog_find(query_service_config(s->q)->catalog, s->org, type, normal, out, e);
@@ -49,7 +50,8 @@ static enum err_code find_stream(void *ctx, enum stream_type type, struct str na
 }
 
 static enum err_code gate_tree(struct query_service *q, const struct query_request *r,
-                               struct json *tree, struct query_plan *p, struct err *e)
+                               struct str sql, struct json *tree, struct query_plan *p,
+                               struct err *e)
 {
     const struct query_config *cfg = query_service_config(q);
     if (r->size > 0 && (uint64_t)r->size > cfg->size_max)
@@ -60,7 +62,8 @@ static enum err_code gate_tree(struct query_service *q, const struct query_reque
         return err_set(e, ERR_NOMEM, "no memory for a query");
     p->streams->q = q;
     p->streams->org = r->org;
-    const struct gate_options o = {.type = r->type,
+    const struct gate_options o = {.sql = sql,
+                                   .type = r->type,
                                    .start_us = r->start_us,
                                    .end_us = r->end_us,
                                    .histogram_interval_s = r->histogram_interval_s,
@@ -131,7 +134,7 @@ enum err_code query_plan_make(struct query_service *q, const struct query_reques
     enum err_code rc =
         query_parse(query_service_config(q)->engine_socket, engine, sql, deadline_ms, a, &tree, e);
     if (!rc)
-        rc = gate_tree(q, r, tree, out, e);
+        rc = gate_tree(q, r, sql, tree, out, e);
     if (!rc)
         restrict_range(r, out);
     if (!rc && out->start_us < r->end_us)
@@ -181,8 +184,8 @@ static void write_columns(struct json_writer *w, const struct gate_result *gate,
         jw_object(w);
         jw_kstr(w, "name", s->fields[i].name);
         jw_kcstr(w, "type", field_type_name(s->fields[i].type));
-        if (t->as)
-            jw_kstr(w, "as", t->as[i]);
+        if (!str_eq(t->in_tree->fields[i].name, s->fields[i].name))
+            jw_kstr(w, "as", t->in_tree->fields[i].name);
         jw_end(w);
     }
     jw_end(w);

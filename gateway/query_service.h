@@ -71,9 +71,9 @@ void query_damage_recall(struct query_service *q, struct query_plan *p,
 bool query_damage_found(struct query_service *q, struct query_plan *p,
                         const struct query_request *r, const struct err *e);
 
-/* query_names.c: the columns of a result under names that differ. */
+/* query_names.c: the columns of a result under names that differ, as the caller calls them. */
 struct engine_column;
-enum err_code query_column_names(const struct engine_column *columns, size_t n, bool explain,
-                                 struct arena *a, struct query_column **out, struct err *e);
+enum err_code query_column_names(const struct engine_column *columns, size_t n,
+                                 const struct query_plan *p, struct arena *a, struct query_column **out, struct err *e);
 
 #endif

@@ -18,9 +18,19 @@ static const struct meta_field fields[] = {
     {{"log", 3}, FIELD_UTF8, 2},
     {{"i", 1}, FIELD_INT64, 3},
 };
+static const struct meta_field twins[] = {
+    {{"_timestamp", 10}, FIELD_INT64, 1},
+    {{"I", 1}, FIELD_UTF8, 2},
+    {{"i", 1}, FIELD_UTF8, 3},
+    {{"log", 3}, FIELD_UTF8, 4},
+};
 static const struct catalog_stream streams[] = {
     {.number = 1, .name = {"a", 1}, .fields = fields, .field_count = ARRAY_LEN(fields)},
-    {.number = 2, .name = {"b", 1}, .fields = fields, .field_count = ARRAY_LEN(fields)},
+    {.number = 2,
+     .name = {"b", 1},
+     .type = STREAM_METRICS,
+     .fields = twins,
+     .field_count = ARRAY_LEN(twins)},
 };
 
 static enum err_code find(void *ctx, enum stream_type type, struct str name,
@@ -98,7 +108,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct json *document;
     struct err e;
     struct gate_result result;
-    const struct gate_options o = {.ui_histogram = size % 8 == 7,
+    const struct gate_options o = {.sql = {(const char *)data, size},
+                                   .ui_histogram = size % 8 == 7,
                                    .start_us = 1,
                                    .end_us = 1000000,
                                    .size_max = 1000,

@@ -1,5 +1,6 @@
 """Samples as JSON: POST /api/{org}/ingest/metrics/_json."""
 import json
+import re
 
 from weirlib import NodeCase, main, now_us
 
@@ -69,6 +70,61 @@ class MetricsJson(NodeCase):
             _, reply = self.node.search("SELECT * FROM gmx_case", track_total_hits=True, **search)
             self.assertEqual(reply["total"], 1)
             self.node.flush()
+
+    def test_sql_over_labels_that_differ_only_in_case_is_like_sql_over_others(self):
+        """The same statements over a metric whose labels differ in more give the same rows."""
+        names = {"Host": "big", "host": "small", "HOST": "huge", "Value": "text"}
+        rows = [{"value": i, "Host": f"h{i % 3}", "host": f"h{(i + 1) % 4}", "HOST": "x", "Value": str(9 - i)} for i in range(8)]
+        t = now_us()
+        self.send([{"__name__": "gmx_twin", "_timestamp": t + i, **row} for i, row in enumerate(rows)])
+        self.send([{"__name__": "gmx_plain", "_timestamp": t + i, **{names.get(k, k): v for k, v in row.items()}} for i, row in enumerate(rows)])
+        self.send([{"__name__": "gmx_side", "_timestamp": t, "value": 1, "host": "h1", "note": "n"}])
+        statements = (
+            "SELECT * FROM {t} ORDER BY value LIMIT 3",
+            "SELECT * FROM {t} ORDER BY Value LIMIT 3",
+            "SELECT * FROM {t} ORDER BY Host, host DESC, value",
+            "SELECT t.host FROM (SELECT * FROM {t}) t WHERE t.host = 'h1' ORDER BY t.value",
+            "SELECT t.Host, t.host FROM (SELECT Host, host, value FROM {t}) t ORDER BY t.value",
+            "SELECT Host, host, count(*) AS n FROM {t} GROUP BY 1, 2 ORDER BY Host, host",
+            "SELECT host, max(Value) AS m FROM {t} GROUP BY host HAVING max(Value) > '5' ORDER BY host",
+            "WITH c AS (SELECT Host AS host, host AS Host, value FROM {t}) SELECT host, Host FROM c ORDER BY value",
+            "WITH c (Host, host) AS (SELECT host, Host FROM {t}) SELECT DISTINCT host, Host FROM c ORDER BY Host, host",
+            "SELECT a.host, b.Host, b.value FROM {t} a JOIN {t} b ON a.host = b.Host ORDER BY a.value, b.value",
+            "SELECT a.value, b.value AS other FROM {t} a JOIN {t} b USING (Host, host) ORDER BY a.value, b.value",
+            "SELECT * EXCLUDE (Host, Value) FROM {t} ORDER BY value",
+            "SELECT * REPLACE (upper(host) AS host) FROM {t} ORDER BY value",
+            "SELECT t.* FROM (SELECT host, Host FROM {t} UNION SELECT Host, HOST FROM {t}) t ORDER BY Host, host",
+            "SELECT Host AS host FROM {t} ORDER BY host, value",
+            "SELECT avg(value), max(Value), min(host) FROM {t}",
+            "SELECT host FROM {t} WHERE Host = 'h1' AND EXISTS (SELECT 1 FROM {t} i WHERE i.host = {t}.Host) ORDER BY value",
+            "SELECT value, row_number() OVER (PARTITION BY Host ORDER BY Value) AS n, lag(host) OVER (ORDER BY value) AS l FROM {t} ORDER BY value",
+            "SELECT CASE WHEN Value = 3 THEN host ELSE Host END AS x FROM {t} ORDER BY value",
+            "SELECT host FROM {t} WHERE Value > 3 ORDER BY value",
+            "SELECT s.note, t.Host FROM {t} t JOIN gmx_side s ON s.host = t.host ORDER BY t.value",
+            "SELECT histogram(_timestamp, '1 hour') AS h, Host, count(*) AS n FROM {t} GROUP BY h, Host ORDER BY Host",
+            "SELECT list_transform([1, 2], Host -> Host + 1) AS l FROM {t} LIMIT 1",
+            "SELECT HOST FROM {t} LIMIT 1",
+            'SELECT max("Host") FILTER (WHERE host = \'h1\') AS "Value", count(DISTINCT host) AS host FROM {t}',
+        )
+        word = re.compile(r"\b(Host|host|HOST|Value)\b")
+
+        def translate(text):
+            return word.sub(lambda m: names[m[0]], text)
+
+        for state in ("lines", "sealed"):
+            for sql in statements:
+                plain = translate(sql).replace("s.small", "s.host")
+                got, want = (self.node.search(q.format(t=table), path="/api/default/_search?type=metrics") for q, table in ((sql, "gmx_twin"), (plain, "gmx_plain")))
+                self.assertEqual((got[0], want[0]), (200, 200), (state, sql, got, want))
+                renamed = [{translate(k).replace("gmx_twin", "gmx_plain"): v for k, v in hit.items() if k != "__name__"} for hit in got[1]["hits"]]
+                self.assertEqual(renamed, [{k: v for k, v in hit.items() if k != "__name__"} for hit in want[1]["hits"]], (state, sql))
+            self.node.flush()
+        status, reply = self.node.search("SELECT count(*) FROM gmx_twin GROUP BY Host, host", path="/api/default/_search?type=metrics")
+        self.assertEqual(status, 400)
+        self.assertIn("GROUP BY does not tell Host from host", reply["message"])
+        status, reply = self.node.search("SELECT nothing.host FROM gmx_twin", path="/api/default/_search?type=metrics")
+        self.assertEqual(status, 400)
+        self.assertNotIn("~", str(reply))
 
     def test_times_are_told_apart_by_their_size_and_may_be_missing_or_old(self):
         t = now_us() // 1_000_000

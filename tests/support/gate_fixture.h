@@ -156,6 +156,7 @@ static inline enum err_code fixture_check(struct fixture *f, const char *sql)
     struct str kept = arena_copy(&f->arena, buf_str(&tree));
     if (!rc)
         rc = json_parse(kept, &f->arena, &document, &f->err);
+    f->options.sql = text;
     if (!rc)
         rc = gate_check(document, &f->options, &f->arena, &f->result, &f->err);
     buf_done(&tree);

@@ -58,22 +58,73 @@ static void columns_that_differ_only_in_case_are_told_apart(void **state)
 {
     static const struct rewrite_case cases[] = {
         {"SELECT \"Host\", \"host\", c.HOST, hOst, host_1 FROM metrics.cased c LIMIT 1",
-         "SELECT Host, host_1 AS host, c.HOST_2 AS HOST, hOst, host_1_1 AS host_1 FROM weir_t0 AS "
-         "c ORDER BY c._timestamp DESC LIMIT 1"},
+         "SELECT Host, \"host~1~\", c.\"HOST~2~\", hOst, host_1 FROM weir_t0 AS c ORDER BY "
+         "c._timestamp DESC LIMIT 1"},
         {"SELECT host h FROM metrics.cased WHERE host = 'a' ORDER BY \"HOST\" LIMIT 1",
-         "SELECT host_1 AS h FROM weir_t0 AS cased WHERE (host_1 = 'a') ORDER BY HOST_2 LIMIT 1"},
-        {"SELECT host FROM plain WHERE value IN (SELECT value FROM metrics.cased WHERE \"host\" = "
-         "'') "
-         "LIMIT 1",
+         "SELECT \"host~1~\" AS h FROM weir_t0 AS cased WHERE (\"host~1~\" = 'a') ORDER BY "
+         "\"HOST~2~\" LIMIT 1"},
+        /* the first stream's spelling keeps its name */
+        {"SELECT host FROM plain WHERE value IN (SELECT value FROM metrics.cased WHERE \"Host\" = "
+         "'') LIMIT 1",
          "SELECT host FROM weir_t0 AS plain WHERE (\"value\" = ANY(SELECT \"value\" FROM weir_t1 "
-         "AS cased WHERE (host_1 = ''))) ORDER BY plain._timestamp DESC LIMIT 1"},
-        {"SELECT * FROM metrics.cased ORDER BY 1 LIMIT 1",
-         "SELECT * RENAME (HOST_2 AS HOST, host_1_1 AS host_1, host_1 AS host) FROM weir_t0 AS "
-         "cased ORDER BY 1 LIMIT 1"},
-        {"SELECT * FROM (SELECT * FROM metrics.cased) ORDER BY 1 LIMIT 1",
-         "SELECT * FROM (SELECT * FROM weir_t0 AS cased) ORDER BY 1 LIMIT 1"},
+         "AS cased WHERE (\"Host~1~\" = ''))) ORDER BY plain._timestamp DESC LIMIT 1"},
+        {"SELECT * FROM (SELECT * EXCLUDE (host) REPLACE (1 AS host_1) FROM metrics.cased) ORDER "
+         "BY host LIMIT 1",
+         "SELECT * FROM (SELECT * EXCLUDE (\"host~1~\") REPLACE (1 AS host_1) FROM weir_t0 AS "
+         "cased) ORDER BY \"host~1~\" LIMIT 1"},
+        {"SELECT x.host FROM (SELECT * RENAME (Host AS host) FROM metrics.cased) AS x LIMIT 1",
+         "SELECT x.\"host~1~\" FROM (SELECT * RENAME (Host AS \"host~1~\") FROM weir_t0 AS cased) "
+         "AS x LIMIT 1"},
+        /* no name of the statement ends like one of ours */
+        {"WITH c (host) AS (SELECT max(HOST) AS \"x~~\" FROM metrics.cased) SELECT c.host AS HOST "
+         "FROM c JOIN metrics.cased USING (host) LIMIT 1",
+         "WITH weir_c0 (\"host~~~1~~~\") AS (SELECT max(\"HOST~~~2~~~\") AS \"x~~\" FROM weir_t0 "
+         "AS cased)SELECT c.\"host~~~1~~~\" AS \"HOST~~~2~~~\" FROM weir_c0 AS c INNER JOIN "
+         "weir_t0 AS cased USING (\"host~~~1~~~\") LIMIT 1"},
+        {"SELECT avg(host), count(*) FROM metrics.cased GROUP BY Host, c LIMIT 1",
+         "SELECT avg(\"host~1~\") AS \"avg(cased.host)\", count_star() AS \"count(*)\" FROM "
+         "weir_t0 AS cased GROUP BY Host, c LIMIT 1"},
     };
     check_rewrites(state, cases, ARRAY_LEN(cases));
+}
+
+static void check_groups(struct fixture *f, const char *groups, bool refused)
+{
+    char sql[256];
+    snprintf(sql, sizeof sql, "SELECT count(*) FROM metrics.cased a, metrics.cased b %s", groups);
+    enum err_code rc = fixture_check(f, sql);
+    bool says_it = rc == ERR_INVALID && strstr(f->err.msg, "name them by position");
+    if (rc && !says_it)
+        fail_msg("%s: %s", sql, f->err.msg);
+    if (says_it != refused)
+        fail_msg("%s: %s", sql, refused ? "accepted" : f->err.msg);
+}
+
+static void groups_that_the_parser_does_not_tell_apart_are_refused(void **state)
+{
+    static const char *const refused[] = {
+        "GROUP BY Host, host",
+        "group  by /* x */ a.Host -- x\n, a.host ORDER BY 1",
+        "GROUP BY ROLLUP (value, Host), \"host\"",
+        "GROUP BY 1, \"HOST\", lower(note), Host HAVING count(*) > 1",
+        "WHERE a.value IN (SELECT 1 FROM metrics.cased GROUP BY Host, host) LIMIT 1",
+        "WHERE note = 'it''s' AND \"a\"\"b\" = $x$'$x$ GROUP BY Host, host",
+    };
+    static const char *const fine[] = {
+        "GROUP BY Host",
+        "GROUP BY a.Host, b.host",
+        "GROUP BY a.host, A.host",
+        "GROUP BY Host ORDER BY host",
+        "GROUP BY Host /* , host */ -- , host",
+        "WHERE note = 'GROUP BY Host, host' GROUP BY Host",
+        "WHERE note = $$GROUP BY Host, host$$ GROUP BY Host",
+        "WHERE a.value IN (SELECT 1 FROM metrics.cased GROUP BY Host) AND host = 'x'",
+        "GROUP BY Host, lower(host)",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(refused); i++)
+        check_groups(*state, refused[i], true);
+    for (size_t i = 0; i < ARRAY_LEN(fine); i++)
+        check_groups(*state, fine[i], false);
 }
 
 static void stars_hide_what_is_kept_of_the_original(void **state)
@@ -483,6 +534,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(tables_and_ctes_get_names_of_ours, default_options),
         cmocka_unit_test_setup(columns_that_differ_only_in_case_are_told_apart, default_options),
+        cmocka_unit_test_setup(groups_that_the_parser_does_not_tell_apart_are_refused,
+                               default_options),
         cmocka_unit_test_setup(stars_hide_what_is_kept_of_the_original, default_options),
         cmocka_unit_test_setup(a_plain_select_comes_newest_first_and_in_pages, default_options),
         cmocka_unit_test_setup(size_and_from_apply_when_the_sql_has_no_limit, default_options),
