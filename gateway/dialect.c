@@ -52,7 +52,7 @@ struct dialect {
     size_t opened_by[DEPTH_MAX]; /* 1 + the offset of the call's name; 0: another parenthesis */
 };
 
-static bool is_reserved(struct str word)
+bool dialect_is_reserved(struct str word)
 {
     char lower[RESERVED_BYTES_MAX + 3] = " ";
     if (word.len > RESERVED_BYTES_MAX)
@@ -120,8 +120,8 @@ static bool is_name(const struct dialect *d, struct str word)
 
 static void note_name(struct dialect *d, const struct place *p, const struct token *t)
 {
-    if (t->kind == TOKEN_WORD && p->expects && is_reserved(t->text) && !is_name(d, t->text) &&
-        d->name_count < DIALECT_NAMES_MAX)
+    if (t->kind == TOKEN_WORD && p->expects && dialect_is_reserved(t->text) &&
+        !is_name(d, t->text) && d->name_count < DIALECT_NAMES_MAX)
         d->names[d->name_count++] = t->text;
 }
 
@@ -176,7 +176,7 @@ static bool needs_quotes(const struct dialect *d, const struct place *p, const s
     if (token_is_mark(before, '.'))
         return false;
     if (p->expects)
-        return is_reserved(t->text);
+        return dialect_is_reserved(t->text);
     return token_is_word(t, "default") || (token_is_mark(after, '.') && is_name(d, t->text));
 }
 

@@ -15,10 +15,20 @@
 
 #include "base/arena.h"
 #include "base/bytes.h"
+#include "base/err.h"
+
+struct gate_names;
 
 #define DIALECT_NAMES_MAX 16 /* different reserved words that name tables in one statement */
 
 /* True when *out, in `a`, differs from `sql`; false also when the arena is full. */
 bool dialect_translate(struct str sql, struct arena *a, struct str *out);
+
+/* In any case, as the name of a table; SELECT, FROM and LATERAL are not among them. */
+bool dialect_is_reserved(struct str word);
+/* Renames what is called like one of `names` is written: columns and their aliases, but not calls
+ * and keywords; gate.h says what for.  Errors: INVALID (20001) when it grows too large. */
+enum err_code dialect_rename(struct str sql, const struct gate_names *names, struct arena *a,
+                             struct str *out, struct err *e);
 
 #endif

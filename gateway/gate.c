@@ -23,7 +23,7 @@ enum err_code search_error(struct err *e, enum api_code code, const char *fmt, .
 enum err_code gate_check(struct json *document, const struct gate_options *o, struct arena *a,
                          struct gate_result *out, struct err *e)
 {
-    *out = (struct gate_result){.document = document};
+    *out = (struct gate_result){.document = document, .names = o->names};
     enum err_code rc = gate_check_shape(document, e);
     if (rc)
         return rc;
@@ -33,8 +33,6 @@ enum err_code gate_check(struct json *document, const struct gate_options *o, st
     struct gate g = {.o = o, .a = a, .out = out, .e = e};
     struct json *node = json_get(json_at(json_get(document, "statements"), 0), "node");
     rc = gate_describe(&g, node);
-    if (!rc)
-        rc = gate_tell_cases(&g, node);
     if (!rc && o->ui_histogram)
         rc = gate_make_ui_histogram(&g, node);
     if (!rc)
@@ -65,7 +63,7 @@ static bool skip_comment(struct str *s)
     return true;
 }
 
-void gate_skip_blanks(struct str *s)
+static void skip_blanks(struct str *s)
 {
     do
         *s = str_trim(*s);
@@ -81,7 +79,7 @@ static bool cut_word(struct str *s, struct str word)
     bool ends = !rest.len || strchr(" \t\r\n\f\v(-/", rest.ptr[0]);
     if (!ends)
         return false;
-    gate_skip_blanks(&rest);
+    skip_blanks(&rest);
     *s = rest;
     return true;
 }
@@ -89,7 +87,7 @@ static bool cut_word(struct str *s, struct str word)
 const char *gate_cut_explain(struct str *sql)
 {
     struct str s = *sql;
-    gate_skip_blanks(&s);
+    skip_blanks(&s);
     if (!cut_word(&s, STR("EXPLAIN")))
         return "";
     bool analyze = cut_word(&s, STR("ANALYZE"));

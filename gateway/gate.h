@@ -22,11 +22,12 @@
 #include "base/json.h"
 #include "gateway/catalog.h"
 
-#define GATE_DEPTH_MAX 400  /* levels of the JSON tree */
-#define GATE_NESTING_MAX 24 /* SELECTs inside SELECTs */
-#define GATE_TABLES_MAX 64  /* different streams of one statement */
-#define GATE_CTES_MAX 1000  /* WITH entries of one statement */
-#define GATE_NAME_BYTES 24  /* "weir_t<i>" */
+#define GATE_DEPTH_MAX 400   /* levels of the JSON tree */
+#define GATE_NESTING_MAX 24  /* SELECTs inside SELECTs */
+#define GATE_TABLES_MAX 64   /* different streams of one statement */
+#define GATE_CTES_MAX 1000   /* WITH entries of one statement */
+#define GATE_NAME_BYTES 24   /* "weir_t<i>" */
+#define GATE_MARKED_BYTES 24 /* that a name of gate_names is longer than what was written */
 
 /* The reference's numbers for search errors (§2.5). */
 enum api_code {
@@ -52,8 +53,14 @@ enum err_code search_error(struct err *e, enum api_code code, const char *fmt, .
 typedef enum err_code (*gate_find)(void *ctx, enum stream_type type, struct str name,
                                    const struct catalog_stream **out, struct err *e);
 
+struct gate_names { /* of columns that the tree does not call as they are written */
+    const struct gate_renamed {
+        struct str written, in_tree;
+    } * list;     /* by `written` */
+    size_t count; /* the name in_tree ends with its place in the list, from 1, between two marks */
+    char mark;
+};
 struct gate_options {
-    struct str sql;               /* the text of the document, without EXPLAIN */
     enum stream_type type;        /* of tables without a qualifier */
     int64_t start_us, end_us;     /* for a histogram that names no interval */
     int64_t histogram_interval_s; /* the same, from the request; 0 = by the range */
@@ -61,6 +68,7 @@ struct gate_options {
     uint64_t size_max, default_limit;
     bool ui_histogram;     /* its counts over time are wanted, not its rows (gate_ui_histogram.c) */
     const char *fts_extra; /* more fields for match_all, separated by commas; may be NULL */
+    struct gate_names names;
     gate_find find;
     void *find_ctx;
 };
@@ -68,10 +76,7 @@ struct gate_options {
 struct gate_table {
     const struct catalog_stream *stream;
     const struct catalog_stream *in_tree; /* the same, with its fields called as in the tree */
-    char name[GATE_NAME_BYTES]; /* weir_t<i> */
-};
-struct gate_renamed { /* a name of columns that the tree does not have as it was written */
-    struct str written, in_tree;
+    char name[GATE_NAME_BYTES];           /* weir_t<i> */
 };
 struct gate_used { /* the names of columns in the statement, lower-case, sorted */
     bool all;      /* it may mean any field */
@@ -89,8 +94,7 @@ struct gate_result {
     bool has_histogram; /* a histogram() stands in it; the first one's interval */
     int64_t histogram_interval_us;
     struct gate_used used;
-    const struct gate_renamed *renamed; /* by `written` */
-    size_t renamed_count;
+    struct gate_names names;        /* those of the options */
     const struct gate_order *order; /* of the rows, as far as it is by columns */
     size_t order_count;
     bool is_histogram_eligible; /* counts over time would say something about the rows */
@@ -100,8 +104,14 @@ struct gate_result {
 
 enum err_code gate_check(struct json *document, const struct gate_options *o, struct arena *a,
                          struct gate_result *out, struct err *e);
-/* What the caller calls a column of the tree. */
-struct str gate_written(const struct gate_result *r, struct str name);
+/* Names for the fields of its streams that differ only in the case of their letters.  With some
+ * (count), the text has to be written anew with them (dialect_rename), parsed and checked. */
+enum err_code gate_tell_apart(const struct gate_result *r, struct str sql, struct arena *a,
+                              struct gate_names *out, struct err *e);
+struct str gate_name_in_tree(const struct gate_names *n, struct str written);
+struct str gate_written(const struct gate_names *n, struct str name); /* of a whole name */
+/* Any text of the engine, with the caller's names in it; empty when the arena is full. */
+struct str gate_write_back(const struct gate_names *n, struct arena *a, struct str text);
 /* Can the statement mean that field of the table?  Its time is always used. */
 bool gate_uses(const struct gate_result *r, const struct gate_table *t, size_t field);
 /* A document that counts the rows of `document`, a checked one, without its LIMIT, OFFSET and

@@ -1,14 +1,14 @@
-/* gateway/gate_case.c - names of fields that differ only in the case of their letters.
+/* gateway/gate_case.c - fields of a stream whose names differ only in the case of their letters.
  *
  * Labels of a metric keep their case, and the engine does not tell `Host` from `host`.  So where a
- * stream of the statement has two such fields, each spelling but the first gets a name of its own
- * in the whole tree, wherever it stands written in just these letters: host~1~ as a column, an
- * alias, in USING or EXCLUDE.  Orders, groups, sub-queries and CTEs then bind as if the engine told
- * them apart, and gate_written says what the answer calls them.  In any other case of letters a
- * name means the first spelling.
+ * stream of a statement has two such fields, every spelling but the first gets a name of its own,
+ * `host~1~`; the statement is written anew with these names (dialect.h), parsed and checked once
+ * more, and the answer is given the caller's names again.  The parser, ORDER BY, GROUP BY,
+ * sub-queries and CTEs then do as if the engine told them apart.
  *
- * The mark is longer than any run of `~` in the statement: no name in it can be taken for one of
- * ours.
+ * The mark is a byte that the statement does not contain, so that no name in it can be taken for
+ * one of ours, and the number finds the name: a name of ours is recognised wherever it stands in
+ * what the engine makes of it ("avg(cpu.host~1~)").
  */
 #include <stdlib.h>
 
@@ -16,93 +16,72 @@
 #include "base/hash.h"
 #include "gateway/gate_internal.h"
 
-struct stream_list {
-    const struct catalog_stream *streams[GATE_TABLES_MAX];
-    size_t count;
-    bool twins; /* one of them has fields that differ only in case */
-};
-
-/* ---- the streams ---- */
-
-/* *twins: two of its fields differ only in case. */
-static enum err_code find_twins(struct gate *g, const struct catalog_stream *s, bool *twins)
-{
-    bool ok = true, found = false;
-    struct map lower;
-    if (s->type != STREAM_METRICS && s->type != STREAM_TRACES) /* theirs are lower-case */
-        return ERR_OK;
-    map_init(&lower, s->field_count + 1);
-    for (size_t i = 0; i < s->field_count && ok && !found; i++) {
-        struct str name = gate_lower(g->a, s->fields[i].name);
-        found = name.ptr && map_find(&lower, name);
-        ok = name.ptr && map_put(&lower, name, g);
-    }
-    map_done(&lower);
-    *twins = *twins || found;
-    return ok ? ERR_OK : gate_no_memory(g->e);
-}
-
-static enum err_code add_stream(struct gate *g, const struct json *table, struct stream_list *l)
-{
-    const struct catalog_stream *s;
-    enum err_code rc = gate_find_stream(g, table, &s);
-    if (rc == ERR_NOTFOUND || rc == ERR_INVALID)
-        return ERR_OK; /* a CTE, or refused later on */
-    for (size_t i = 0; !rc && i < l->count; i++)
-        if (l->streams[i]->number == s->number)
-            return ERR_OK;
-    if (rc || l->count == ARRAY_LEN(l->streams))
-        return rc;
-    l->streams[l->count++] = s;
-    return find_twins(g, s, &l->twins);
-}
-
-static enum err_code find_streams(struct gate *g, const struct json *v, struct stream_list *l)
-{
-    if (tree_is(v, "type", "BASE_TABLE"))
-        return add_stream(g, v, l);
-    for (const struct json *child = v->first; child; child = child->next) {
-        enum err_code rc = find_streams(g, child, l);
-        if (rc)
-            return rc;
-    }
-    return ERR_OK;
-}
-
-/* ---- the names ---- */
-
-/* The longest run of `~` in any text of the tree. */
-static size_t longest_run(const struct json *v)
-{
-    size_t longest = 0, run = 0;
-    for (size_t i = 0; v->type == JSON_STRING && i < v->text.len; i++) {
-        run = v->text.ptr[i] == '~' ? run + 1 : 0;
-        longest = run > longest ? run : longest;
-    }
-    for (const struct json *child = v->first; child; child = child->next) {
-        size_t below = longest_run(child);
-        longest = below > longest ? below : longest;
-    }
-    return longest;
-}
+/* ---- which names ---- */
 
 struct spellings {
-    struct map lower; /* lower case -> the first spelling */
-    struct map seen;  /* exact */
+    struct map by_lower; /* the names that fields keep, in lower case */
+    struct map seen;     /* all names */
     struct gate_renamed *list;
     size_t count;
 };
 
-/* False: no memory. */
-static bool add_spelling(struct gate *g, struct spellings *sp, const struct str *name)
+/* True: `name` differs only in case from one before.  False also when there is no memory, which
+ * *ok tells. */
+static bool is_twin(struct arena *a, struct map *by_lower, struct str name, bool *ok)
 {
-    struct str lower = gate_lower(g->a, *name);
-    if (!lower.ptr || map_find(&sp->seen, *name))
-        return lower.ptr != NULL;
-    bool is_first = !map_find(&sp->lower, lower);
-    if (!is_first)
-        sp->list[sp->count++].written = *name;
-    return map_put(&sp->seen, *name, sp) && (!is_first || map_put(&sp->lower, lower, sp));
+    struct str lower = gate_lower(a, name);
+    bool found = lower.ptr && map_find(by_lower, lower) != NULL;
+    *ok = lower.ptr && (found || map_put(by_lower, lower, by_lower)); /* any value but NULL */
+    return found;
+}
+
+/* Only names of metrics and traces keep their case. */
+static bool may_have_twins(const struct catalog_stream *s)
+{
+    return s->type == STREAM_METRICS || s->type == STREAM_TRACES;
+}
+
+static bool has_twins(struct arena *a, const struct catalog_stream *s, bool *ok)
+{
+    struct map by_lower;
+    bool found = false;
+    map_init(&by_lower, s->field_count + 1);
+    for (size_t i = 0; i < s->field_count && *ok && !found; i++)
+        found = is_twin(a, &by_lower, s->fields[i].name, ok);
+    map_done(&by_lower);
+    return found;
+}
+
+static bool add_spelling(struct arena *a, struct spellings *sp, struct str name)
+{
+    bool ok = true;
+    if (map_find(&sp->seen, name))
+        return true;
+    if (is_twin(a, &sp->by_lower, name, &ok))
+        sp->list[sp->count++].written = name;
+    return ok && map_put(&sp->seen, name, sp);
+}
+
+/* Of all streams: the same spelling has the same name everywhere in the statement. */
+static bool collect_spellings(struct arena *a, const struct gate_result *r, struct spellings *sp)
+{
+    bool ok = add_spelling(a, sp, STR("_timestamp")); /* it keeps its name */
+    for (size_t t = 0; t < r->table_count; t++) {
+        const struct catalog_stream *s = r->tables[t].stream;
+        for (size_t i = 0; i < s->field_count && ok; i++)
+            ok = add_spelling(a, sp, s->fields[i].name);
+    }
+    return ok;
+}
+
+/* '\0': it contains them all. */
+static char free_mark(struct str sql)
+{
+    static const char marks[] = "~^`|#@!?\\\x01\x02\x03\x04\x05\x06\x07\x0e\x0f\x10\x11\x12\x13";
+    for (size_t i = 0; i < sizeof marks - 1; i++)
+        if (!memchr(sql.ptr, marks[i], sql.len))
+            return marks[i];
+    return '\0';
 }
 
 static int by_written(const void *a, const void *b)
@@ -111,141 +90,174 @@ static int by_written(const void *a, const void *b)
     return str_cmp(left->written, right->written);
 }
 
-static bool collect_spellings(struct gate *g, const struct stream_list *l, struct spellings *sp)
+static bool make_names(struct arena *a, struct gate_names *names, struct spellings *sp)
 {
-    static const struct str time = {"_timestamp", 10};
-    bool ok = add_spelling(g, sp, &time); /* it keeps its name */
-    for (size_t s = 0; ok && s < l->count; s++)
-        for (size_t i = 0; ok && i < l->streams[s]->field_count; i++)
-            ok = add_spelling(g, sp, &l->streams[s]->fields[i].name);
-    return ok;
-}
-
-static bool name_spellings(struct gate *g, const struct json *node, struct spellings *sp)
-{
-    size_t mark_len = longest_run(node) + 1;
-    char *mark = arena_alloc(g->a, mark_len);
-    if (!mark)
-        return false;
-    memset(mark, '~', mark_len);
+    qsort(sp->list, sp->count, sizeof *sp->list, by_written);
     for (size_t i = 0; i < sp->count; i++) {
-        struct str name = sp->list[i].written;
-        char *text = arena_printf(g->a, STR_FMT STR_FMT "%zu" STR_FMT, STR_ARG(name), (int)mark_len,
-                                  mark, i + 1, (int)mark_len, mark);
+        char *text = arena_printf(a, STR_FMT "%c%zu%c", STR_ARG(sp->list[i].written), names->mark,
+                                  i + 1, names->mark);
         if (!text)
             return false;
         sp->list[i].in_tree = str_from(text);
     }
-    qsort(sp->list, sp->count, sizeof *sp->list, by_written);
+    names->list = sp->list;
+    names->count = sp->count;
     return true;
 }
 
-/* Fills out->renamed. */
-static enum err_code make_names(struct gate *g, const struct json *node,
-                                const struct stream_list *l)
+static bool tell_apart(const struct gate_result *r, struct arena *a, struct gate_names *names)
 {
-    size_t max = 1;
-    for (size_t i = 0; i < l->count; i++)
-        max += l->streams[i]->field_count;
-    struct spellings sp = {.list = arena_alloc(g->a, max * sizeof *sp.list)};
-    map_init(&sp.lower, max);
-    map_init(&sp.seen, max);
-    bool ok = sp.list && collect_spellings(g, l, &sp) && name_spellings(g, node, &sp);
-    map_done(&sp.lower);
+    size_t most = 1; /* _timestamp */
+    for (size_t t = 0; t < r->table_count; t++)
+        most += r->tables[t].stream->field_count;
+    struct spellings sp = {.list = arena_alloc(a, most * sizeof *sp.list)};
+    map_init(&sp.by_lower, most);
+    map_init(&sp.seen, most);
+    bool ok = sp.list && collect_spellings(a, r, &sp) && make_names(a, names, &sp);
+    map_done(&sp.by_lower);
     map_done(&sp.seen);
-    g->out->renamed = sp.list;
-    g->out->renamed_count = ok ? sp.count : 0;
-    return ok ? ERR_OK : gate_no_memory(g->e);
+    return ok;
 }
+
+enum err_code gate_tell_apart(const struct gate_result *r, struct str sql, struct arena *a,
+                              struct gate_names *out, struct err *e)
+{
+    bool ok = true, twins = false;
+    *out = (struct gate_names){0};
+    for (size_t t = 0; t < r->table_count && ok && !twins; t++)
+        twins = may_have_twins(r->tables[t].stream) && has_twins(a, r->tables[t].stream, &ok);
+    if (!ok)
+        return gate_no_memory(e);
+    if (!twins)
+        return ERR_OK;
+    out->mark = free_mark(sql);
+    if (!out->mark)
+        return search_error(e, API_SQL_NOT_VALID,
+                            "Search SQL not valid: fields of a stream differ only in the case of "
+                            "their letters, and no mark is left to tell them apart by");
+    return tell_apart(r, a, out) ? ERR_OK : gate_no_memory(e);
+}
+
+/* ---- there and back ---- */
 
 static int compare_written(const void *key, const void *item)
 {
     return str_cmp(*(const struct str *)key, ((const struct gate_renamed *)item)->written);
 }
 
-/* What the tree calls `name`. */
-static struct str in_tree(const struct gate *g, struct str name)
+struct str gate_name_in_tree(const struct gate_names *n, struct str written)
 {
-    const struct gate_renamed *r = g->out->renamed_count
-                                       ? bsearch(&name, g->out->renamed, g->out->renamed_count,
-                                                 sizeof *g->out->renamed, compare_written)
-                                       : NULL;
-    return r ? r->in_tree : name;
+    const struct gate_renamed *r =
+        n->count ? bsearch(&written, n->list, n->count, sizeof *n->list, compare_written) : NULL;
+    return r ? r->in_tree : written;
 }
 
-struct str gate_written(const struct gate_result *r, struct str name)
+/* The name of ours whose number begins behind `mark`; NULL: there is none. */
+static const struct gate_renamed *name_at(const struct gate_names *n, struct str text, size_t mark)
 {
-    if (!r->renamed_count || !memchr(name.ptr, '~', name.len))
+    size_t number = 0, at = mark + 1;
+    for (; at < text.len && text.ptr[at] >= '0' && text.ptr[at] <= '9' && number <= n->count; at++)
+        number = 10 * number + (size_t)(text.ptr[at] - '0');
+    if (number == 0 || number > n->count || at == text.len || text.ptr[at] != n->mark)
+        return NULL;
+    const struct gate_renamed *r = &n->list[number - 1];
+    bool whole = mark >= r->written.len &&
+                 memcmp(text.ptr + mark - r->written.len, r->written.ptr, r->written.len) == 0;
+    return whole ? r : NULL;
+}
+
+/* Where the mark of the next name of ours is; text.len: nowhere. */
+static size_t next_name(const struct gate_names *n, struct str text, size_t at,
+                        const struct gate_renamed **r)
+{
+    for (const char *mark; at < text.len; at = (size_t)(mark - text.ptr) + 1) {
+        mark = memchr(text.ptr + at, n->mark, text.len - at);
+        if (!mark)
+            break;
+        *r = name_at(n, text, (size_t)(mark - text.ptr));
+        if (*r)
+            return (size_t)(mark - text.ptr);
+    }
+    return text.len;
+}
+
+struct str gate_written(const struct gate_names *n, struct str name)
+{
+    const struct gate_renamed *r = NULL;
+    if (!n->count)
         return name;
-    for (size_t i = 0; i < r->renamed_count; i++)
-        if (str_eq(r->renamed[i].in_tree, name))
-            return r->renamed[i].written;
-    return name;
+    next_name(n, name, 0, &r);
+    return r && str_eq(name, r->in_tree) ? r->written : name;
 }
 
-/* ---- the tree ---- */
-
-static void rename_text(const struct gate *g, struct json *v)
+/* A name that the engine has put into quotes loses them. */
+struct str gate_write_back(const struct gate_names *n, struct arena *a, struct str text)
 {
-    if (v && v->type == JSON_STRING)
-        v->text = in_tree(g, v->text);
-}
-
-static void rename_texts(const struct gate *g, struct json *list)
-{
-    for (struct json *v = list ? list->first : NULL; v; v = v->next)
-        rename_text(g, v);
-}
-
-static void rename_star(const struct gate *g, struct json *star)
-{
-    rename_texts(g, json_get(star, "exclude_list"));
-    for (struct json *v = json_get(star, "replace_list")->first; v; v = v->next)
-        rename_text(g, json_get(v, "key"));
-    for (struct json *v = json_get(star, "qualified_exclude_list")->first; v; v = v->next)
-        rename_text(g, json_get(v, "column"));
-    for (struct json *v = json_get(star, "rename_list")->first; v; v = v->next) {
-        rename_text(g, json_get(json_get(v, "key"), "column"));
-        rename_text(g, json_get(v, "value"));
+    const struct gate_renamed *r;
+    size_t at = 0, mark = n->count ? next_name(n, text, 0, &r) : text.len;
+    if (mark == text.len)
+        return text;
+    char *out = arena_alloc(a, text.len);
+    size_t len = 0;
+    for (; out && mark < text.len; mark = next_name(n, text, at, &r)) {
+        size_t start = mark - r->written.len, end = start + r->in_tree.len;
+        bool quoted =
+            start > at && end < text.len && text.ptr[start - 1] == '"' && text.ptr[end] == '"';
+        memcpy(out + len, text.ptr + at, start - quoted - at);
+        len += start - quoted - at;
+        memcpy(out + len, r->written.ptr, r->written.len);
+        len += r->written.len;
+        at = end + quoted;
     }
+    if (!out)
+        return STR("");
+    memcpy(out + len, text.ptr + at, text.len - at);
+    return (struct str){out, len + text.len - at};
 }
 
-/* Names of columns that stand beside the expressions.  An alias elsewhere than in a select list is
- * a member of a struct, or a table's. */
-static void rename_lists(const struct gate *g, struct json *node)
+/* ---- columns ---- */
+
+static bool is_alias(const struct json *items, struct str name)
 {
-    static const char *const lists[] = {"using_columns",  "column_name_alias", "aliases",
-                                        "expected_names", "unpivot_names",     "groups"};
-    struct json *items = json_get(node, "select_list");
-    for (size_t i = 0; i < ARRAY_LEN(lists); i++)
-        rename_texts(g, json_get(node, lists[i]));
-    for (struct json *v = items ? items->first : NULL; v; v = v->next)
-        rename_text(g, json_get(v, "alias"));
+    for (const struct json *v = items ? items->first : NULL; v; v = v->next)
+        if (str_eq_nocase(json_str(json_get(v, "alias"), STR("")), name))
+            return true;
+    return false;
 }
 
-static void rename_columns(const struct gate *g, struct json *v)
+/* *nearest: the first field that differs from it only in case. */
+static bool has_field(const struct gate_names *n, const struct catalog_stream *s, struct str name,
+                      struct str *nearest)
 {
-    if (tree_is(v, "class", "COLUMN_REF"))
-        rename_text(g, json_get(v, "column_names")->last);
-    else if (tree_is(v, "class", "STAR"))
-        rename_star(g, v);
-    else if (v->type == JSON_OBJECT)
-        rename_lists(g, v);
-    for (struct json *child = v->first; child; child = child->next)
-        rename_columns(g, child);
-}
-
-enum err_code gate_tell_cases(struct gate *g, struct json *node)
-{
-    struct stream_list l = {.count = 0};
-    enum err_code rc = find_streams(g, node, &l);
-    if (!rc && l.twins)
-        rc = make_names(g, node, &l);
-    if (!rc && g->out->renamed_count) {
-        rename_columns(g, node);
-        rc = gate_check_groups(g);
+    struct str written = gate_written(n, name);
+    for (size_t i = 0; i < s->field_count; i++) {
+        struct str field = s->fields[i].name;
+        if (str_eq_nocase(field, name)) /* as the engine looks for it */
+            return true;
+        if (!nearest->len && str_eq_nocase(gate_written(n, field), written))
+            *nearest = field;
     }
-    return rc;
+    return false;
+}
+
+bool gate_settle_case(const struct gate *g, struct json *names, const struct json *items,
+                      const struct gate_source *sources)
+{
+    struct str table = names->count == 2 ? names->first->text : STR(""), nearest = STR("");
+    struct str *name = &names->last->text;
+    if (!g->out->names.count || names->count > 2)
+        return true;
+    for (const struct gate_source *f = sources; f; f = f->next) {
+        if (table.len && !str_eq_nocase(table, f->alias))
+            continue;
+        if (!f->stream || has_field(&g->out->names, f->stream, *name, &nearest))
+            return true; /* what is derived has the names that it was given */
+    }
+    if (!nearest.len)
+        return false;
+    if (table.len || !is_alias(items, *name))
+        *name = nearest;
+    return true;
 }
 
 /* ---- tables ---- */
@@ -254,7 +266,7 @@ enum err_code gate_stream_in_tree(struct gate *g, const struct catalog_stream *s
                                   const struct catalog_stream **out)
 {
     *out = s;
-    if (!g->out->renamed_count)
+    if (!g->out->names.count)
         return ERR_OK;
     struct catalog_stream *copy = arena_alloc(g->a, sizeof *copy);
     struct meta_field *fields = arena_alloc(g->a, (s->field_count + 1) * sizeof *fields);
@@ -262,7 +274,7 @@ enum err_code gate_stream_in_tree(struct gate *g, const struct catalog_stream *s
         return gate_no_memory(g->e);
     for (size_t i = 0; i < s->field_count; i++) {
         fields[i] = s->fields[i];
-        fields[i].name = in_tree(g, s->fields[i].name);
+        fields[i].name = gate_name_in_tree(&g->out->names, s->fields[i].name);
     }
     *copy = *s;
     copy->fields = fields;

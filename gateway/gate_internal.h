@@ -49,22 +49,17 @@ struct gate {
 };
 enum err_code gate_rewrite(struct gate *g, struct json *node);
 
-/* gate_streams.c: names of tables.  gate_find_stream: NOTFOUND, INVALID: there is none. */
-enum err_code gate_find_stream(struct gate *g, const struct json *table,
-                               const struct catalog_stream **s);
+/* gate_streams.c: names of tables. */
 enum err_code gate_resolve_stream(struct gate *g, struct json *table, struct gate_source *source);
 
-/* gate_case.c: names of fields that differ only in the case of their letters.  gate_tell_cases
- * renames the columns of a tree that has not been rewritten yet, and fills out->renamed; *out of
- * gate_stream_in_tree is the stream with its fields called as there. */
-enum err_code gate_tell_cases(struct gate *g, struct json *node);
+/* gate_case.c: fields whose names differ only in case.  *out of gate_stream_in_tree is the stream
+ * with its fields called as in the tree.  gate_settle_case: a column that is none of the sources'
+ * fields, as it is written, means the first that differs from it only in case, unless one of the
+ * select list's `items` is called so; false when they have none. */
 enum err_code gate_stream_in_tree(struct gate *g, const struct catalog_stream *s,
                                   const struct catalog_stream **out);
-
-/* gate_groups.c: refuses a GROUP BY of which the tree does not show all columns. */
-enum err_code gate_check_groups(struct gate *g);
-/* gate.c: cuts blanks and comments off the front. */
-void gate_skip_blanks(struct str *sql);
+bool gate_settle_case(const struct gate *g, struct json *names, const struct json *items,
+                      const struct gate_source *sources);
 
 /* gate_stars.c: a `*` leaves out what the reference hides. */
 void gate_hide_fields(struct gate *g, struct json *star, const struct gate_source *sources);

@@ -28,6 +28,7 @@ struct scope {
     const struct scope *outer;
     struct cte *ctes;
     const struct gate_source *sources;
+    const struct json *items; /* of the select list */
 };
 
 static enum err_code walk_node(struct gate *g, struct json *node, const struct scope *outer,
@@ -64,11 +65,12 @@ static enum err_code add_source(struct gate *g, struct scope *s, const struct ga
 
 /* ---- tables ---- */
 
-static const struct cte *find_cte(const struct scope *s, struct str name)
+static const struct cte *find_cte(const struct gate *g, const struct scope *s, struct str name)
 {
+    const struct gate_names *n = &g->out->names;
     for (; s; s = s->outer)
         for (const struct cte *c = s->ctes; c; c = c->next)
-            if (str_eq_nocase(c->name, name))
+            if (str_eq_nocase(gate_written(n, c->name), gate_written(n, name)))
                 return c;
     return NULL;
 }
@@ -78,7 +80,7 @@ static enum err_code walk_base_table(struct gate *g, struct json *table, struct 
     struct json *name = json_get(table, "table_name"), *alias = json_get(table, "alias");
     struct str qualifier = json_get(table, "schema_name")->text;
     bool recurring = str_eq_nocase(qualifier, STR("recurring"));
-    const struct cte *c = qualifier.len && !recurring ? NULL : find_cte(s, name->text);
+    const struct cte *c = qualifier.len && !recurring ? NULL : find_cte(g, s, name->text);
     if (c && !json_get(table, "catalog_name")->text.len) {
         if (!alias->text.len)
             alias->text = name->text;
@@ -249,6 +251,7 @@ static enum err_code walk_select(struct gate *g, struct json *node, struct scope
     static const char *const members[] = {"where_clause", "group_expressions", "having", "qualify",
                                           "modifiers"};
     enum err_code rc = walk_ref(g, json_get(node, "from_table"), s);
+    s->items = json_get(node, "select_list");
     if (!rc)
         rc = walk_select_list(g, json_get(node, "select_list"), s);
     for (size_t i = 0; !rc && i < ARRAY_LEN(members); i++)
@@ -379,6 +382,8 @@ static void walk_column(struct gate *g, struct json *column, const struct scope 
 {
     struct json *names = json_get(column, "column_names");
     drop_type_qualifier(names, s);
+    for (const struct scope *at = s; at && !gate_settle_case(g, names, at->items, at->sources);)
+        at = at->outer;
     for (unsigned i = 0; names->count == 1 && i < ARRAY_LEN(session_names); i++)
         if (str_eq_nocase(names->first->text, str_from(session_names[i])))
             g->session_names |= 1u << i;

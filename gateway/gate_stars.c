@@ -1,4 +1,4 @@
-/* gateway/gate_columns.c - what a `*` shows.
+/* gateway/gate_stars.c - what a `*` shows.
  *
  * `*` leaves out what the reference hides: _original and _all_values, which are there when asked
  * for by name.

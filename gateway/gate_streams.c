@@ -61,23 +61,17 @@ static enum err_code table_row(struct gate *g, const struct catalog_stream *s,
     return ERR_OK;
 }
 
-enum err_code gate_find_stream(struct gate *g, const struct json *table,
-                               const struct catalog_stream **s)
-{
-    struct str qualifier = json_get(table, "schema_name")->text;
-    enum stream_type type = g->o->type;
-    if (json_get(table, "catalog_name")->text.len ||
-        (qualifier.len && !type_of_qualifier(qualifier, &type)))
-        return ERR_NOTFOUND;
-    return g->o->find(g->o->find_ctx, type, json_get(table, "table_name")->text, s, g->e);
-}
-
 enum err_code gate_resolve_stream(struct gate *g, struct json *table, struct gate_source *source)
 {
-    struct str qualifier = json_get(table, "schema_name")->text;
-    struct str name = json_get(table, "table_name")->text;
+    struct str catalog = json_str(json_get(table, "catalog_name"), STR(""));
+    struct str qualifier = json_str(json_get(table, "schema_name"), STR(""));
+    struct str alias_name = json_str(json_get(table, "table_name"), STR(""));
+    struct str name = gate_written(&g->out->names, alias_name);
+    enum stream_type type = g->o->type;
+    if (catalog.len || (qualifier.len && !type_of_qualifier(qualifier, &type)))
+        return not_found(g, qualifier, name);
     const struct catalog_stream *s = NULL;
-    enum err_code rc = gate_find_stream(g, table, &s);
+    enum err_code rc = g->o->find(g->o->find_ctx, type, name, &s, g->e);
     if (rc == ERR_NOTFOUND || rc == ERR_INVALID)
         return not_found(g, qualifier, name);
     if (rc)
@@ -88,7 +82,7 @@ enum err_code gate_resolve_stream(struct gate *g, struct json *table, struct gat
         return rc;
     struct json *alias = json_get(table, "alias");
     if (!alias->text.len)
-        alias->text = name;
+        alias->text = alias_name;
     json_get(table, "table_name")->text = str_from(row->name);
     json_get(table, "schema_name")->text = STR("");
     *source =

@@ -111,7 +111,8 @@ static void add_columns_of(struct match *m, const struct gate_source *source)
     for (size_t i = 0; source->stream && i < source->stream->field_count; i++) {
         const struct meta_field *f = &source->stream->fields[i];
         bool is_set = source->stream->full_text && source->stream->full_text[i];
-        if (f->type == FIELD_UTF8 && (is_set || is_fts_name(m->g, f->name)))
+        if (f->type == FIELD_UTF8 &&
+            (is_set || is_fts_name(m->g, gate_written(&m->g->out->names, f->name))))
             add_column(m, source, f->name);
     }
     if (source->stream)

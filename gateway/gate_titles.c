@@ -15,7 +15,6 @@
 
 struct title {
     struct buf text;
-    const struct gate_result *result;
     const struct gate_source *sources;
     bool unknown; /* something has no name of the reference's */
 };
@@ -43,8 +42,7 @@ static void add_column(struct title *t, const struct json *names)
     }
     t->unknown = t->unknown || !found || !found->alias.len || names->count > 2;
     if (found)
-        buf_printf(&t->text, STR_FMT "." STR_FMT, STR_ARG(found->alias),
-                   STR_ARG(gate_written(t->result, name)));
+        buf_printf(&t->text, STR_FMT "." STR_FMT, STR_ARG(found->alias), STR_ARG(name));
 }
 
 /* 1234 with two decimals is 12.34. */
@@ -172,7 +170,7 @@ static void add(struct title *t, const struct json *v, unsigned depth)
 
 struct str gate_title(struct gate *g, const struct json *item, const struct gate_source *sources)
 {
-    struct title t = {.result = g->out, .sources = sources};
+    struct title t = {.sources = sources};
     struct str title = STR("");
     if (json_get(item, "column_names"))
         return title;

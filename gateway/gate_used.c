@@ -120,7 +120,7 @@ enum err_code gate_note_used(struct gate *g)
 bool gate_uses(const struct gate_result *r, const struct gate_table *t, size_t field)
 {
     struct str name = t->in_tree->fields[field].name;
-    char lower[FIELD_NAME_MAX_BYTES];
+    char lower[FIELD_NAME_MAX_BYTES + GATE_MARKED_BYTES];
     if (r->used.all || str_eq(name, STR("_timestamp")))
         return true;
     for (size_t i = 0; i < name.len; i++)

@@ -5,8 +5,8 @@
 #include "gateway/ingest.h"
 #include "gateway/lines.h"
 
-/* Streams are shared: another request may have used up what one may have of fields (TOOBIG), or have
- * deleted it (NOTFOUND).  Then the records are judged again, by the stream as it is then. */
+/* Streams are shared: another request may have used up what one may have of fields (TOOBIG), or
+ * have deleted it (NOTFOUND).  Then the records are judged again, by the stream as it is then. */
 enum { JUDGED_AGAIN_MAX = 8 };
 static inline bool is_judged_again(enum err_code code, int times)
 {

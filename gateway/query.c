@@ -259,8 +259,9 @@ static void copy_order(const struct gate_result *gate, struct arena *a, struct q
 {
     struct query_order *order = arena_alloc(a, (gate->order_count + 1) * sizeof *order);
     for (size_t i = 0; order && i < gate->order_count; i++)
-        order[i] = (struct query_order){.by = arena_copy(a, gate->order[i].by),
-                                        .is_descending = gate->order[i].is_descending};
+        order[i] =
+            (struct query_order){.by = arena_copy(a, gate_written(&gate->names, gate->order[i].by)),
+                                 .is_descending = gate->order[i].is_descending};
     stats->order = order;
     stats->order_count = order && !a->failed ? gate->order_count : 0;
 }

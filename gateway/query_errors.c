@@ -48,8 +48,6 @@ static void use_callers_names(const struct query_plan *p, char msg[ERR_MSG_MAX])
         replace_all(msg, str_from(renamings[i].engine), str_from(renamings[i].caller));
     for (size_t i = p->gate.table_count; i-- > 0;) /* weir_t12 before weir_t1 */
         replace_all(msg, str_from(p->gate.tables[i].name), p->gate.tables[i].stream->name);
-    for (size_t i = p->gate.renamed_count; i-- > 0 && strchr(msg, '~');)
-        replace_all(msg, p->gate.renamed[i].in_tree, p->gate.renamed[i].written);
 }
 
 /* The engine sees only the columns that the query names: those that it offers instead say nothing
@@ -79,6 +77,9 @@ enum err_code query_reference_error(const struct query_plan *p, struct err *e)
     if (e->detail == API_SQL_EXECUTE && strstr(e->msg, "does not have a column named"))
         e->detail = API_FIELD_NOT_FOUND; /* a qualified name: DuckDB has no error type for it */
     cut_offers(e->msg);
+    struct str written = gate_write_back(&p->gate.names, p->a, str_from(e->msg));
+    if (written.ptr != e->msg)
+        str_copy_to(written, e->msg, sizeof e->msg);
     use_callers_names(p, e->msg);
     for (size_t i = 0; i < ARRAY_LEN(phrases); i++)
         if (e->detail == (int)phrases[i].code && !begins_with(e->msg, phrases[i].words))

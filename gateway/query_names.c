@@ -53,8 +53,8 @@ enum err_code query_column_names(const struct engine_column *columns, size_t n,
     struct taken t = {.slots = arena_zalloc(a, slots * sizeof *t.slots), .mask = slots - 1};
     struct query_column *list = arena_alloc(a, (n + 1) * sizeof *list);
     for (size_t i = 0; i < n && t.slots && list; i++) {
-        struct str name =
-            *p->explain ? explain_name(columns[i].name) : gate_written(&p->gate, columns[i].name);
+        struct str name = *p->explain ? explain_name(columns[i].name)
+                                      : gate_write_back(&p->gate.names, a, columns[i].name);
         list[i].name = free_name(&t, arena_copy(a, name), a);
     }
     *out = list;

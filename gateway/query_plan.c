@@ -11,6 +11,7 @@
 #include "base/cleanup.h"
 #include "base/clock.h"
 #include "fs/control/control.h"
+#include "gateway/dialect.h"
 #include "gateway/engine/client.h"
 #include "gateway/names.h"
 #include "gateway/query_service.h"
@@ -21,8 +22,7 @@ struct query_streams {
     struct query_service *q;
     struct str org;
     size_t count;
-    const struct catalog_stream *held[2 * GATE_TABLES_MAX]; /* one reference each; a CTE may be
-                                                             * called like a stream */
+    const struct catalog_stream *held[GATE_TABLES_MAX]; /* one reference each */
 };
 
 /* A gate_find: normalises the name as ingest does, and holds what it finds. */
@@ -40,7 +40,7 @@ static enum err_code find_stream(void *ctx, enum stream_type type, struct str na
             *out = s->held[i];
             return ERR_OK;
         }
-    if (!rc && s->count == ARRAY_LEN(s->held))
+    if (!rc && s->count == GATE_TABLES_MAX)
         return err_set(e, ERR_NOTFOUND, "too many streams");
     if (!rc)
         rc = catalog_find(query_service_config(s->q)->catalog, s->org, type, normal, out, e);
@@ -50,20 +50,20 @@ static enum err_code find_stream(void *ctx, enum stream_type type, struct str na
 }
 
 static enum err_code gate_tree(struct query_service *q, const struct query_request *r,
-                               struct str sql, struct json *tree, struct query_plan *p,
-                               struct err *e)
+                               const struct gate_names *names, struct json *tree,
+                               struct query_plan *p, struct err *e)
 {
     const struct query_config *cfg = query_service_config(q);
     if (r->size > 0 && (uint64_t)r->size > cfg->size_max)
         return search_error(e, API_INVALID_PARAMS, "Invalid parameters: size is at most %llu",
                             (unsigned long long)cfg->size_max);
-    p->streams = arena_zalloc(p->a, sizeof *p->streams);
+    if (!p->streams)
+        p->streams = arena_zalloc(p->a, sizeof *p->streams);
     if (!p->streams)
         return err_set(e, ERR_NOMEM, "no memory for a query");
     p->streams->q = q;
     p->streams->org = r->org;
-    const struct gate_options o = {.sql = sql,
-                                   .type = r->type,
+    const struct gate_options o = {.type = r->type,
                                    .start_us = r->start_us,
                                    .end_us = r->end_us,
                                    .histogram_interval_s = r->histogram_interval_s,
@@ -73,9 +73,33 @@ static enum err_code gate_tree(struct query_service *q, const struct query_reque
                                    .ui_histogram = r->ui_histogram,
                                    .default_limit = cfg->default_limit,
                                    .fts_extra = cfg->fts_extra,
+                                   .names = *names,
                                    .find = find_stream,
                                    .find_ctx = p->streams};
     return gate_check(tree, &o, p->a, &p->gate, e);
+}
+
+/* A statement over fields that differ only in case is read twice, the second time with other names
+ * for them. */
+static enum err_code plan_statement(struct query_service *q, const struct query_request *r,
+                                    struct str sql, struct engine_client **engine,
+                                    uint64_t deadline_ms, struct query_plan *p, struct err *e)
+{
+    const char *socket = query_service_config(q)->engine_socket;
+    struct gate_names names = {0};
+    struct json *tree;
+    enum err_code rc = query_parse(socket, engine, &sql, deadline_ms, p->a, &tree, e);
+    if (!rc)
+        rc = gate_tree(q, r, &names, tree, p, e);
+    if (!rc)
+        rc = gate_tell_apart(&p->gate, sql, p->a, &names, e);
+    if (rc || !names.count)
+        return rc;
+    p->gate.names = names; /* for errors, from here on */
+    rc = dialect_rename(sql, &names, p->a, &sql, e);
+    if (!rc)
+        rc = query_parse(socket, engine, &sql, deadline_ms, p->a, &tree, e);
+    return rc ? rc : gate_tree(q, r, &names, tree, p, e);
 }
 
 static bool is_timeless(const struct gate_table *t)
@@ -128,13 +152,9 @@ enum err_code query_plan_make(struct query_service *q, const struct query_reques
                               struct query_plan *out, struct err *e)
 {
     struct str sql = r->sql;
-    struct json *tree;
     *out = (struct query_plan){.a = a, .start_us = r->start_us};
     out->explain = gate_cut_explain(&sql);
-    enum err_code rc =
-        query_parse(query_service_config(q)->engine_socket, engine, sql, deadline_ms, a, &tree, e);
-    if (!rc)
-        rc = gate_tree(q, r, sql, tree, out, e);
+    enum err_code rc = plan_statement(q, r, sql, engine, deadline_ms, out, e);
     if (!rc)
         restrict_range(r, out);
     if (!rc && out->start_us < r->end_us)

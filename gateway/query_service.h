@@ -46,8 +46,9 @@ enum err_code query_reference_error(const struct query_plan *p, struct err *e);
 enum err_code query_shape_check(const struct json *document, struct err *e);
 enum err_code query_partition_shape_check(const struct json *document, struct err *e);
 
-/* query_parse.c: the tree of `sql`.  *engine may be another connection afterwards, or NULL. */
-enum err_code query_parse(const char *socket, struct engine_client **engine, struct str sql,
+/* query_parse.c: the tree of *sql, which becomes the text that was taken.  *engine may be another
+ * connection afterwards, or NULL. */
+enum err_code query_parse(const char *socket, struct engine_client **engine, struct str *sql,
                           uint64_t deadline_ms, struct arena *a, struct json **tree, struct err *e);
 
 /* query_partition.c: adds the ranges of `whole` to *p, whose bytes and direction are known. */
@@ -74,6 +75,7 @@ bool query_damage_found(struct query_service *q, struct query_plan *p,
 /* query_names.c: the columns of a result under names that differ, as the caller calls them. */
 struct engine_column;
 enum err_code query_column_names(const struct engine_column *columns, size_t n,
-                                 const struct query_plan *p, struct arena *a, struct query_column **out, struct err *e);
+                                 const struct query_plan *p, struct arena *a,
+                                 struct query_column **out, struct err *e);
 
 #endif

@@ -1,5 +1,6 @@
 // links: weir_gateway weir_engine weir_fs weir_index
-/* tests/fuzz/fuzz_gate.c - any JSON document into the gate.
+/* tests/fuzz/fuzz_gate.c - any JSON document into the gate, and as the text of a statement whose
+ * fields differ only in case.
  *
  * What it accepts is walked by a second, simpler reader that knows nothing of scopes and shapes:
  * every table has a name of ours, every function is on the list or one of ours, and none of the
@@ -8,6 +9,8 @@
 #include <stdlib.h>
 
 #include "base/cleanup.h"
+#include "gateway/dialect.h"
+#include "gateway/dialect_lex.h"
 #include "gateway/gate.h"
 #include "gateway/gate_internal.h"
 
@@ -102,13 +105,53 @@ static void check_accepted(const struct json *v)
     }
 }
 
+/* The text with other names for some fields: with the names taken back the tokens are what they
+ * were, but for quotes. */
+static void check_renamed(const struct gate_names *names, struct str sql, struct str renamed,
+                          struct arena *a)
+{
+    size_t from = 0, to = 0;
+    struct token was, is;
+    do {
+        was = lex_next(sql, &from);
+        is = lex_next(renamed, &to);
+        struct str name = is.text;
+        if (is.kind == TOKEN_NAME && name.len > 2)
+            name = gate_written(names, (struct str){name.ptr + 1, name.len - 2});
+        if (str_eq(was.text, is.text))
+            continue;
+        if (was.kind == TOKEN_NAME)
+            was.text = (struct str){was.text.ptr + 1, was.text.len - 2};
+        expect(is.kind == TOKEN_NAME && str_eq(was.text, name));
+    } while (was.kind != TOKEN_END);
+    expect(gate_write_back(names, a, renamed).len <= renamed.len);
+}
+
+static struct gate_names check_names(struct str sql, struct arena *a)
+{
+    struct gate_table table = {.stream = &streams[1], .in_tree = &streams[1]};
+    const struct gate_result result = {.tables = &table, .table_count = 1};
+    struct gate_names names = {0};
+    struct str renamed;
+    struct err e;
+    if (gate_tell_apart(&result, sql, a, &names, &e) != ERR_OK)
+        return names;
+    expect(names.count == 1);
+    if (sql.len && dialect_rename(sql, &names, a, &renamed, &e) == ERR_OK)
+        check_renamed(&names, sql, renamed, a);
+    return names;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct arena a;
     struct json *document;
     struct err e;
     struct gate_result result;
-    const struct gate_options o = {.sql = {(const char *)data, size},
+    struct str text = {(const char *)data, size};
+    arena_init(&a, 8u << 20);
+    struct gate_names names = check_names(text, &a);
+    const struct gate_options o = {.names = size % 2 ? names : (struct gate_names){0},
                                    .ui_histogram = size % 8 == 7,
                                    .start_us = 1,
                                    .end_us = 1000000,
@@ -116,8 +159,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                    .default_limit = 10,
                                    .fts_extra = "i",
                                    .find = find};
-    arena_init(&a, 8u << 20);
-    if (json_parse((struct str){(const char *)data, size}, &a, &document, &e) == ERR_OK) {
+    if (json_parse(text, &a, &document, &e) == ERR_OK) {
         if (gate_check(document, &o, &a, &result, &e) == ERR_OK) {
             check_accepted(result.document);
             const struct json *count = gate_count_document(result.document, &a);

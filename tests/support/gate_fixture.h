@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
+#include "gateway/dialect.h"
 #include "gateway/engine/parse.h"
 #include "gateway/gate.h"
 #include "gateway/names.h"
@@ -44,6 +45,11 @@ static const struct meta_field fixture_cased_fields[] = {
     {{"Host", 4}, FIELD_UTF8, 3},         {{"host", 4}, FIELD_UTF8, 4},
     {{"host_1", 6}, FIELD_UTF8, 5},       {{"HOST", 4}, FIELD_UTF8, 6},
 };
+static const struct meta_field fixture_word_fields[] = {
+    {{"_timestamp", 10}, FIELD_INT64, 1}, {{"value", 5}, FIELD_FLOAT64, 2},
+    {{"Date", 4}, FIELD_UTF8, 3},         {{"date", 4}, FIELD_UTF8, 4},
+    {{"Order", 5}, FIELD_UTF8, 5},        {{"order", 5}, FIELD_UTF8, 6},
+};
 static const struct meta_field fixture_kept_fields[] = {
     {{"_timestamp", 10}, FIELD_INT64, 1},
     {{"_original", 9}, FIELD_UTF8, 2},
@@ -63,6 +69,11 @@ static const struct catalog_stream fixture_streams[] = {
      .type = STREAM_METRICS,
      .fields = fixture_cased_fields,
      .field_count = ARRAY_LEN(fixture_cased_fields)},
+    {.number = 9,
+     .name = {"words", 5},
+     .type = STREAM_METRICS,
+     .fields = fixture_word_fields,
+     .field_count = ARRAY_LEN(fixture_word_fields)},
     {.number = 8,
      .name = {"kept", 4},
      .type = STREAM_LOGS,
@@ -142,25 +153,37 @@ static inline void fixture_close(struct fixture *f)
     arena_done(&f->arena);
 }
 
-/* Parse and gate; the result stands in f->result, the reason of a refusal in f->err. */
-static inline enum err_code fixture_check(struct fixture *f, const char *sql)
+static inline enum err_code fixture_parse(struct fixture *f, struct str sql)
 {
     struct buf tree;
     struct json *document;
-    struct str text = str_from(sql);
-    arena_reset(&f->arena);
-    f->err = (struct err){0};
-    gate_cut_explain(&text);
     buf_init(&tree, 64u << 20);
-    enum err_code rc = parse_sql(f->con, text, &tree, &f->err);
+    enum err_code rc = parse_sql(f->con, sql, &tree, &f->err);
     struct str kept = arena_copy(&f->arena, buf_str(&tree));
     if (!rc)
         rc = json_parse(kept, &f->arena, &document, &f->err);
-    f->options.sql = text;
     if (!rc)
         rc = gate_check(document, &f->options, &f->arena, &f->result, &f->err);
     buf_done(&tree);
     return rc;
+}
+
+/* Parse and gate, twice where fields differ only in case; the result stands in f->result, the
+ * reason of a refusal in f->err. */
+static inline enum err_code fixture_check(struct fixture *f, const char *sql)
+{
+    struct str text = str_from(sql);
+    arena_reset(&f->arena);
+    f->err = (struct err){0};
+    f->options.names = (struct gate_names){0};
+    gate_cut_explain(&text);
+    enum err_code rc = fixture_parse(f, text);
+    if (!rc)
+        rc = gate_tell_apart(&f->result, text, &f->arena, &f->options.names, &f->err);
+    if (rc || !f->options.names.count)
+        return rc;
+    rc = dialect_rename(text, &f->options.names, &f->arena, &text, &f->err);
+    return rc ? rc : fixture_parse(f, text);
 }
 
 /* The SQL of a document, as DuckDB writes it. */
