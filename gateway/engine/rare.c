@@ -1,4 +1,4 @@
-/* gateway/engine/rare.c - reads the object of a row's rare fields. */
+/* gateway/engine/rare.c - one look into the object of a row's rare fields. */
 #include "gateway/engine/rare.h"
 
 #include <string.h>
@@ -32,20 +32,4 @@ bool rare_find(struct str object, struct str field, struct str *token)
         p = after;
     }
     return false;
-}
-
-bool rare_next(struct str *rest, struct str *field, struct str *token)
-{
-    const char *end = rest->ptr + rest->len;
-    if (rest->len < 2 || (rest->ptr[0] != '{' && rest->ptr[0] != ',') || rest->ptr[1] != '"')
-        return false;
-    const char *name = rest->ptr + 2;
-    const char *behind = memmem(name, (size_t)(end - name), "\":", 2);
-    if (!behind)
-        return false;
-    *field = (struct str){name, (size_t)(behind - name)};
-    *token = (struct str){behind + 2, (size_t)(end_of_token(behind + 2, end) - behind - 2)};
-    const char *next = token->ptr + token->len;
-    *rest = (struct str){next, (size_t)(end - next)};
-    return true;
 }

@@ -10,10 +10,8 @@
  * before it have columns: DuckDB's time for the columns of a statement grows with their square, and
  * 50,000 took minutes to be written, and again to be read.  A stream reaches that many with records
  * of more fields than the default limit allows: a thousand a record are at most 4,000 that a
- * quarter of the rows has.
- *
- * DuckDB copies the objects of the rows for each call, so a statement that means RARE_LIST_FROM
- * fields or more reads them all in one, as a list (weir_rares in scalar_functions.c).
+ * quarter of the rows has.  Its price: DuckDB copies the objects of the rows for each field that is
+ * asked for, so that a SELECT * over hundreds of such rows is slower than over columns.
  *
  * No field can have the column's name: '-' is replaced in names.  Its Parquet field id is one that
  * no field reaches.
@@ -31,13 +29,9 @@
 #define RARE_SHARE 4u
 #define RARE_COLUMNS_KEPT 16u   /* rare fields that have columns nevertheless */
 #define RARE_PAST_COLUMNS 4096u /* columns, behind which every field is rare */
-#define RARE_LIST_FROM 8u       /* fields of one statement that are read as a list */
 
 /* The value of `field` in a RARE_COLUMN's object: the token as it stands there, a text with its
  * quotes.  False when the object lacks it. */
 bool rare_find(struct str object, struct str field, struct str *token);
-/* The members in order: `rest` begins as the object, and is what is behind the member afterwards.
- * False at the end. */
-bool rare_next(struct str *rest, struct str *field, struct str *token);
 
 #endif

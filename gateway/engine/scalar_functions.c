@@ -7,7 +7,6 @@
  *   weir_format_time(t, format, local)  t as text (format_time.h), as a clock shows it whose zone
  *                                     makes it `local`
  *   weir_rare(object, field)          a value of RARE_COLUMN (rare.h) as text, or NULL
- *   weir_rares(object, fields)        the same of a list of fields
  *   weir_match_words(text, query)     every word of `query` occurs in `text`, whatever the case
  */
 #include "gateway/engine/functions.h"
@@ -16,7 +15,6 @@
 
 #include "base/cleanup.h"
 #include "base/clock.h"
-#include "base/hash.h"
 #include "gateway/engine/format_time.h"
 #include "gateway/engine/lines.h"
 #include "gateway/engine/rare.h"
@@ -262,94 +260,6 @@ static void run_rare(duckdb_function_info info, duckdb_data_chunk input, duckdb_
         duckdb_scalar_function_set_error(info, "no memory for a rare field");
 }
 
-/* --- weir_rares --- */
-
-/* Where each field stands in the list; the list is mostly the same in every row. */
-struct rare_places {
-    struct map by_name;
-    duckdb_list_entry list;
-    bool ok;
-};
-
-static void find_places(struct rare_places *places, const duckdb_list_entry *list,
-                        const void *names)
-{
-    if (places->by_name.max && places->list.offset == list->offset &&
-        places->list.length == list->length)
-        return;
-    map_done(&places->by_name);
-    map_init(&places->by_name, list->length + 1);
-    places->list = *list;
-    for (idx_t i = 0; i < list->length && places->ok; i++)
-        places->ok = map_put(&places->by_name, string_at(names, list->offset + i),
-                             (void *)(uintptr_t)(i + 1));
-}
-
-struct rare_output {
-    duckdb_vector values;
-    uint64_t *validity; /* of the values */
-    struct buf plain;
-};
-
-/* The values of one row, from `first` on. */
-static bool assign_rares(struct rare_output *out, idx_t first, struct str object,
-                         const struct rare_places *places)
-{
-    struct str rest = object, field, token;
-    while (rare_next(&rest, &field, &token)) {
-        idx_t place = (idx_t)(uintptr_t)map_find(&places->by_name, field);
-        if (!place)
-            continue;
-        if (!assign_rare(out->values, first + place - 1, token, &out->plain))
-            return false;
-        duckdb_validity_set_row_valid(out->validity, first + place - 1);
-    }
-    return true;
-}
-
-/* Room for all values, none of them there yet.  False: no memory. */
-static bool open_list(duckdb_vector output, idx_t count, struct rare_output *out)
-{
-    if (duckdb_list_vector_reserve(output, count) != DuckDBSuccess ||
-        duckdb_list_vector_set_size(output, count) != DuckDBSuccess)
-        return false;
-    out->values = duckdb_list_vector_get_child(output);
-    duckdb_vector_ensure_validity_writable(out->values);
-    out->validity = duckdb_vector_get_validity(out->values);
-    for (idx_t i = 0; i < count; i++)
-        duckdb_validity_set_row_invalid(out->validity, i);
-    buf_init(&out->plain, RARE_TEXT_MAX);
-    return true;
-}
-
-static void run_rares(duckdb_function_info info, duckdb_data_chunk input, duckdb_vector output)
-{
-    const void *objects = argument(input, 0);
-    const duckdb_list_entry *lists = argument(input, 1);
-    duckdb_vector fields = duckdb_list_vector_get_child(duckdb_data_chunk_get_vector(input, 1));
-    const void *names = duckdb_vector_get_data(fields);
-    duckdb_list_entry *entries = duckdb_vector_get_data(output);
-    idx_t rows = duckdb_data_chunk_get_size(input), count = 0;
-    struct rare_places places = {.ok = true};
-    struct rare_output out = {.values = NULL};
-    for (idx_t i = 0; i < rows; i++) {
-        entries[i] = (duckdb_list_entry){count, lists[i].length};
-        count += lists[i].length;
-    }
-    bool ok = open_list(output, count, &out);
-    for (idx_t i = 0; i < rows && ok; i++) {
-        if (is_null_at(input, 0, i))
-            continue;
-        find_places(&places, &lists[i], names);
-        ok = places.ok && assign_rares(&out, entries[i].offset, string_at(objects, i), &places);
-    }
-    map_done(&places.by_name);
-    if (out.values)
-        buf_done(&out.plain);
-    if (!ok)
-        duckdb_scalar_function_set_error(info, "no memory for the rare fields");
-}
-
 /* --- weir_match_words --- */
 
 static void run_match_words(duckdb_function_info info, duckdb_data_chunk input,
@@ -398,8 +308,6 @@ static void run_number_text(duckdb_function_info info, duckdb_data_chunk input,
         duckdb_vector_assign_string_element_len(output, i, text, n);
     }
 }
-
-#define LIST_OF_TEXTS DUCKDB_TYPE_LIST /* the only lists here */
 
 static const struct scalar_row {
     const char *name;
@@ -450,31 +358,19 @@ static const struct scalar_row {
      {DUCKDB_TYPE_TIMESTAMP, DUCKDB_TYPE_VARCHAR, DUCKDB_TYPE_TIMESTAMP}},
     {"weir_number_text", run_number_text, DUCKDB_TYPE_VARCHAR, {DUCKDB_TYPE_DOUBLE}},
     {"weir_rare", run_rare, DUCKDB_TYPE_VARCHAR, {DUCKDB_TYPE_VARCHAR, DUCKDB_TYPE_VARCHAR}},
-    {"weir_rares", run_rares, LIST_OF_TEXTS, {DUCKDB_TYPE_VARCHAR, LIST_OF_TEXTS}},
     {"weir_match_words",
      run_match_words,
      DUCKDB_TYPE_BOOLEAN,
      {DUCKDB_TYPE_VARCHAR, DUCKDB_TYPE_VARCHAR}},
 };
 
-static duckdb_logical_type make_type(duckdb_type type)
-{
-    duckdb_logical_type of =
-        duckdb_create_logical_type(type == LIST_OF_TEXTS ? DUCKDB_TYPE_VARCHAR : type);
-    if (type != LIST_OF_TEXTS)
-        return of;
-    duckdb_logical_type list = duckdb_create_list_type(of);
-    duckdb_destroy_logical_type(&of);
-    return list;
-}
-
 static duckdb_scalar_function make_function(const struct scalar_row *row)
 {
     duckdb_scalar_function f = duckdb_create_scalar_function();
-    duckdb_logical_type result = make_type(row->result);
+    duckdb_logical_type result = duckdb_create_logical_type(row->result);
     duckdb_scalar_function_set_name(f, row->name);
     for (size_t i = 0; i < ARGUMENTS_MAX && row->arguments[i] != DUCKDB_TYPE_INVALID; i++) {
-        duckdb_logical_type type = make_type(row->arguments[i]);
+        duckdb_logical_type type = duckdb_create_logical_type(row->arguments[i]);
         duckdb_scalar_function_add_parameter(f, type);
         duckdb_destroy_logical_type(&type);
     }

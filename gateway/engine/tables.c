@@ -14,10 +14,7 @@ struct branch {
     const struct run_table *table;
     const struct run_schema *schema;
     const struct run_column **stored; /* of each column of the table; NULL: the files lack it */
-    unsigned rare_count;              /* of them */
-    unsigned rare_next;               /* in RARE_LIST */
 };
-#define RARE_LIST "rare-list" /* as RARE_COLUMN, the name of no field */
 
 /* ---- columns ---- */
 
@@ -41,7 +38,6 @@ static enum err_code match_columns(struct branch *b, struct err *e)
         const struct run_column *key = &b->table->columns[i];
         const struct run_column **found = bsearch(&key, sorted, n, sizeof *sorted, by_name);
         b->stored[i] = found ? *found : NULL;
-        b->rare_count += found && (*found)->is_rare;
     }
     return ERR_OK;
 }
@@ -62,52 +58,26 @@ static void add_as_float(const struct branch *b, const struct run_column *stored
     buf_add_cstr(b->sql, " AS VARCHAR) AS DOUBLE)");
 }
 
-static bool has_rare_list(const struct branch *b)
-{
-    return b->rare_count >= RARE_LIST_FROM;
-}
-
-static void add_rare_text(struct branch *b, struct str field)
-{
-    if (has_rare_list(b)) {
-        buf_printf(b->sql, "\"" RARE_LIST "\"[%u]", ++b->rare_next);
-        return;
-    }
-    buf_add_cstr(b->sql, "weir_rare(\"" RARE_COLUMN "\", ");
-    sql_add_literal(b->sql, field);
-    buf_add_char(b->sql, ')');
-}
-
-/* weir_rares(…) of them all, in the order of the columns. */
-static void add_rare_list(const struct branch *b)
-{
-    bool is_first = true;
-    buf_add_cstr(b->sql, "weir_rares(\"" RARE_COLUMN "\", [");
-    for (size_t i = 0; i < b->table->column_count; i++) {
-        if (!b->stored[i] || !b->stored[i]->is_rare)
-            continue;
-        if (!is_first)
-            buf_add_char(b->sql, ',');
-        is_first = false;
-        sql_add_literal(b->sql, b->table->columns[i].name);
-    }
-    buf_add_cstr(b->sql, "]) AS \"" RARE_LIST "\"");
-}
-
 /* Its text form, which every type that it may have been widened to is read from; only "true" is no
  * number. */
-static void add_rare(struct branch *b, const struct run_column *c, const struct run_column *stored)
+static void add_rare(const struct branch *b, const struct run_column *c,
+                     const struct run_column *stored)
 {
     bool is_text = c->type == COLUMN_UTF8, is_flag = stored->type == COLUMN_BOOL;
     if (!is_text)
         buf_add_cstr(b->sql, is_flag ? "CAST(CAST(" : "CAST(");
-    add_rare_text(b, c->name);
+    buf_add_cstr(b->sql, "weir_rare(");
+    sql_add_identifier(b->sql, STR(RARE_COLUMN));
+    buf_add_cstr(b->sql, ", ");
+    sql_add_literal(b->sql, c->name);
+    buf_add_char(b->sql, ')');
     if (!is_text)
         buf_printf(b->sql, "%s AS %s)", is_flag ? " AS BOOLEAN)" : "", column_type_sql(c->type));
 }
 
 /* A value of the files as the type of the table's column; no file may have it. */
-static void add_value(struct branch *b, const struct run_column *c, const struct run_column *stored)
+static void add_value(const struct branch *b, const struct run_column *c,
+                      const struct run_column *stored)
 {
     if (!stored) {
         buf_printf(b->sql, "CAST(NULL AS %s)", column_type_sql(c->type));
@@ -140,7 +110,7 @@ static bool is_sample_column(struct str name)
            str_eq(name, STR("value"));
 }
 
-static void add_columns(struct branch *b, bool is_metric)
+static void add_columns(const struct branch *b, bool is_metric)
 {
     buf_add_cstr(b->sql, "SELECT ");
     for (size_t i = 0; i < b->table->column_count; i++) {
@@ -175,10 +145,6 @@ static void add_files(const struct branch *b)
     const struct run_table *t = b->table;
     size_t schema = (size_t)(b->schema - t->schemas);
     bool is_first = true;
-    if (has_rare_list(b)) {
-        buf_add_cstr(b->sql, " FROM (SELECT *, ");
-        add_rare_list(b);
-    }
     buf_add_cstr(b->sql, " FROM read_parquet([");
     for (size_t i = t->parquet_count; i-- > 0;) {
         if (t->parquet[i].schema != schema)
@@ -190,8 +156,6 @@ static void add_files(const struct branch *b)
     }
     buf_add_cstr(b->sql, "], hive_partitioning=false");
     buf_add_cstr(b->sql, may_differ(b->schema) ? ", union_by_name=true)" : ")");
-    if (has_rare_list(b))
-        buf_add_char(b->sql, ')');
 }
 
 static void add_conditions(const struct branch *b, struct str metric)
