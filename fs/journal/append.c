@@ -223,11 +223,13 @@ static void note_refused_locked(struct journal *j, const struct batch_id *id)
         if (!t || t->count == 0 || t->is_refused)
             return;
         const struct frame f = {.kind = FRAME_REFUSED, .batch = *id, .serial = t->serial};
-        t->is_refused = true;
-        if (journal_put_control_locked(j, &f, (struct str){NULL, 0}, &waited, &position, NULL))
-            return; /* nothing can be written: the end of the journal is what it is */
-        if (waited && (t = batches_open(&j->batches, id)))
-            t->is_refused = false;
+        uint32_t next_part = t->next_part;
+        enum err_code rc =
+            journal_put_control_locked(j, &f, (struct str){NULL, 0}, &waited, &position, NULL);
+        t = batches_open(&j->batches, id);
+        if (rc || !t || t->serial != f.serial || t->next_part != next_part)
+            return; /* nothing can be written, or it has gone on meanwhile */
+        t->is_refused = !waited;
     }
 }
 

@@ -369,7 +369,8 @@ static enum err_code try_table(struct recovery *r, const struct candidate *c, bo
     *applied = true;
     r->good_end = r->torn_end = c->table_at + c->table_len;
     table_reset(&r->j->table, c->seq);
-    rc = replay_table(&r->replay, (struct str){f.tail, f.tail_len}, &publishes, e);
+    rc = replay_table(&r->replay, (struct str){f.tail, f.tail_len},
+                      frame_position(c->seq, r->good_end), &publishes, e);
     return rc ? rc : replay_published(r, c, publishes, e);
 }
 

@@ -2,7 +2,7 @@
  *
  * A batch that is not complete ends in one of five ways:
  *   superseded   the same worker went on to another attempt or epoch: dropped
- *   refused      its sender was told so: dropped
+ *   refused      its sender was told so: dropped, unless that was before a corrupt place
  *   settled      an earlier recovery dealt with it: dropped
  *   torn         it is open at the end: dropped when only the fs process died (it will be sent
  *                again), else its good lines are kept
@@ -11,6 +11,8 @@
 #include "fs/journal/replay.h"
 
 #include <stdlib.h>
+
+#include "base/cleanup.h"
 
 void replay_init(struct replay *r, struct journal *j, struct journal_recovery *found)
 {
@@ -200,11 +202,14 @@ static enum err_code replay_data(struct replay *r, const struct scan_item *item,
     return rc;
 }
 
-static void replay_refused(struct replay *r, const struct frame *f)
+static void replay_refused(struct replay *r, const struct scan_item *item)
 {
+    const struct frame *f = &item->frame;
     struct attempt *a = batches_open(&r->j->batches, &f->batch);
-    if (a && a->serial == f->serial)
-        a->is_refused = true;
+    if (!a || a->serial != f->serial)
+        return;
+    a->is_refused = true;
+    a->last_position = frame_position(r->j->table.seq, item->end);
 }
 
 /* ---- moved lines ---- */
@@ -359,7 +364,7 @@ enum err_code replay_frame(struct replay *r, const struct scan_item *item, struc
         replay_epoch(r, f->batch.epoch);
         return ERR_OK;
     case FRAME_REFUSED:
-        replay_refused(r, f);
+        replay_refused(r, item);
         return ERR_OK;
     case FRAME_CLOSE:
         replay_close(r, f);
@@ -380,11 +385,40 @@ enum err_code replay_frame(struct replay *r, const struct scan_item *item, struc
     return ERR_OK; /* a kind of a later version */
 }
 
-enum err_code replay_table(struct replay *r, struct str body, struct str *publishes, struct err *e)
+/* ---- tables ---- */
+
+/* The table says what became of an attempt of the segments before: it was completed, or it is still
+ * open and the table has it too.  Else it has ended, as at retire. */
+static bool settle_attempt(struct replay *r, struct attempt *a, struct str table)
 {
-    if (!retire_all(r) || !table_apply(body, &r->j->files, &r->j->batches, publishes))
+    struct worker before = {.open = a};
+    const struct attempt *now = batches_open(&r->j->batches, &a->id);
+    bool goes_on = now && now->serial == a->serial;
+    if (!goes_on && (a->count == 0 || !table_shows(table, a->refs[0].seq, a->refs[0].at)))
+        return retire(r, &before);
+    attempt_free(a);
+    return true;
+}
+
+enum err_code replay_table(struct replay *r, struct str body, uint64_t position,
+                           struct str *publishes, struct err *e)
+{
+    struct batches *b = &r->j->batches;
+    AUTO_FREE struct attempt **before = calloc(JOURNAL_WORKERS_MAX, sizeof *before);
+    if (!before)
         return no_memory(e);
-    return ERR_OK;
+    for (uint32_t i = 0; i < JOURNAL_WORKERS_MAX; i++) {
+        before[i] = b->workers[i].open;
+        b->workers[i].open = NULL;
+    }
+    bool ok = table_apply(body, &r->j->files, b, publishes);
+    for (uint32_t i = 0; i < JOURNAL_WORKERS_MAX; i++) {
+        if (b->workers[i].open)
+            b->workers[i].open->last_position = position;
+        if (before[i])
+            ok = settle_attempt(r, before[i], body) && ok;
+    }
+    return ok ? ERR_OK : no_memory(e);
 }
 
 /* ---- the torn end ---- */

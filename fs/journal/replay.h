@@ -31,7 +31,8 @@ struct replay {
 void replay_init(struct replay *r, struct journal *j, struct journal_recovery *found);
 void replay_done(struct replay *r);
 enum err_code replay_frame(struct replay *r, const struct scan_item *item, struct err *e);
-enum err_code replay_table(struct replay *r, struct str body, struct str *publishes, struct err *e);
+enum err_code replay_table(struct replay *r, struct str body, uint64_t position,
+                           struct str *publishes, struct err *e);
 /* A publish record whose frame stands at `at` and ends at `end`. */
 enum err_code replay_publish(struct replay *r, const struct frame *f, uint32_t seq, uint32_t at,
                              uint32_t end, struct err *e);

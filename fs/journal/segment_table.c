@@ -14,7 +14,7 @@
  *       publish records: u32 at, u32 len of each PUBLISH frame, in order
  *       open batches: u64 epoch, u64 number, u64 serial, u32 worker, u32 next_part, u32 next_run,
  *                u32 runs; per run u64 stream, i64 min_ts_us, i64 max_ts_us, i32 hour, u32 lines,
- *                len, seq, at, run, skip, u32 zero
+ *                len, seq, at, run, skip, u32 flags (of the first run: 1 = a part was refused)
  *       requests: as in REQUESTS frames
  * Extents may point into an earlier segment: a batch is placed where its last frame is.  They may
  * name files that are not declared, because those were forgotten.  The open
@@ -29,6 +29,7 @@ enum {
     TABLE_HEADER_LEN = 48,
     OPEN_LEN = 40,
     OPEN_RUN_LEN = 56,
+    OPEN_REFUSED = 1,
     GROW_MIN = 64,
     EXTENTS_BYTES_MAX = 256 << 20,
     PUBLISHES_BYTES_MAX = 16 << 20
@@ -218,7 +219,7 @@ static void encode_open(const struct attempt *a, struct buf *out)
         put_u32(x + 40, r->at);
         put_u32(x + 44, r->run);
         put_u32(x + 48, r->skip);
-        put_u32(x + 52, 0);
+        put_u32(x + 52, i == 0 && a->is_refused ? OPEN_REFUSED : 0);
         buf_add(out, x, OPEN_RUN_LEN);
     }
 }
@@ -345,6 +346,7 @@ static bool apply_open(struct cursor *c, struct batches *b)
     }
     a->next_part = get_u32(p + 28);
     a->next_run = get_u32(p + 32);
+    a->is_refused = count && (get_u32(run + 52) & OPEN_REFUSED);
     for (; a->count < count; a->count++, run += OPEN_RUN_LEN)
         a->refs[a->count] = (struct run_ref){.stream = get_u64(run),
                                              .min_ts_us = (int64_t)get_u64(run + 8),
@@ -359,6 +361,27 @@ static bool apply_open(struct cursor *c, struct batches *b)
     attempt_free(b->workers[id.worker].open);
     b->workers[id.worker].open = a;
     return true;
+}
+
+bool table_shows(struct str body, uint32_t seq, uint32_t at)
+{
+    struct cursor c = {body.ptr, body.len};
+    const char *h = take(&c, 1, TABLE_HEADER_LEN);
+    struct stream_decl d;
+    size_t used;
+    for (uint32_t i = 0; h && i < get_u32(h + 4); i++) {
+        if (!stream_decl_decode((struct str){c.p, c.left}, &d, &used))
+            return false;
+        take(&c, used, 1);
+    }
+    if (!h || !take(&c, get_u32(h + 8), TABLE_FILE_LEN))
+        return false;
+    uint32_t count = get_u32(h + 12);
+    const char *p = take(&c, count, TABLE_EXTENT_LEN);
+    for (uint32_t i = 0; p && i < count; i++, p += TABLE_EXTENT_LEN)
+        if (get_u32(p + 4) == seq && at >= get_u32(p + 8) && at - get_u32(p + 8) < get_u32(p + 12))
+            return true;
+    return false;
 }
 
 bool table_is_known(struct str body)

@@ -49,6 +49,8 @@ void table_encode(const struct segment_table *t, const struct files *files, cons
                   uint64_t synced, struct buf *out);
 /* Is it of this version?  Else the segment must be scanned. */
 bool table_is_known(struct str body);
+/* Was what stands there in that segment shown while the table's own was written? */
+bool table_shows(struct str body, uint32_t seq, uint32_t at);
 /* Apply a body, whose checksum was good, to what has been recovered so far; false: no memory.
  * *publishes is a view: where the publish records stand, which are the caller's to read. */
 bool table_apply(struct str body, struct files *files, struct batches *b, struct str *publishes);

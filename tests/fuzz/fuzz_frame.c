@@ -172,7 +172,8 @@ static void apply_table(struct state *s, const struct frame *f)
     require(body != NULL);
     memcpy(body, f->tail, f->tail_len);
     struct str publishes;
-    s->is_over = replay_table(&s->r, (struct str){body, f->tail_len}, &publishes, &e) != ERR_OK;
+    s->is_over = replay_table(&s->r, (struct str){body, f->tail_len}, frame_position(SEQ, 0),
+                              &publishes, &e) != ERR_OK;
     free(body);
 }
 

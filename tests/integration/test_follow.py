@@ -9,21 +9,24 @@ import unittest
 from weirlib import NodeCase, TestNode, children, kernel_resends, main, wait_for
 
 
-def wait_until_held(node, count):
+def wait_until_held(node, count, waiting=()):
     """Until the kernel holds so many requests that nobody has answered.  The mount may not be asked."""
     with open("/proc/self/mountinfo") as mounts:
         number = next(line.split()[2].split(":")[1] for line in mounts if f" {node.mount} " in line)
     path = f"/sys/fs/fuse/connections/{number}/waiting"
     if not os.path.exists(path):
         subprocess.run(["mount", "-t", "fusectl", "fusectl", "/sys/fs/fuse/connections"], check=True)
-    wait_for(lambda: int(cat(path)) >= count, what=f"{count} requests in flight")
+    try:
+        wait_for(lambda: int(cat(path)) >= count)
+    except AssertionError:
+        raise AssertionError(f"{count} requests in flight: {int(cat(path))} are, still called: {[w for w in waiting if w.is_alive()]}") from None
 
 
 class InThread(threading.Thread):
     """Runs a call and keeps what came of it."""
 
     def __init__(self, call, *args):
-        super().__init__(daemon=True)
+        super().__init__(daemon=True, name=f"{getattr(call, '__name__', call)}{args}")
         self.call, self.args, self.result, self.error = call, args, None, None
         self.start()
 
@@ -58,7 +61,12 @@ class Follow(NodeCase):
         """The process is there, takes requests no more, and is never to come back."""
         pid = self.node.child("fs")
         os.kill(pid, signal.SIGSTOP)
+        self.addCleanup(self.end_stopped, pid)
         return pid
+
+    def end_stopped(self, pid):
+        if children(self.node).get("fs") == pid:
+            self.kill_fs(pid)
 
     def kill_fs(self, pid=None):
         pid = pid or self.node.child("fs")
@@ -87,7 +95,7 @@ class Follow(NodeCase):
         waiting = [InThread(call, *args) for call, *args in (
             (cat, path), (os.stat, path), (os.listdir, self.node.mount), (cat, f"{self.node.mount}/.weir/version"),
             (self.node.post_json, "wait", [{"log": "two"}]), (self.node.search, "SELECT count(*) AS n FROM wait"))]
-        wait_until_held(self.node, 3)
+        wait_until_held(self.node, 3, waiting)
         self.kill_fs(pid)
         text, _, names, _, (status, _), (found, _) = [w.finish() for w in waiting]
         self.assertIn(b'"one"', text)

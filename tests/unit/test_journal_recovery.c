@@ -187,21 +187,47 @@ static void a_torn_end_of_garbage_is_set_aside_and_zeroed(void **state)
 }
 
 /* Its sender knows that it is not stored, and sends it again: also a killed node keeps nothing. */
-static void what_was_refused_in_the_middle_is_not_kept(void **state)
+/* A hundred batches of stream 2, from that number on: at least one segment has its table then. */
+static void fill_segments(struct fixture *f, uint64_t from)
 {
-    struct fixture *f = *state;
+    char text[1000];
+    memset(text, 'x', sizeof text);
+    memcpy(text + sizeof text - 2, "\n", 2);
+    for (uint64_t i = from; i < from + 100; i++)
+        assert_int_equal(append_text(f, 1, i, 2, HOUR, text), ERR_OK);
+}
+
+/* Part 0 of batch 1 of worker 0 is in, and stream 7 is deleted. */
+static void begin_batch(struct fixture *f)
+{
     f->cfg.node_died = true;
+    f->cfg.segment_bytes = 64 << 10;
     fixture_open(f);
     fixture_epoch(f);
-    assert_int_equal(append_text(f, 1, 1, 1, HOUR, "whole\n"), ERR_OK);
-    assert_int_equal(append_text(f, 1, 2, 7, HOUR, "of the deleted one\n"), ERR_OK);
+    assert_int_equal(append_text(f, 2, 1, 1, HOUR, "whole\n"), ERR_OK);
+    assert_int_equal(append_text(f, 2, 2, 7, HOUR, "of the deleted one\n"), ERR_OK);
     assert_int_equal(journal_drop_stream(f->j, 7, NULL), ERR_OK);
-    struct batch_run first = run_of(1, HOUR, "part one\n"), last = run_of(7, HOUR, "of two\n");
+    struct batch_run first = run_of(1, HOUR, "part 0\n");
     struct batch_part p = {{f->epoch, 0, 1}, 0, 0, 0, &first, 1, {0}};
     assert_int_equal(append_part(f->j, &p, NULL), ERR_OK);
-    p = (struct batch_part){{f->epoch, 0, 1}, 1, 0, BATCH_LAST, &last, 1, {0}};
+}
+
+static void refuse_part(struct fixture *f, uint32_t part)
+{
+    struct batch_run bad = run_of(7, HOUR, "for the deleted one\n");
+    struct batch_part p = {{f->epoch, 0, 1}, part, 0, BATCH_LAST, &bad, 1, {0}};
     assert_int_equal(append_part(f->j, &p, NULL), ERR_FORBIDDEN);
-    assert_int_equal(append_part(f->j, &p, NULL), ERR_FORBIDDEN);
+}
+
+static void add_part(struct fixture *f, uint32_t part, const char *text, uint16_t flags)
+{
+    struct batch_run run = run_of(1, HOUR, text);
+    struct batch_part p = {{f->epoch, 0, 1}, part, 0, flags, &run, 1, {0}};
+    assert_int_equal(append_part(f->j, &p, NULL), ERR_OK);
+}
+
+static void expect_batch_dropped(struct fixture *f)
+{
     for (int again = 0; again < 2; again++) {
         fixture_reopen(f);
         assert_int_equal(f->found.torn_batches, 0);
@@ -209,24 +235,86 @@ static void what_was_refused_in_the_middle_is_not_kept(void **state)
     }
 }
 
+static void what_was_refused_in_the_middle_is_not_kept(void **state)
+{
+    begin_batch(*state);
+    refuse_part(*state, 1);
+    refuse_part(*state, 1);
+    expect_batch_dropped(*state);
+}
+
+/* The refusal stands in the table of its segment. */
+static void what_was_refused_stays_so_behind_a_table(void **state)
+{
+    begin_batch(*state);
+    refuse_part(*state, 1);
+    fill_segments(*state, 1);
+    expect_batch_dropped(*state);
+}
+
+/* Its frame is in a later segment than the part, which then has its table too. */
+static void what_was_refused_in_a_later_segment_is_not_kept(void **state)
+{
+    begin_batch(*state);
+    fill_segments(*state, 1);
+    refuse_part(*state, 1);
+    expect_batch_dropped(*state);
+    fixture_epoch(*state);
+    fill_segments(*state, 1);
+    expect_batch_dropped(*state);
+}
+
+/* The frame says that the batch did not end in the corrupt place before it. */
+static void what_was_refused_after_a_corrupt_place_is_not_kept(void **state)
+{
+    struct fixture *f = *state;
+    struct image_of img;
+    begin_batch(f);
+    assert_int_equal(append_text(f, 1, 1, 2, HOUR, "rots\n"), ERR_OK);
+    refuse_part(f, 1);
+    journal_close(f->j);
+    load_segment(f, 1, &img);
+    for (size_t i = 0; i < img.count; i++)
+        if (img.frames[i].frame.kind == FRAME_DATA && img.frames[i].frame.stream == 2)
+            img.bytes.data[img.frames[i].at + 20] ^= 1; /* its header */
+    store(&img, img.bytes.data);
+    buf_done(&img.bytes);
+    fixture_open(f);
+    assert_int_equal(f->found.corrupt_frames, 1);
+    assert_int_equal(f->found.torn_batches, 0);
+    assert_shown(f, 1, HOUR, "whole\n");
+}
+
 /* Refused once, its sender goes on with it and is answered. */
 static void what_was_refused_and_goes_on_is_kept(void **state)
 {
+    begin_batch(*state);
+    refuse_part(*state, 1);
+    add_part(*state, 1, "part 1\n", BATCH_LAST);
+    fixture_reopen(*state);
+    assert_shown(*state, 1, HOUR, "whole\npart 0\npart 1\n");
+}
+
+/* It goes on and is then cut off by the power cut. */
+static void what_goes_on_after_a_refusal_is_torn_as_any_other(void **state)
+{
     struct fixture *f = *state;
-    f->cfg.node_died = true;
-    fixture_open(f);
-    fixture_epoch(f);
-    struct batch_run first = run_of(1, HOUR, "part one\n"), bad = run_of(7, HOUR, "of another\n"),
-                     last = run_of(1, HOUR, "of two\n");
-    struct batch_part p = {{f->epoch, 0, 1}, 0, 0, 0, &first, 1, {0}};
-    assert_int_equal(append_part(f->j, &p, NULL), ERR_OK);
-    assert_int_equal(journal_drop_stream(f->j, 7, NULL), ERR_OK);
-    p = (struct batch_part){{f->epoch, 0, 1}, 1, 0, BATCH_LAST, &bad, 1, {0}};
-    assert_int_equal(append_part(f->j, &p, NULL), ERR_FORBIDDEN);
-    p = (struct batch_part){{f->epoch, 0, 1}, 1, 0, BATCH_LAST, &last, 1, {0}};
-    assert_int_equal(append_part(f->j, &p, NULL), ERR_OK);
+    begin_batch(f);
+    refuse_part(f, 1);
+    add_part(f, 1, "part 1\n", 0);
     fixture_reopen(f);
-    assert_shown(f, 1, HOUR, "part one\nof two\n");
+    assert_int_equal(f->found.torn_batches, 1);
+    assert_shown(f, 1, HOUR, "whole\npart 0\npart 1\n");
+}
+
+/* Another part of it is refused later: the mark is written again. */
+static void what_is_refused_twice_is_not_kept(void **state)
+{
+    begin_batch(*state);
+    refuse_part(*state, 1);
+    add_part(*state, 1, "part 1\n", 0);
+    refuse_part(*state, 2);
+    expect_batch_dropped(*state);
 }
 
 static void incomplete_batches_are_dropped_or_kept_by_who_died(void **state)
@@ -370,10 +458,19 @@ static void a_rotten_header_page_costs_nothing(void **state)
     buf_done(&img.bytes);
 }
 
+static void rot_table(struct fixture *f, uint32_t seq)
+{
+    struct image_of img;
+    load_segment(f, seq, &img);
+    assert_int_equal(img.frames[img.count - 1].frame.kind, FRAME_TABLE);
+    img.bytes.data[img.frames[img.count - 1].at + FRAME_HEADER_LEN + 50] ^= 1;
+    store(&img, img.bytes.data);
+    buf_done(&img.bytes);
+}
+
 static void a_rotten_table_is_replaced_by_a_scan(void **state)
 {
     struct fixture *f = *state;
-    struct image_of img;
     struct buf want;
     char text[1000];
     f->cfg.segment_bytes = 64 << 10;
@@ -387,25 +484,46 @@ static void a_rotten_table_is_replaced_by_a_scan(void **state)
         buf_add_cstr(&want, text);
     }
     journal_close(f->j);
-    load_segment(f, 2, &img);
-    assert_int_equal(img.frames[img.count - 1].frame.kind, FRAME_TABLE);
-    img.bytes.data[img.frames[img.count - 1].at + FRAME_HEADER_LEN + 50] ^= 1;
-    store(&img, img.bytes.data);
+    rot_table(f, 2);
     fixture_open(f);
     assert_int_equal(f->found.corrupt_frames, 1);
     assert_shown(f, 1, HOUR, want.data);
-    buf_done(&img.bytes);
     buf_done(&want);
 }
 
-/* Batches of stream 2, until the segment has its table. */
-static void fill_first_segment(struct fixture *f)
+/* Its first part stands before the table of segment 1, its last one `between` segments after it. */
+static void outlive_rotten_table(struct fixture *f, bool between)
 {
-    char text[1000];
-    memset(text, 'x', sizeof text);
-    memcpy(text + sizeof text - 2, "\n", 2);
-    for (uint64_t i = 1; i <= 100; i++)
-        assert_int_equal(append_text(f, 1, i, 2, HOUR, text), ERR_OK);
+    f->cfg.segment_bytes = 64 << 10;
+    fixture_open(f);
+    fixture_epoch(f);
+    struct batch_run first = run_of(1, HOUR, "begun\n"), last = run_of(1, HOUR, "ended\n");
+    struct batch_part p = {{f->epoch, 0, 1}, 0, 0, 0, &first, 1, {0}};
+    assert_int_equal(append_part(f->j, &p, NULL), ERR_OK);
+    fill_segments(f, 1);
+    if (between)
+        fill_segments(f, 101);
+    p = (struct batch_part){{f->epoch, 0, 1}, 1, 0, BATCH_LAST, &last, 1, {0}};
+    assert_int_equal(append_part(f->j, &p, NULL), ERR_OK);
+    fill_segments(f, 201);
+    journal_close(f->j);
+    rot_table(f, 1);
+    fixture_open(f);
+    assert_int_equal(f->found.corrupt_frames, 1);
+    assert_int_equal(f->found.torn_batches, 0);
+    assert_shown(f, 1, HOUR, "begun\nended\n");
+}
+
+/* The table after the rotten one says that the batch was completed. */
+static void a_batch_that_ends_after_a_rotten_table_is_there_once(void **state)
+{
+    outlive_rotten_table(*state, false);
+}
+
+/* It says that the batch goes on. */
+static void a_batch_that_goes_on_after_a_rotten_table_is_there_once(void **state)
+{
+    outlive_rotten_table(*state, true);
 }
 
 /* The end of a file is lost, a table is written, the file goes on after it, and the table rots. */
@@ -430,7 +548,7 @@ static void what_follows_a_lost_end_stays_when_the_table_rots(void **state)
 
     fixture_open(f);
     assert_int_equal(f->found.corrupt_frames, 1);
-    fill_first_segment(f);
+    fill_segments(f, 1);
     fixture_reopen(f);
     assert_int_equal(f->found.corrupt_frames, 0); /* from the table */
     assert_int_equal(append_text(f, 0, 6, 1, HOUR, "after\n"), ERR_OK);
@@ -866,11 +984,18 @@ int main(void)
         TEST(a_torn_last_frame_keeps_its_whole_lines_when_the_node_died),
         TEST(a_torn_end_of_garbage_is_set_aside_and_zeroed),
         TEST(what_was_refused_in_the_middle_is_not_kept),
+        TEST(what_was_refused_stays_so_behind_a_table),
+        TEST(what_was_refused_in_a_later_segment_is_not_kept),
+        TEST(what_was_refused_after_a_corrupt_place_is_not_kept),
         TEST(what_was_refused_and_goes_on_is_kept),
+        TEST(what_goes_on_after_a_refusal_is_torn_as_any_other),
+        TEST(what_is_refused_twice_is_not_kept),
         TEST(incomplete_batches_are_dropped_or_kept_by_who_died),
         TEST(a_rotten_byte_costs_its_line_or_its_frame_and_nothing_else),
         TEST(a_rotten_header_page_costs_nothing),
         TEST(a_rotten_table_is_replaced_by_a_scan),
+        TEST(a_batch_that_ends_after_a_rotten_table_is_there_once),
+        TEST(a_batch_that_goes_on_after_a_rotten_table_is_there_once),
         TEST(what_follows_a_lost_end_stays_when_the_table_rots),
         TEST(any_one_call_may_fail),
         TEST(any_one_write_may_be_cut_by_a_full_disk),
