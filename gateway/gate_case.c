@@ -232,7 +232,7 @@ static bool has_field(const struct gate_names *n, const struct catalog_stream *s
     struct str written = gate_written(n, name);
     for (size_t i = 0; i < s->field_count; i++) {
         struct str field = s->fields[i].name;
-        if (str_eq_nocase(field, name)) /* as the engine looks for it */
+        if (str_eq(field, name))
             return true;
         if (!nearest->len && str_eq_nocase(gate_written(n, field), written))
             *nearest = field;
@@ -255,7 +255,8 @@ bool gate_settle_case(const struct gate *g, struct json *names, const struct jso
     }
     if (!nearest.len)
         return false;
-    if (table.len || !is_alias(items, *name))
+    /* The engine finds it as it is written, unless the nearest has another name there. */
+    if (!str_eq_nocase(nearest, *name) && (table.len || !is_alias(items, *name)))
         *name = nearest;
     return true;
 }

@@ -11,7 +11,7 @@
 #define BODY_ROOM_BYTES ((size_t)4 << 10) /* the least for what is made */
 
 /* Eighths of the budget (body.h). */
-enum share { SHARE_DECLARED = 4, SHARE_COME = 6, SHARE_PIECE = 7, SHARE_ALL = 8 };
+enum share { SHARE_DECLARED = 4, SHARE_COME = 6, SHARE_ALL = 7, SHARE_PIECE = 8 };
 
 struct body_pool {
     struct body_pool_config cfg;           /* immutable */
@@ -20,6 +20,7 @@ struct body_pool {
     uint64_t charged_bytes;
     struct buf kept[BODY_POOL_BUFFERS];
     size_t kept_count;
+    struct body_waiter *waiting, **waiting_end; /* in the order they came */
 };
 
 static const struct metric_desc REFUSED = {
@@ -43,6 +44,7 @@ struct body_pool *body_pool_new(const struct body_pool_config *cfg)
         p->cfg.memory_max_bytes = (size_t)(cfg->total_bytes / 2);
     p->refused = metric_only(metrics_register(&REFUSED));
     p->in_use = metric_only(metrics_register(&IN_USE));
+    p->waiting_end = &p->waiting;
     pthread_mutex_init(&p->lock, NULL);
     return p;
 }
@@ -100,6 +102,57 @@ static void take_kept(struct body *b, size_t want)
     b->charged_bytes = b->buf.cap;
 }
 
+/* ---- who waits for memory ---- */
+
+static size_t buffer_max(const struct body *b)
+{
+    size_t most = b->pool->cfg.memory_max_bytes;
+    return b->is_large && most > BODY_STEP_BYTES ? BODY_STEP_BYTES : most;
+}
+
+static uint64_t memory_left_locked(const struct body_pool *p)
+{
+    uint64_t most = p->cfg.total_bytes / 8 * SHARE_PIECE;
+    return most > p->charged_bytes ? most - p->charged_bytes : 0;
+}
+
+/* Those at the front that there is memory for by now. */
+static void wake_waiting(struct body_pool *p)
+{
+    struct body_waiter *woken = NULL, **end = &woken;
+    pthread_mutex_lock(&p->lock);
+    uint64_t left = memory_left_locked(p);
+    while (p->waiting && p->waiting->need_bytes <= left) {
+        left -= p->waiting->need_bytes;
+        *end = p->waiting;
+        end = &p->waiting->next;
+        p->waiting = p->waiting->next;
+        *end = NULL;
+    }
+    if (!p->waiting)
+        p->waiting_end = &p->waiting;
+    pthread_mutex_unlock(&p->lock);
+    while (woken) {
+        struct body_waiter *w = woken;
+        woken = w->next; /* it may be gone when it has been woken */
+        w->wake(w);
+    }
+}
+
+void body_wait(struct body *b, struct body_waiter *w, size_t len)
+{
+    struct body_pool *p = b->pool;
+    w->next = NULL;
+    if (len > buffer_max(b))
+        len = buffer_max(b);
+    w->need_bytes = len < BODY_START_BYTES ? BODY_START_BYTES : len;
+    pthread_mutex_lock(&p->lock);
+    *p->waiting_end = w;
+    p->waiting_end = &w->next;
+    pthread_mutex_unlock(&p->lock);
+    wake_waiting(p);
+}
+
 /* The buffer's memory goes back: to the kept ones, if it is fit to be kept. */
 static void give_buffer(struct body *b)
 {
@@ -117,15 +170,10 @@ static void give_buffer(struct body *b)
     b->buf = (struct buf){0};
     b->charged_bytes = 0;
     b->is_lent = false;
+    wake_waiting(p);
 }
 
 /* ---- growing ---- */
-
-static size_t buffer_max(const struct body *b)
-{
-    size_t most = b->pool->cfg.memory_max_bytes;
-    return b->is_large && most > BODY_STEP_BYTES ? BODY_STEP_BYTES : most;
-}
 
 static bool allocate(struct body *b, size_t cap, enum share share)
 {

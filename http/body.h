@@ -1,7 +1,8 @@
 /* http/body.h - request bodies: in memory while they are small, in the spool when they are large.
  *
  *   body_open ─► body_add … (the connection's thread: never waits)      ─► body_view ─► body_done
- *        │          └ body_wants_flush: body_flush on a worker, go on        ▲ (a worker)
+ *        │          ├ body_wants_flush: body_flush on a worker, go on        ▲ (a worker)
+ *        │          └ body_wants_memory: body_wait, go on                    │
  *        └─────► body_room, body_made … (a worker: may write to disk) ───────┘
  *
  * A body is in memory up to memory_max_bytes (WEIR_BODY_MEMORY_MAX); past it, or earlier when the
@@ -9,8 +10,8 @@
  * of at most BODY_STEP_BYTES.  Memory is charged to the budget before it is allocated:
  *   up to 4 eighths   what a body declares
  *         6 eighths   what has come of it
- *         7 eighths   a piece that goes to the spool at once, and gives its memory back
- *         all         a body that has come whole, and steps of what is made on a worker
+ *         7 eighths   a body that has come whole, and steps of what is made on a worker
+ *         all         a piece that goes to the spool at once, and gives its memory back
  * so that who declares, or sends a part, takes nothing from others.
  * At most BODY_POOL_BUFFERS buffers of at most BODY_POOL_CAP bytes are kept between requests.
  * Errors: TOOBIG past max; AGAIN without memory for a step on a worker; those of http/spool.h;
@@ -50,6 +51,19 @@ struct body {
 void body_open(struct body_pool *p, struct body *b, uint64_t expected, size_t max);
 /* Takes the first *taken bytes, maybe none. */
 enum err_code body_add(struct body *b, struct str bytes, size_t *taken, struct err *e);
+/* Nothing was taken, and there is nothing that could be flushed. */
+static inline bool body_wants_memory(const struct body *b, size_t taken)
+{
+    return taken == 0 && b->buf.cap == 0;
+}
+struct body_waiter {
+    void (*wake)(struct body_waiter *w); /* on any thread, also before body_wait returns */
+    struct body_waiter *next;            /* the pool's */
+    size_t need_bytes;                   /* the pool's */
+};
+/* Calls `wake` once, when a piece of `len` bytes may find memory; pieces of others may have taken
+ * it again. */
+void body_wait(struct body *b, struct body_waiter *w, size_t len);
 /* Not all was taken, or it has memory that is only lent. */
 static inline bool body_wants_flush(const struct body *b, size_t taken, size_t len)
 {

@@ -7,7 +7,7 @@
  *      ├───────────► VERIFYING (connection suspended; auth_check) ─┐                         W
  *      ▼                                                           ▼
  *     BODY  gather it, within its limit and the process' budget                              I
- *      │ ▲ no room for a piece: SPOOLING (connection suspended; body_flush)                    W
+ *      │ ▲ no room for a piece: SPOOLING (connection suspended; body_flush, body_wait)        W
  *      │ over a limit: DISCARD what still comes, then SENT
  *      ▼
  *   RUNNING (connection suspended; decode, handler)                                          W
@@ -101,6 +101,7 @@ struct request {
     enum err_code job_result; /* of VERIFYING or SPOOLING */
     struct err job_error;
     struct body body, decoded;
+    struct body_waiter waiter;
     size_t taken_bytes;   /* of SPOOLING: in the body, to be taken off what comes again */
     enum route_lane lane; /* of RUNNING */
     uint64_t body_from_ms, body_bytes; /* when it began to come; what has */
@@ -117,6 +118,11 @@ struct request {
 static inline size_t uri_max(const struct http_server *s)
 {
     return s->cfg.header_max_bytes / 2;
+}
+
+static inline struct request *request_of_waiter(struct body_waiter *w)
+{
+    return (struct request *)((char *)w - offsetof(struct request, waiter));
 }
 
 static inline struct request *request_of_job(struct job *j)

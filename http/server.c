@@ -395,6 +395,26 @@ static enum MHD_Result spool(struct request *r)
     return hand_over(r, LANE_SPOOL, PHASE_SPOOLING, run_spooling);
 }
 
+static void wake(struct body_waiter *w)
+{
+    request_resume(request_of_waiter(w));
+}
+
+/* The body's pieces go to the spool one after the other; this one has no memory meanwhile. */
+static enum MHD_Result wait_for_memory(struct request *r, size_t len)
+{
+    if (!await_met(r))
+        return MHD_NO;
+    r->body_from_ms -= clock_mono_ms();
+    r->phase = PHASE_SPOOLING;
+    r->job_result = ERR_OK;
+    r->waiter.wake = wake;
+    set_heard_first(r, true);
+    MHD_suspend_connection(r->conn);
+    body_wait(&r->body, &r->waiter, len);
+    return MHD_YES;
+}
+
 static enum MHD_Result on_body(struct request *r, const char *data, size_t *size)
 {
     struct err e = {0};
@@ -404,6 +424,8 @@ static enum MHD_Result on_body(struct request *r, const char *data, size_t *size
         return refuse_body(r, &e, size);
     r->body_bytes += r->taken_bytes;
     await_body(r);
+    if (body_wants_memory(&r->body, r->taken_bytes))
+        return wait_for_memory(r, *size);
     if (body_wants_flush(&r->body, r->taken_bytes, *size))
         return spool(r);
     *size = 0;

@@ -9,11 +9,12 @@
 #include "base/cond.h"
 #include "base/metrics.h"
 
-#define RESERVED_FOR_SYSTEM 2u /* threads that ingest never takes */
+#define RESERVED_MAX 4u /* threads that no work may take, however long it waits for others */
 
 struct lane {
     struct job *head, **tail;
     unsigned running, running_max, queued, queued_max;
+    bool is_work; /* ingest and queries: they wait for the fs process and the engine */
 };
 
 struct workers {
@@ -21,7 +22,8 @@ struct workers {
     pthread_mutex_t lock;         /* guards the rest but threads */
     pthread_cond_t work;
     struct lane lanes[LANE_COUNT];
-    unsigned queued; /* of all lanes */
+    unsigned queued;               /* of all lanes */
+    unsigned working, working_max; /* running jobs of the lanes that are work */
     bool stopping;
     unsigned thread_count;
     pthread_t threads[]; /* owned by start and stop */
@@ -33,6 +35,11 @@ static const struct metric_desc REFUSED = {
     .type = METRIC_COUNTER,
 };
 
+static bool has_place_locked(const struct workers *w, const struct lane *l)
+{
+    return l->running < l->running_max && (!l->is_work || w->working < w->working_max);
+}
+
 /* The next job that a thread may run now, or NULL. */
 static struct job *take_locked(struct workers *w, struct lane **from)
 {
@@ -43,12 +50,13 @@ static struct job *take_locked(struct workers *w, struct lane **from)
         if (!j)
             continue;
         j->is_late = j->wait_until_ms != 0 && now_ms >= j->wait_until_ms;
-        if (l->running >= l->running_max && !j->is_late)
+        if (!has_place_locked(w, l) && !j->is_late)
             continue;
         l->head = j->next;
         if (!l->head)
             l->tail = &l->head;
         l->running++;
+        w->working += l->is_work;
         l->queued--;
         w->queued--;
         *from = l;
@@ -90,9 +98,10 @@ static void *worker_main(void *arg)
         arena_reset(&tools.arena);
         pthread_mutex_lock(&w->lock);
         lane->running--;
+        w->working -= lane->is_work;
         if (w->stopping)
             pthread_cond_broadcast(&w->work);
-        else if (lane->head) /* its place may be what an idle thread waits for */
+        else if (w->queued) /* its place may be what an idle thread waits for */
             pthread_cond_signal(&w->work);
     }
     pthread_mutex_unlock(&w->lock);
@@ -127,18 +136,18 @@ static unsigned at_least_one(unsigned n)
 
 static void open_lanes(struct workers *w, unsigned threads)
 {
+    unsigned reserved = threads / 4 < RESERVED_MAX ? threads / 4 : RESERVED_MAX;
+    w->working_max = threads - reserved;
     const unsigned most[LANE_COUNT] = {
-        [LANE_SYSTEM] = at_least_one(threads / 4),
-        [LANE_AUTH] = AUTH_VERIFICATIONS_MAX,
-        [LANE_SPOOL] = at_least_one(threads / 8),
-        [LANE_INGEST] = threads > RESERVED_FOR_SYSTEM ? threads - RESERVED_FOR_SYSTEM : 1,
-        [LANE_LARGE] = at_least_one(threads / 8),
-        [LANE_QUERY] = at_least_one(threads / 2),
+        [LANE_SYSTEM] = at_least_one(threads / 4), [LANE_AUTH] = AUTH_VERIFICATIONS_MAX,
+        [LANE_SPOOL] = at_least_one(threads / 8),  [LANE_INGEST] = threads,
+        [LANE_LARGE] = at_least_one(threads / 8),  [LANE_QUERY] = at_least_one(threads / 2),
     };
     for (int i = 0; i < LANE_COUNT; i++) {
         struct lane *l = &w->lanes[i];
         l->tail = &l->head;
         l->running_max = most[i];
+        l->is_work = i == LANE_INGEST || i == LANE_LARGE || i == LANE_QUERY;
         l->queued_max = i == LANE_AUTH ? WORKERS_AUTH_MAX : WORKERS_QUEUE_MAX;
     }
 }

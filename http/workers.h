@@ -1,8 +1,9 @@
 /* http/workers.h - the threads that run requests while their connections are suspended.
  *
  * Work comes in lanes (routes.h); a lane may use at most its share of the threads, so that slow
- * queries leave room for ingest, large bodies for small ones, all of them for what an operator
- * asks, and what anybody may ask (health, metrics) never takes all the room.  A free thread takes
+ * queries leave room for ingest, large bodies for small ones, all of them together for what an
+ * operator asks and for bodies that come, and what anybody may ask (health, metrics) never takes all
+ * the room.  A free thread takes
  * from the first lane, in order, that has work and a place.  At most WORKERS_QUEUE_MAX jobs wait.
  * The jobs of one lane are submitted in the order of their wait_until_ms.
  * Thread safety: workers_submit from any thread.

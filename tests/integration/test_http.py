@@ -5,6 +5,7 @@ import json
 import os
 import re
 import select
+import signal
 import socket
 import threading
 import time
@@ -676,6 +677,25 @@ class LargeBodies(HttpCase):
         chunks = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in (body[i:i + 9000] for i in range(0, len(body), 9000)))
         self.half_closed(request("POST", PATH, body), 200, count=8)
         self.half_closed(request("POST", PATH, headers=["Transfer-Encoding: chunked"]) + chunks + b"0\r\n\r\n", 200, count=8)
+
+    def test_bodies_without_memory_wait_on_disk_while_a_disk_stalls(self):
+        """Whole bodies hold all memory, since the fs process does not answer; what else comes is written and asks no more."""
+        body = b"[" + b" " * 9_990 + b'{"a":1}]'
+        fs, spooled = self.node.child("fs"), self.metric("zo_http_spooled_bytes")
+        os.kill(fs, signal.SIGSTOP)
+        try:
+            wires = [self.wire() for _ in range(600)]
+            for wire in wires:
+                wire.send(request("POST", PATH, body))
+            wait_for(lambda: self.metric("zo_http_spooled_bytes") - spooled >= 100 * len(body), what="bodies on disk")
+            late = self.wire()
+            late.send(request("POST", PATH, headers=["Transfer-Encoding: chunked"]) + b"9\r\n[{\"a\":1}]\r\n0\r\n\r\n")
+            wait_for(lambda: (self.metric("zo_http_spooled_bytes") - spooled) % len(body) == 9, what="the late one on disk")
+        finally:
+            os.kill(fs, signal.SIGCONT)
+        for wire in (*wires, late):
+            self.assertEqual(wire.reply()[0], 200)
+            wire.socket.close()
 
     def test_bodies_that_stall_take_nothing_from_others(self):
         query = json.dumps({"query": {"sql": "SELECT count(*) AS n FROM beside", "start_time": 1, "end_time": 1 << 60}}).encode()

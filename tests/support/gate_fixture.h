@@ -50,6 +50,10 @@ static const struct meta_field fixture_word_fields[] = {
     {{"Date", 4}, FIELD_UTF8, 3},         {{"date", 4}, FIELD_UTF8, 4},
     {{"Order", 5}, FIELD_UTF8, 5},        {{"order", 5}, FIELD_UTF8, 6},
 };
+static const struct meta_field fixture_upper_fields[] = {
+    {{"_timestamp", 10}, FIELD_INT64, 1},
+    {{"HOST", 4}, FIELD_UTF8, 2},
+};
 static const struct meta_field fixture_kept_fields[] = {
     {{"_timestamp", 10}, FIELD_INT64, 1},
     {{"_original", 9}, FIELD_UTF8, 2},
@@ -74,6 +78,11 @@ static const struct catalog_stream fixture_streams[] = {
      .type = STREAM_METRICS,
      .fields = fixture_word_fields,
      .field_count = ARRAY_LEN(fixture_word_fields)},
+    {.number = 10,
+     .name = {"upper", 5},
+     .type = STREAM_METRICS,
+     .fields = fixture_upper_fields,
+     .field_count = ARRAY_LEN(fixture_upper_fields)},
     {.number = 8,
      .name = {"kept", 4},
      .type = STREAM_LOGS,

@@ -87,6 +87,11 @@ static void columns_that_differ_only_in_case_are_told_apart(void **state)
          "SELECT host AS \"HOST~1~\" FROM weir_t0 AS plain WHERE (\"value\" = ANY(SELECT \"value\" "
          "FROM "
          "weir_t1 AS cased)) ORDER BY plain._timestamp DESC LIMIT 1"},
+        {"SELECT c.HosT, w.order FROM metrics.words w, metrics.cased c, metrics.upper u LIMIT 1",
+         "SELECT c.HosT, w.\"order~4~\" FROM weir_t0 AS w , weir_t1 AS c , weir_t2 AS u LIMIT 1"},
+        {"SELECT c.HosT, u.hOst FROM metrics.upper u JOIN metrics.cased c ON true LIMIT 1",
+         "SELECT c.\"Host~1~\" AS HosT, u.hOst FROM weir_t0 AS u INNER JOIN weir_t1 AS c ON "
+         "(CAST('t' AS BOOLEAN)) LIMIT 1"},
         {"SELECT value AS HOST FROM plain WHERE value IN (SELECT value FROM metrics.cased) ORDER "
          "BY HOST LIMIT 1",
          "SELECT \"value\" AS \"HOST~1~\" FROM weir_t0 AS plain WHERE (\"value\" = ANY(SELECT "

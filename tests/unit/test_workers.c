@@ -97,16 +97,20 @@ static void every_job_runs_before_a_stop_returns(void **state)
     assert_false(workers_submit(f->workers, LANE_INGEST, &f->jobs[0].job));
 }
 
-static void queries_leave_half_of_the_threads_to_others(void **state)
+static void queries_leave_threads_to_ingest_and_both_to_others(void **state)
 {
     struct fixture *f = *state;
     for (size_t i = 0; i < 20; i++)
         assert_true(workers_submit(f->workers, LANE_QUERY, &f->jobs[i].job));
     wait_for_running(&f->gate, THREADS / 2);
-    for (size_t i = 20; i < JOBS; i++)
-        assert_true(workers_submit(f->workers, LANE_INGEST, &f->jobs[i].job));
-    wait_for_running(&f->gate, THREADS); /* half queries, half ingest */
-    assert_int_equal(f->gate.most_running, THREADS);
+    for (size_t i = 20; i < JOBS - 2; i++) {
+        enum route_lane lane = i % 4 ? LANE_INGEST : LANE_LARGE;
+        assert_true(workers_submit(f->workers, lane, &f->jobs[i].job));
+    }
+    wait_for_running(&f->gate, THREADS - 2); /* half queries, and all the rest but two */
+    assert_true(workers_submit(f->workers, LANE_SYSTEM, &f->jobs[JOBS - 2].job));
+    assert_true(workers_submit(f->workers, LANE_SPOOL, &f->jobs[JOBS - 1].job));
+    wait_for_running(&f->gate, THREADS);
     open_gate(&f->gate);
     workers_stop(f->workers);
     assert_int_equal(f->gate.finished, JOBS);
@@ -213,7 +217,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(every_job_runs_before_a_stop_returns),
-        CASE(queries_leave_half_of_the_threads_to_others),
+        CASE(queries_leave_threads_to_ingest_and_both_to_others),
         CASE(a_job_that_waited_too_long_runs_late_though_its_lane_is_full),
         CASE(ingest_leaves_threads_to_the_system),
         CASE(the_system_and_queries_leave_threads_to_ingest),
