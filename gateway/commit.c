@@ -52,6 +52,9 @@ struct commit_pool {
     pthread_mutex_t lock;
     pthread_cond_t freed;
     struct worker *workers;
+    uint64_t kept_bytes;    /* under the lock, as the next two: of commit_rooms */
+    uint64_t sending_bytes; /* of batches on their way */
+    uint64_t sent_bytes;    /* of those that came to their end, ever */
     struct metric_child *retries;
 };
 
@@ -64,6 +67,7 @@ struct commit {
     unsigned parts;
     size_t used_bytes; /* of the last part */
     struct batch_request request;
+    struct commit_room *room; /* borrowed; NULL: none is kept */
 };
 
 static const struct metric_desc RETRIES = {
@@ -166,12 +170,14 @@ size_t commit_line_max(void)
     return BATCH_PART_MAX - BATCH_HEADER_LEN - batch_run_overhead(name, name);
 }
 
-enum err_code commit_begin(struct commit_pool *p, struct commit **out, struct err *e)
+enum err_code commit_begin(struct commit_pool *p, struct commit_room *room, struct commit **out,
+                           struct err *e)
 {
     struct commit *c = calloc(1, sizeof *c);
     if (!c)
         return err_set(e, ERR_NOMEM, "no memory for a batch");
     c->pool = p;
+    c->room = room;
     c->worker = worker_borrow(p);
     if (!c->worker) {
         free(c);
@@ -279,24 +285,90 @@ enum err_code commit_add(struct commit *c, struct batch_run *run, struct err *e)
 
 /* ---- room ---- */
 
-enum err_code commit_check_room(struct commit_pool *p, uint64_t bytes, struct err *e)
+/* What the fs process says is free; UINT64_MAX: it does not answer. */
+static uint64_t journal_room(const struct commit_pool *p)
 {
     struct arena a;
     struct json *stats;
     uint64_t room = UINT64_MAX;
     if (!p->cfg.control)
-        return ERR_OK;
+        return room;
     arena_init(&a, STATS_MEMORY_MAX);
     if (control_call(p->cfg.control, CONTROL_STATS, STR("{}"), clock_mono_ms() + p->cfg.wait_ms, &a,
                      &stats, NULL) == ERR_OK)
         json_u64(json_get(json_get(stats, "journal"), "bytes_free"), &room);
     arena_done(&a);
-    if (bytes + bytes / FRAMING_SHARE <= room)
-        return ERR_OK;
-    return err_set(e, ERR_FULL,
-                   "the journal has room for %llu bytes, and the request has %llu "
-                   "(WEIR_JOURNAL_MAX)",
-                   (unsigned long long)room, (unsigned long long)bytes);
+    return room;
+}
+
+static uint64_t with_frames(uint64_t bytes)
+{
+    return bytes + bytes / FRAMING_SHARE;
+}
+
+/* Adds `bytes` to *account, kept_bytes or sending_bytes, if the journal has room for them besides.
+ * Batches that are being sent count whole, those that came to their end while it was asked too. */
+static enum err_code claim_room(struct commit_pool *p, uint64_t bytes, uint64_t *account,
+                                struct err *e)
+{
+    pthread_mutex_lock(&p->lock);
+    uint64_t sent_before = p->sent_bytes;
+    pthread_mutex_unlock(&p->lock);
+    uint64_t room = journal_room(p);
+    LOCK_SCOPE(&p->lock);
+    uint64_t taken = with_frames(p->kept_bytes + p->sending_bytes + (p->sent_bytes - sent_before));
+    if (taken > room || with_frames(bytes) > room - taken)
+        return err_set(e, ERR_FULL,
+                       "the journal has room for %llu bytes, and the request has %llu "
+                       "(WEIR_JOURNAL_MAX)",
+                       (unsigned long long)(taken < room ? room - taken : 0),
+                       (unsigned long long)bytes);
+    *account += bytes;
+    return ERR_OK;
+}
+
+enum err_code commit_keep_room(struct commit_pool *p, uint64_t bytes, struct commit_room *out,
+                               struct err *e)
+{
+    *out = (struct commit_room){0};
+    enum err_code code = claim_room(p, bytes, &p->kept_bytes, e);
+    if (!code)
+        *out = (struct commit_room){p, bytes};
+    return code;
+}
+
+void commit_give_room(struct commit_room *r)
+{
+    if (!r->pool)
+        return;
+    LOCK_SCOPE(&r->pool->lock);
+    r->pool->kept_bytes -= r->bytes;
+    *r = (struct commit_room){0};
+}
+
+/* Of what is kept for its request; else only others' room is to be left alone. */
+static enum err_code take_room(struct commit *c, uint64_t bytes, struct err *e)
+{
+    struct commit_pool *p = c->pool;
+    uint64_t own = c->room ? c->room->bytes : 0;
+    pthread_mutex_lock(&p->lock);
+    bool ask = own < bytes && p->kept_bytes > own;
+    if (!ask) {
+        uint64_t of_kept = own < bytes ? own : bytes;
+        p->kept_bytes -= of_kept;
+        if (c->room)
+            c->room->bytes -= of_kept;
+        p->sending_bytes += bytes;
+    }
+    pthread_mutex_unlock(&p->lock);
+    return ask ? claim_room(p, bytes, &p->sending_bytes, e) : ERR_OK;
+}
+
+static void leave_room(struct commit_pool *p, uint64_t bytes)
+{
+    LOCK_SCOPE(&p->lock);
+    p->sending_bytes -= bytes;
+    p->sent_bytes += bytes;
 }
 
 /* ---- sending ---- */
@@ -422,9 +494,15 @@ void commit_abort(struct commit *c)
 enum err_code commit_finish(struct commit *c, struct err *e)
 {
     enum err_code code = ERR_OK;
-    if (c->count > 0) {
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < c->count; i++)
+        bytes += c->pieces[i].bytes.len;
+    if (bytes > 0)
+        code = take_room(c, bytes, e);
+    if (bytes > 0 && !code) {
         take_number(c);
         code = send_until_done(c, e);
+        leave_room(c->pool, bytes);
     }
     commit_abort(c);
     return code;

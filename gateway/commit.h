@@ -32,11 +32,21 @@ void commit_pool_close(struct commit_pool *p);
 struct commit;
 /* The longest line a part can carry, with its '\n', whatever the names of org and stream. */
 size_t commit_line_max(void);
-/* Is there room in the journal for batches of so many bytes in all?  FULL when there is not, so
- * that a request of several batches is refused before the first one; what others write meanwhile is
- * not foreseen.  OK also when the fs process does not answer: the first batch will tell. */
-enum err_code commit_check_room(struct commit_pool *p, uint64_t bytes, struct err *e);
-enum err_code commit_begin(struct commit_pool *p, struct commit **out, struct err *e);
+/* Room in the journal that is kept for one request of several batches, so that it is refused before
+ * the first one or not at all: no other batch of the pool takes it meanwhile.  A disk that other
+ * programs fill is not foreseen. */
+struct commit_room {
+    struct commit_pool *pool; /* NULL: none was kept */
+    uint64_t bytes;           /* of lines, not yet sent */
+};
+/* FULL when there is not so much.  OK also when the fs process does not answer: the first batch
+ * will tell. */
+enum err_code commit_keep_room(struct commit_pool *p, uint64_t bytes, struct commit_room *out,
+                               struct err *e);
+void commit_give_room(struct commit_room *r); /* what is left of it */
+/* A batch of the request that `room` was kept for, or of none (NULL). */
+enum err_code commit_begin(struct commit_pool *p, struct commit_room *room, struct commit **out,
+                           struct err *e);
 /* The batch holds the lines of that write to an `ingest` file: it is stored once for it, and done
  * when it is appended, not synced. */
 void commit_carry(struct commit *c, const struct batch_request *request);

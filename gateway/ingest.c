@@ -183,8 +183,8 @@ static enum err_code store_batch(struct request *r, size_t *next, struct err *e)
 {
     struct lines *l = r->lines;
     struct commit *c;
-    bool any = false;
-    enum err_code code = commit_begin(r->in->cfg.commits, &c, e);
+    uint64_t records = 0;
+    enum err_code code = commit_begin(r->in->cfg.commits, &r->room, &c, e);
     if (code)
         return code;
     while (*next < l->segment_count) {
@@ -193,7 +193,7 @@ static enum err_code store_batch(struct request *r, size_t *next, struct err *e)
         code = commit_add(c, &run, e);
         if (code)
             break;
-        any = true;
+        records += s->lines - run.lines;
         s->at += s->len - run.bytes.len;
         s->len = run.bytes.len;
         s->lines = run.lines;
@@ -201,11 +201,14 @@ static enum err_code store_batch(struct request *r, size_t *next, struct err *e)
             break;
         ++*next;
     }
-    if (code && !(code == ERR_TOOBIG && any)) {
+    if (code && !(code == ERR_TOOBIG && records)) {
         commit_abort(c);
         return code;
     }
-    return commit_finish(c, e);
+    code = commit_finish(c, e);
+    if (!code)
+        r->stored += records;
+    return code;
 }
 
 static enum err_code store_lines(struct request *r, struct err *e)
@@ -240,7 +243,7 @@ static enum err_code store_full(struct lines *l, void *ctx, struct err *e)
 static enum err_code second_pass(struct request *r, struct str body, struct err *e)
 {
     uint64_t bytes = r->dropped_bytes + r->lines->out.len;
-    enum err_code code = commit_check_room(r->in->cfg.commits, bytes, e);
+    enum err_code code = commit_keep_room(r->in->cfg.commits, bytes, &r->room, e);
     if (code)
         return code;
     lines_begin_again(r->lines, r->stream);
@@ -278,7 +281,10 @@ static enum err_code run_request(struct request *r, struct str body, struct err 
     code = last_judgement(code, e);
     if (code || r->lines->successful == 0)
         return code;
-    return r->is_dropping ? second_pass(r, body, e) : store_lines(r, e);
+    code = r->is_dropping ? second_pass(r, body, e) : store_lines(r, e);
+    if (code && r->stored > 0)
+        err_wrap(e, "after %llu of its records were stored", (unsigned long long)r->stored);
+    return code;
 }
 
 /* ---- the request ---- */
@@ -309,6 +315,7 @@ enum err_code request_begin(struct request *r, struct err *e)
 
 void request_end(struct request *r)
 {
+    commit_give_room(&r->room);
     lines_give_back(r->in, r->lines);
     catalog_unref(r->stream);
 }

@@ -2,6 +2,7 @@
 #ifndef WEIR_GATEWAY_INGEST_INTERNAL_H
 #define WEIR_GATEWAY_INGEST_INTERNAL_H
 
+#include "gateway/commit.h"
 #include "gateway/ingest.h"
 #include "gateway/lines.h"
 
@@ -34,6 +35,8 @@ struct request {
     struct lines_rules rules;
     bool is_dropping; /* the lines did not fit: this pass only checks */
     uint64_t dropped_bytes;
+    struct commit_room room; /* kept for the lines of both passes */
+    uint64_t stored;         /* records in batches that are durable */
 };
 
 /* The stream as it is, the rules of now, and a work area; request_end also after an error. */

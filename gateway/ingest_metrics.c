@@ -31,6 +31,7 @@ struct door {
     bool is_checking;   /* the first pass */
     struct arena arena; /* of one record */
     int64_t now_us;
+    struct commit_room room; /* kept for both passes */
 };
 
 /* ---- labels ---- */
@@ -278,17 +279,19 @@ static enum err_code judge_all(struct door *d, struct str body, struct err *e)
     const struct ingest_config *cfg = ingest_config_of(d->in);
     const struct samples_config of_request = {.catalog = cfg->catalog,
                                               .commits = cfg->commits,
+                                              .room = &d->room,
                                               .org = d->org,
                                               .line_max_bytes = ingest_line_max(d->in)};
     samples_free(d->samples);
     d->samples = NULL;
+    commit_give_room(&d->room);
     enum err_code rc = samples_new(&of_request, &d->samples, e);
     d->is_checking = true;
     if (!rc)
         rc = go_through(d, body, e);
     d->is_checking = false;
     if (!rc && body.len > SAMPLES_BYTES_MAX) /* its lines are about as long */
-        rc = commit_check_room(cfg->commits, body.len, e);
+        rc = commit_keep_room(cfg->commits, body.len, &d->room, e);
     return rc ? rc : samples_settle(d->samples, e);
 }
 
@@ -349,6 +352,7 @@ enum err_code ingest_metrics_json(struct ingest *in, struct str org, struct str 
         samples_each(d.samples, tell_one, &t);
     }
     samples_free(d.samples);
+    commit_give_room(&d.room);
     arena_done(&d.arena);
     return rc;
 }

@@ -23,7 +23,7 @@ static enum err_code store_write(struct request *r, const struct batch_request *
     struct commit *c;
     enum err_code code = lines_sort(l, e);
     if (!code)
-        code = commit_begin(ingest_config_of(r->in)->commits, &c, e);
+        code = commit_begin(ingest_config_of(r->in)->commits, NULL, &c, e);
     if (code)
         return code;
     commit_carry(c, request);

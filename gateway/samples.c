@@ -52,6 +52,7 @@ struct samples {
     struct map fresh; /* by metric and column: presence only */
     struct metric_lines *first, *last;
     size_t metric_count, bytes;
+    uint64_t stored; /* samples in batches that are durable */
 };
 
 enum err_code samples_new(const struct samples_config *cfg, struct samples **out, struct err *e)
@@ -475,12 +476,14 @@ static struct batch_run batch_run_of(const struct samples *s, const struct metri
 
 /* As much of a run as the batch takes; *rest: there is more for the next one. */
 static enum err_code add_run(struct commit *c, const struct samples *s,
-                             const struct metric_lines *m, struct run *r, bool *rest, struct err *e)
+                             const struct metric_lines *m, struct run *r, bool *rest,
+                             uint64_t *added, struct err *e)
 {
     struct batch_run run = batch_run_of(s, m, r);
     enum err_code rc = commit_add(c, &run, e);
     if (rc)
         return rc;
+    *added += r->lines - r->sent_lines - run.lines;
     r->sent_bytes = r->text.len - run.bytes.len;
     r->sent_lines = r->lines - run.lines;
     *rest = run.bytes.len > 0;
@@ -492,18 +495,16 @@ static enum err_code store_batch(struct samples *s, struct metric_lines **m, str
                                  struct err *e)
 {
     struct commit *c;
-    bool any = false, rest = false;
-    enum err_code rc = commit_begin(s->cfg.commits, &c, e);
+    bool rest = false;
+    uint64_t added = 0;
+    enum err_code rc = commit_begin(s->cfg.commits, s->cfg.room, &c, e);
 
     if (rc)
         return rc;
     while (*m) {
         if (*r && (*r)->lines > 0) {
-            rc = add_run(c, s, *m, *r, &rest, e);
-            if (rc)
-                break;
-            any = true;
-            if (rest)
+            rc = add_run(c, s, *m, *r, &rest, &added, e);
+            if (rc || rest)
                 break;
         }
         *r = *r ? (*r)->next : NULL;
@@ -512,11 +513,14 @@ static enum err_code store_batch(struct samples *s, struct metric_lines **m, str
         *m = (*m)->next;
         *r = *m ? (*m)->runs : NULL;
     }
-    if (rc && !(rc == ERR_TOOBIG && any)) {
+    if (rc && !(rc == ERR_TOOBIG && added)) {
         commit_abort(c);
         return rc;
     }
-    return commit_finish(c, e);
+    rc = commit_finish(c, e);
+    if (!rc)
+        s->stored += added;
+    return rc;
 }
 
 static void forget_lines(struct samples *s)
@@ -565,5 +569,7 @@ enum err_code samples_store(struct samples *s, struct err *e)
         rc = store_batch(s, &m, &r, e);
     if (!rc)
         forget_lines(s);
+    else if (s->stored > 0)
+        err_wrap(e, "after %llu of its samples were stored", (unsigned long long)s->stored);
     return rc;
 }

@@ -33,6 +33,7 @@ struct sample {
 struct samples_config {
     struct catalog *catalog;
     struct commit_pool *commits;
+    struct commit_room *room; /* borrowed; commit_begin */
     struct str org;        /* borrowed */
     size_t line_max_bytes; /* with its '\n'; at most commit_line_max() */
 };

@@ -221,6 +221,38 @@ class SmallJournal(unittest.TestCase):
         self.assertEqual(node.hits("SELECT count(*) AS n FROM whole"), [{"n": 40_000}])
         self.assertEqual(node.stop(), 0)
 
+    def test_bodies_of_several_batches_and_small_ones_do_not_take_each_others_room(self):
+        """Nothing is sealed meanwhile, so together they have more than the journal takes."""
+        node = TestNode(WEIR_JOURNAL_MAX="192M")
+        self.addCleanup(node.destroy)
+        node.start()
+        os.rename(f"{node.data_dir}/staging", f"{node.data_dir}/staging.away")
+        now, answers, small = now_us(), {}, {"stored": 0, "refused": 0}
+
+        def send_large(stream, count):
+            body = b"".join(b'{"_timestamp":%d,"i":%d,"pad":"%s"}\n' % (now + n, n, b"x" * 400) for n in range(count))
+            answers[stream] = (count, node.raw("POST", f"/api/default/{stream}/_multi", body, timeout=120))
+
+        large = [threading.Thread(target=send_large, args=(f"large{n}", count)) for n, count in enumerate((60_000, 110_000, 90_000, 70_000, 120_000, 80_000))]
+        for thread in large:
+            thread.start()
+        while any(thread.is_alive() for thread in large):
+            status, reply = node.post_json("small", [{"i": i, "pad": "x" * 1000} for i in range(1000)])
+            self.assertIn(status, (200, 503), reply)
+            small["stored" if status == 200 else "refused"] += 1
+        for stream, (count, (status, _, reply)) in answers.items():
+            self.assertIn(status, (200, 503), reply)
+            if status == 200:
+                self.assertEqual(node.hits(f"SELECT count(*) AS n, count(DISTINCT i) AS d FROM {stream}"), [{"n": count, "d": count}])
+            else:
+                self.assertIn("WEIR_JOURNAL_MAX", json.loads(reply)["message"])
+                found, reply = node.search(f"SELECT count(*) AS n FROM {stream}")
+                self.assertTrue(found == 400 or reply["hits"] == [{"n": 0}], (stream, reply))
+        self.assertEqual({status for _, (status, _, _) in answers.values()}, {200, 503})
+        self.assertEqual(node.hits("SELECT count(*) AS n FROM small"), [{"n": small["stored"] * 1000}])
+        os.rename(f"{node.data_dir}/staging.away", f"{node.data_dir}/staging")
+        self.assertEqual(node.stop(), 0)
+
 
 if __name__ == "__main__":
     main()

@@ -50,7 +50,7 @@ static enum err_code store(struct commit_pool *p, const struct batch_run *runs, 
                            struct err *e)
 {
     struct commit *c;
-    assert_int_equal(commit_begin(p, &c, e), ERR_OK);
+    assert_int_equal(commit_begin(p, NULL, &c, e), ERR_OK);
     for (size_t i = 0; i < count; i++) {
         struct batch_run run = runs[i];
         assert_int_equal(commit_add(c, &run, e), ERR_OK);
@@ -106,13 +106,13 @@ static void a_batch_takes_what_fits_and_leaves_the_rest(void **state)
     struct commit_pool *p = open_pool(&d, 1);
     struct buf lines = make_lines(30 << 20, 1, &count);
     struct batch_run run = run_of(&lines, count, 1);
-    assert_int_equal(commit_begin(p, &c, &e), ERR_OK);
+    assert_int_equal(commit_begin(p, NULL, &c, &e), ERR_OK);
     assert_int_equal(commit_add(c, &run, &e), ERR_OK);
     assert_in_range(run.bytes.len, 1, lines.len - (16 << 20));
     assert_memory_equal(run.bytes.ptr - 1, "\n{", 2);
     assert_int_equal(commit_add(c, &run, &e), ERR_TOOBIG);
     assert_int_equal(commit_finish(c, &e), ERR_OK);
-    assert_int_equal(commit_begin(p, &c, &e), ERR_OK);
+    assert_int_equal(commit_begin(p, NULL, &c, &e), ERR_OK);
     assert_int_equal(commit_add(c, &run, &e), ERR_OK);
     assert_int_equal(run.bytes.len, 0);
     assert_int_equal(run.lines, 0);
@@ -148,7 +148,7 @@ static void the_longest_line_fits_and_a_longer_one_is_refused(void **state)
     char name[NAME_MAX_BYTES];
     memset(name, 'n', sizeof name);
     run.org = run.name = (struct str){name, sizeof name};
-    assert_int_equal(commit_begin(p, &c, &e), ERR_OK);
+    assert_int_equal(commit_begin(p, NULL, &c, &e), ERR_OK);
     struct batch_run longer = run;
     assert_int_equal(commit_add(c, &run, &e), ERR_OK);
     buf_clear(&line);
@@ -175,7 +175,7 @@ static void an_aborted_batch_stores_nothing_and_takes_no_number(void **state)
     struct commit_pool *p = open_pool(&d, 1);
     struct buf lines = make_lines(100, 1, &count);
     struct batch_run run = run_of(&lines, count, 1);
-    assert_int_equal(commit_begin(p, &c, &e), ERR_OK);
+    assert_int_equal(commit_begin(p, NULL, &c, &e), ERR_OK);
     struct batch_run added = run;
     assert_int_equal(commit_add(c, &added, &e), ERR_OK);
     commit_abort(c);
@@ -303,10 +303,10 @@ static void a_busy_pool_says_so(void **state)
     (void)state;
     commit_dir_make(&d, 1);
     struct commit_pool *p = open_pool(&d, 1);
-    assert_int_equal(commit_begin(p, &a, &e), ERR_OK);
-    assert_int_equal(commit_begin(p, &b, &e), ERR_AGAIN);
+    assert_int_equal(commit_begin(p, NULL, &a, &e), ERR_OK);
+    assert_int_equal(commit_begin(p, NULL, &b, &e), ERR_AGAIN);
     commit_abort(a);
-    assert_int_equal(commit_begin(p, &b, &e), ERR_OK);
+    assert_int_equal(commit_begin(p, NULL, &b, &e), ERR_OK);
     assert_int_equal(commit_finish(b, &e), ERR_OK); /* an empty one is fine */
     commit_pool_close(p);
     commit_dir_remove(&d);
@@ -322,7 +322,7 @@ static void *store_many(void *ctx)
         struct batch_run run = run_of(&lines, count, 1);
         struct err e;
         struct commit *c;
-        while (commit_begin(ctx, &c, &e) == ERR_AGAIN)
+        while (commit_begin(ctx, NULL, &c, &e) == ERR_AGAIN)
             ;
         if (commit_add(c, &run, &e) || commit_finish(c, &e))
             return "failed";
