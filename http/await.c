@@ -16,8 +16,8 @@
 void await_request(const struct http_server *s, struct connection *c)
 {
     if (c)
-        deadline_set(c->deadline, clock_mono_ms() + s->cfg.idle_timeout_s * UINT64_C(1000) +
-                                      s->cfg.request_timeout_ms);
+        deadline_set_silent(c->deadline, clock_mono_ms() + s->cfg.idle_timeout_s * UINT64_C(1000) +
+                                             s->cfg.request_timeout_ms);
 }
 
 static struct deadline *deadline_of(const struct request *r)
@@ -27,7 +27,7 @@ static struct deadline *deadline_of(const struct request *r)
 
 void await_headers(const struct request *r)
 {
-    deadline_set(deadline_of(r), clock_mono_ms() + r->server->cfg.request_timeout_ms);
+    deadline_set_heard(deadline_of(r), clock_mono_ms() + r->server->cfg.request_timeout_ms);
 }
 
 /* libmicrohttpd keeps a record of each argument in the memory that the headers need, and cannot say

@@ -3,6 +3,8 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,10 +20,13 @@
 
 #define ANSWER_MAX 512
 #define ENDS_AT_ONCE 256 /* of all that have ended, in turn, at one look */
+#define ASK_MS_MAX 4000  /* between two questions what has come; a fourth of line_ms, if less */
 
 struct deadlines {
     struct metric_child *late; /* immutable */
     int ends_fd;               /* immutable: an epoll set, for who has closed its side */
+    unsigned line_ms;          /* immutable */
+    uint64_t ask_ms;           /* the thread's: when the kernel is asked again */
     pthread_t thread;          /* owned by start and stop */
     pthread_mutex_t lock;      /* guards the rest; no socket on the list is closed under it */
     pthread_cond_t changed;
@@ -71,9 +76,38 @@ static void tell_ends(struct deadlines *all)
     }
 }
 
+/* 0: that is not known. */
+static uint64_t bytes_received(int fd)
+{
+    struct tcp_info info = {0};
+    socklen_t len = sizeof info;
+    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 ? info.tcpi_bytes_received : 0;
+}
+
+/* Bytes that have come while nothing is known of them are a first line on its way. */
+static void look_at_silence(const struct deadlines *all, struct deadline *c, uint64_t now_ms)
+{
+    uint64_t deadline_ms = atomic_load(&c->deadline_ms);
+    unsigned silence = atomic_load(&c->silences);
+    if (!(silence & 1) || now_ms + all->line_ms >= deadline_ms)
+        return;
+    uint64_t bytes = bytes_received(c->fd);
+    if (silence != c->seen_silence) {
+        c->seen_silence = silence;
+        c->seen_bytes = bytes;
+    } else if (bytes > c->seen_bytes && silence == atomic_load(&c->silences)) {
+        atomic_compare_exchange_strong(&c->deadline_ms, &deadline_ms, now_ms + all->line_ms);
+    }
+}
+
 static void look(struct deadlines *all, uint64_t now_ms)
 {
+    bool ask = now_ms >= all->ask_ms;
+    if (ask)
+        all->ask_ms = now_ms + (all->line_ms / 4 < ASK_MS_MAX ? all->line_ms / 4 : ASK_MS_MAX);
     for (struct deadline *c = all->list; c; c = c->next) {
+        if (ask)
+            look_at_silence(all, c, now_ms);
         uint64_t deadline_ms = atomic_load_explicit(&c->deadline_ms, memory_order_relaxed);
         if (deadline_ms > 0 && now_ms >= deadline_ms &&
             atomic_compare_exchange_strong(&c->deadline_ms, &deadline_ms, 0))
@@ -105,11 +139,12 @@ static void deadlines_free(struct deadlines *all)
     free(all);
 }
 
-enum err_code deadlines_start(struct deadlines **out, struct err *e)
+enum err_code deadlines_start(unsigned line_ms, struct deadlines **out, struct err *e)
 {
     struct deadlines *all = calloc(1, sizeof *all);
     if (!all)
         return err_set(e, ERR_NOMEM, "deadlines of connections");
+    all->line_ms = line_ms;
     all->late = metric_only(metrics_register(&TOO_LATE));
     pthread_mutex_init(&all->lock, NULL);
     cond_init(&all->changed);

@@ -5,6 +5,8 @@
  * then could hold its memory for ever.  A thread looks at all connections every DEADLINE_LOOK_MS;
  * past its deadline one is sent a 408 as it stands, and its socket is shut down, which
  * libmicrohttpd then sees.  So a deadline may only be set while no reply is on its way.
+ * Nobody is told of a request's first bytes before its first line has ended: the thread asks the
+ * kernel what has come, every few looks.
  * When a client's end comes together with its last bytes, libmicrohttpd has read them and waits for
  * another event: the same thread makes one, at connections that have a deadline.
  *
@@ -28,10 +30,14 @@ struct deadline {
     int fd;                       /* the connection's */
     _Atomic uint64_t deadline_ms; /* by clock_mono_ms; 0: none */
     atomic_int refused_status;    /* that it was sent, and then shut down; 0: none */
+    atomic_uint silences;         /* odd: nothing of the next request has come that is known of */
+    unsigned seen_silence;        /* the thread's, as the next: when it looked first, */
+    uint64_t seen_bytes;          /* and what had come then */
     struct deadline *prev, *next; /* the list's */
 };
 
-enum err_code deadlines_start(struct deadlines **out, struct err *e);
+/* A request's first line has `line_ms` from its first byte, and some looks. */
+enum err_code deadlines_start(unsigned line_ms, struct deadlines **out, struct err *e);
 void deadlines_stop(struct deadlines *all); /* after all are removed; NULL is fine */
 struct deadline *deadlines_add(struct deadlines *all, int fd); /* NULL: out of memory */
 /* Sends the status ("URI Too Long" is the reason of 414) with a short body and shuts the socket
@@ -44,6 +50,22 @@ static inline void deadline_set(struct deadline *c, uint64_t deadline_ms)
 {
     if (c)
         atomic_store_explicit(&c->deadline_ms, deadline_ms, memory_order_relaxed);
+}
+
+/* The next thing is a request. */
+static inline void deadline_set_silent(struct deadline *c, uint64_t deadline_ms)
+{
+    if (c)
+        atomic_fetch_add(&c->silences, 1 + (atomic_load(&c->silences) & 1));
+    deadline_set(c, deadline_ms);
+}
+
+/* It has begun, and the deadline is another one. */
+static inline void deadline_set_heard(struct deadline *c, uint64_t deadline_ms)
+{
+    if (c)
+        atomic_fetch_add(&c->silences, atomic_load(&c->silences) & 1);
+    deadline_set(c, deadline_ms);
 }
 
 /* It has come.  False: too late, or refused: the 408, or what else it was, is out. */

@@ -541,7 +541,7 @@ static enum err_code start_parts(struct http_server *s, struct err *e)
         return err_set(e, ERR_NOMEM, "HTTP server");
     rc = linger_start(&s->linger, e);
     if (rc == ERR_OK)
-        rc = deadlines_start(&s->deadlines, e);
+        rc = deadlines_start((unsigned)s->cfg.request_timeout_ms, &s->deadlines, e);
     if (rc == ERR_OK)
         rc = workers_start(s->cfg.workers, &s->workers, e);
     if (rc == ERR_OK)

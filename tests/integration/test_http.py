@@ -343,6 +343,30 @@ class SlowClients(HttpCase):
             self.assertTrue(wire.is_closed(), "and then it is closed without a word")
 
 
+class SlowLines(SlowClients):
+    """The time of a first line begins with its first byte, not when the connection would be idle for too long."""
+
+    settings = {**SlowClients.settings, "WEIR_HTTP_IDLE_TIMEOUT": "600"}
+
+    def test_blank_lines_that_trickle_are_408(self):
+        wires = [self.wire() for _ in range(3)]
+        with self.wire() as kept:
+            kept.send(request("GET", "/healthz"))
+            self.assertEqual(kept.reply()[0], 200)
+            self.assertEqual(self.trickle([*wires, kept], b"\r\n" * 1000), [408] * 4)
+
+    def test_who_is_silent_is_left_alone(self):
+        with self.wire() as new, self.wire() as kept:
+            kept.send(request("GET", "/healthz"))
+            self.assertEqual(kept.reply()[0], 200)
+            self.assertEqual(select.select([new, kept], [], [], 4)[0], [])
+            for wire in (new, kept):
+                wire.send(request("GET", "/healthz"))
+                self.assertEqual(wire.reply()[0], 200)
+
+    test_a_kept_connection_has_the_idle_time_again_after_each_request = None
+
+
 class Refusals(HttpCase):
     settings = {"ZO_PAYLOAD_LIMIT": "3000000"}
 

@@ -26,7 +26,7 @@ static int set_up(void **state)
 {
     struct fixture *f = calloc(1, sizeof *f);
     struct err e;
-    assert_int_equal(deadlines_start(&f->all, &e), ERR_OK);
+    assert_int_equal(deadlines_start(600000, &f->all, &e), ERR_OK);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, f->fds), 0);
     f->one = deadlines_add(f->all, f->fds[0]);
     assert_non_null(f->one);
