@@ -18,7 +18,8 @@
 
 #define RECORD_MEMORY_MAX ((size_t)64 << 20)
 #define DEPTH_MAX 64
-#define NAME_TEXT 256 /* what name_metric may write */
+#define NAME_TEXT 256       /* what name_metric may write */
+#define LABEL_TOLD_BYTES 64 /* of one that is too long */
 
 static const char *const TYPES[] = {"counter", "gauge",    "histogram",
                                     "summary", "unknown",  "gaugehistogram",
@@ -69,8 +70,10 @@ static enum err_code add_label(struct door *d, struct labels *l, struct str name
 {
     char text[NAME_TEXT];
     size_t len;
+    if (name.len > NAME_MAX_BYTES)
+        return err_set(e, ERR_INVALID, "label %.*s... is longer than %d bytes", LABEL_TOLD_BYTES,
+                       name.ptr, NAME_MAX_BYTES);
     enum err_code rc = name_metric(name.len > 0 ? name : STR("_"), text, &len, e);
-
     if (rc)
         return err_wrap(e, "label");
     l->list = arena_grow(&d->arena, l->list, l->count, &l->cap, sizeof *l->list);

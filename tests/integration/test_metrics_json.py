@@ -38,6 +38,11 @@ class MetricsJson(NodeCase):
         [row] = self.rows("odd_names")
         self.assertEqual({k: v for k, v in row.items() if k not in ("_timestamp", "value", "__name__")}, {"a": "1", "a_b": "2", "_": "3", "o_": "4", "o_x_": "5"})
 
+    def test_a_label_that_is_too_long_is_told(self):
+        status, reply = self.send([{"__name__": "placed", "value": 1}, {"__name__": "placed", "value": 1, "l" * 256: "x"}])
+        self.assertEqual((status, "record 2: label llll" in reply["message"], "longer than 255 bytes" in reply["message"]), (400, True, True), reply)
+        self.assertEqual(self.send([{"__name__": "longest", "value": 1, "l" * 255: "x"}])[0], 200)
+
     def test_a_record_that_needs_too_much_memory_is_refused_for_good(self):
         for odd in ([0] * 900_000, {f"l{i}": 1 for i in range(600_000)}):
             status, reply = self.send([{"__name__": "placed", "value": 1}, {"__name__": "heavy", "value": 1, "odd": odd}])
