@@ -41,11 +41,10 @@ static bool read_text(const struct json *v, struct str *out)
     return v && v->type == JSON_STRING;
 }
 
-/* Of a directory: keys of the index end names with a NUL, paths with a slash. */
-static bool read_directory(const struct json *v, struct str *out)
+/* A NUL ends a name in the keys of the index. */
+static bool read_key_name(const struct json *v, struct str *out)
 {
-    return read_text(v, out) && !memchr(out->ptr, '\0', out->len) &&
-           !memchr(out->ptr, '/', out->len) && !str_eq(*out, STR(".")) && !str_eq(*out, STR(".."));
+    return read_text(v, out) && !memchr(out->ptr, '\0', out->len);
 }
 
 static bool read_hour(const struct json *v, int32_t *out)
@@ -62,11 +61,11 @@ static enum err_code read_identity(const struct json *v, struct part *p, struct 
 {
     if (!ulid_parse(json_str(json_get(v, "id"), STR("")), &p->id))
         return bad("id", e);
-    if (!read_directory(json_get(v, "org"), &p->org) || p->org.len == 0)
+    if (!read_key_name(json_get(v, "org"), &p->org) || p->org.len == 0)
         return bad("org", e);
     if (!stream_type_parse(json_str(json_get(v, "type"), STR("")), &p->type))
         return bad("type", e);
-    if (!read_directory(json_get(v, "name"), &p->name) ||
+    if (!read_key_name(json_get(v, "name"), &p->name) ||
         (p->name.len == 0) != (p->type == STREAM_METRICS))
         return bad("name", e);
     if (!json_u64(json_get(v, "stream"), &p->stream))
