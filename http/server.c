@@ -289,10 +289,10 @@ static void read_headers(struct request *r, const char *method, const char *vers
         str_to_u64(header_of(r, MHD_HTTP_HEADER_CONTENT_LENGTH), &r->declared_bytes);
 }
 
-/* From a resumed connection libmicrohttpd reads before it calls on_access, and ends it when its
- * client has closed its side by then, though the request is whole.  Only a connection whose timeout
- * is not everybody's is looked at before anything is read: so one that waits for a worker has its
- * own. */
+/* From a resumed connection libmicrohttpd (0.9.75) reads before it calls on_access, and
+ * ends it when its client has closed its side by then, though the request is whole.  Only a
+ * connection whose timeout is not everybody's is looked at before anything is read: so one that
+ * waits for a worker has its own. */
 static void set_heard_first(struct request *r, bool first)
 {
     MHD_set_connection_option(r->conn, MHD_CONNECTION_OPTION_TIMEOUT,

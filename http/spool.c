@@ -55,7 +55,7 @@ static const struct metric_desc IN_USE = {
 };
 static const struct metric_desc REFUSED = {
     .name = "zo_http_spool_refused",
-    .help = "Requests answered 503 for want of room in <data>/tmp, by reason.",
+    .help = "Requests answered 503 for want of room in <data>/tmp or of open files, by reason.",
     .type = METRIC_COUNTER,
     .labels = {"reason"},
 };
@@ -198,7 +198,7 @@ static int open_named(struct spool *s)
 enum err_code spool_file_open(struct spool *s, struct spool_file *f, struct err *e)
 {
     if (!take_file(s)) {
-        count_refused("files");
+        count_refused("open_files");
         return err_set(e, ERR_AGAIN, "large request bodies are at their limit (open files)");
     }
     int fd = sys_open(s->cfg.dir, O_TMPFILE | O_RDWR, 0600);

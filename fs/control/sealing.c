@@ -163,7 +163,7 @@ enum err_code control_roll_files(struct control_client *c, const struct ulid *id
     return rc;
 }
 
-/* One object, whose reply says nothing. */
+/* One object, whose reply says nothing; it is not to be moved. */
 struct told {
     struct buf body;
     struct json_writer w;

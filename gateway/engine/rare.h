@@ -28,7 +28,7 @@
 #define RARE_FIELD_ID INT32_MAX
 #define RARE_SHARE 4u
 #define RARE_COLUMNS_KEPT 16u   /* rare fields that have columns nevertheless */
-#define RARE_PAST_COLUMNS 4096u /* columns, behind which every field is rare */
+#define RARE_PAST_COLUMNS 4096u /* columns, behind which every field is rare that may be */
 
 /* The value of `field` in a RARE_COLUMN's object: the token as it stands there, a text with its
  * quotes.  False when the object lacks it. */
