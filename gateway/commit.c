@@ -306,23 +306,26 @@ static uint64_t with_frames(uint64_t bytes)
     return bytes + bytes / FRAMING_SHARE;
 }
 
-/* Adds `bytes` to *account, kept_bytes or sending_bytes, if the journal has room for them besides.
- * Batches that are being sent count whole, those that came to their end while it was asked too. */
-static enum err_code claim_room(struct commit_pool *p, uint64_t bytes, uint64_t *account,
-                                struct err *e)
+/* Adds `bytes` to *account, kept_bytes or sending_bytes, if the journal has room for them besides;
+ * `own` are those of kept_bytes that are theirs.  Batches that are being sent count whole, those
+ * that came to their end while it was asked too. */
+static enum err_code claim_room(struct commit_pool *p, uint64_t bytes, uint64_t own,
+                                uint64_t *account, struct err *e)
 {
     pthread_mutex_lock(&p->lock);
     uint64_t sent_before = p->sent_bytes;
     pthread_mutex_unlock(&p->lock);
     uint64_t room = journal_room(p);
     LOCK_SCOPE(&p->lock);
-    uint64_t taken = with_frames(p->kept_bytes + p->sending_bytes + (p->sent_bytes - sent_before));
+    uint64_t taken =
+        with_frames(p->kept_bytes - own + p->sending_bytes + (p->sent_bytes - sent_before));
     if (taken > room || with_frames(bytes) > room - taken)
         return err_set(e, ERR_FULL,
                        "the journal has room for %llu bytes, and the request has %llu "
                        "(WEIR_JOURNAL_MAX)",
                        (unsigned long long)(taken < room ? room - taken : 0),
                        (unsigned long long)bytes);
+    p->kept_bytes -= own;
     *account += bytes;
     return ERR_OK;
 }
@@ -331,7 +334,7 @@ enum err_code commit_keep_room(struct commit_pool *p, uint64_t bytes, struct com
                                struct err *e)
 {
     *out = (struct commit_room){0};
-    enum err_code code = claim_room(p, bytes, &p->kept_bytes, e);
+    enum err_code code = claim_room(p, bytes, 0, &p->kept_bytes, e);
     if (!code)
         *out = (struct commit_room){p, bytes};
     return code;
@@ -350,18 +353,20 @@ void commit_give_room(struct commit_room *r)
 static enum err_code take_room(struct commit *c, uint64_t bytes, struct err *e)
 {
     struct commit_pool *p = c->pool;
-    uint64_t own = c->room ? c->room->bytes : 0;
+    uint64_t kept = c->room ? c->room->bytes : 0, own = kept < bytes ? kept : bytes;
+    enum err_code code = ERR_OK;
     pthread_mutex_lock(&p->lock);
     bool ask = own < bytes && p->kept_bytes > own;
     if (!ask) {
-        uint64_t of_kept = own < bytes ? own : bytes;
-        p->kept_bytes -= of_kept;
-        if (c->room)
-            c->room->bytes -= of_kept;
+        p->kept_bytes -= own;
         p->sending_bytes += bytes;
     }
     pthread_mutex_unlock(&p->lock);
-    return ask ? claim_room(p, bytes, &p->sending_bytes, e) : ERR_OK;
+    if (ask)
+        code = claim_room(p, bytes, own, &p->sending_bytes, e);
+    if (!code && own)
+        c->room->bytes -= own;
+    return code;
 }
 
 static void leave_room(struct commit_pool *p, uint64_t bytes)

@@ -73,9 +73,11 @@ struct gate_options {
     void *find_ctx;
 };
 
+struct gate_columns;
 struct gate_table {
     const struct catalog_stream *stream;
     const struct catalog_stream *in_tree; /* the same, with its fields called as in the tree */
+    const struct gate_columns *columns;   /* the gate's own */
     char name[GATE_NAME_BYTES];           /* weir_t<i> */
 };
 struct gate_used { /* the names of columns in the statement, lower-case, sorted */

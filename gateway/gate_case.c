@@ -217,46 +217,199 @@ struct str gate_write_back(const struct gate_names *n, struct arena *a, struct s
 
 /* ---- columns ---- */
 
-static bool is_alias(const struct json *items, struct str name)
+/* The columns of a source, by their written names in lower case; equal ones as the source has them.
+ */
+struct gate_column {
+    struct str lower, name; /* name: as in the tree */
+    size_t place;
+};
+struct gate_columns {
+    struct gate_column *list;
+    size_t count;
+};
+
+static int by_lower(const void *a, const void *b)
 {
-    for (const struct json *v = items ? items->first : NULL; v; v = v->next)
-        if (str_eq_nocase(json_str(json_get(v, "alias"), STR("")), name))
-            return true;
-    return false;
+    const struct gate_column *x = a, *y = b;
+    int order = str_cmp(x->lower, y->lower);
+    return order ? order : (x->place > y->place) - (x->place < y->place);
 }
 
-/* *nearest: the first field that differs from it only in case. */
-static bool has_field(const struct gate_names *n, const struct catalog_stream *s, struct str name,
-                      struct str *nearest)
+static struct gate_columns *columns_new(struct gate *g, size_t most)
 {
-    struct str written = gate_written(n, name);
-    for (size_t i = 0; i < s->field_count; i++) {
-        struct str field = s->fields[i].name;
-        if (str_eq(field, name))
+    struct gate_columns *c = arena_zalloc(g->a, sizeof *c);
+    if (c)
+        c->list = arena_alloc(g->a, (most + 1) * sizeof *c->list);
+    return c && c->list ? c : NULL;
+}
+
+static void add_column(struct gate *g, struct gate_columns *c, struct str name)
+{
+    c->list[c->count] =
+        (struct gate_column){gate_lower(g->a, gate_written(&g->out->names, name)), name, c->count};
+    c->count++;
+}
+
+static const struct gate_columns *columns_sorted(struct gate_columns *c)
+{
+    qsort(c->list, c->count, sizeof *c->list, by_lower);
+    return c;
+}
+
+static const struct gate_columns *columns_of_stream(struct gate *g, const struct catalog_stream *s)
+{
+    struct gate_columns *c = columns_new(g, s->field_count);
+    for (size_t i = 0; c && i < s->field_count; i++)
+        add_column(g, c, s->fields[i].name);
+    return c ? columns_sorted(c) : NULL;
+}
+
+/* The one source whose columns `*` gives; NULL: there is another number of them. */
+static const struct gate_source *behind_star(const struct json *star,
+                                             const struct gate_source *behind)
+{
+    struct str name = json_get(star, "relation_name")->text;
+    const struct gate_source *found = NULL;
+    if (json_get(star, "expr")->type != JSON_NULL || json_get(star, "rename_list")->count)
+        return NULL;
+    for (const struct gate_source *s = behind; s; s = s->next) {
+        if (name.len && !str_eq_nocase(name, s->alias))
+            continue;
+        if (found)
+            return NULL;
+        found = s;
+    }
+    return found;
+}
+
+/* What an item of the select list is called; false when that is not known here. */
+static bool name_of(const struct json *item, struct str *name)
+{
+    const struct json *names = json_get(item, "column_names");
+    *name = json_str(json_get(item, "alias"), STR(""));
+    if (!name->len && names)
+        *name = names->last->text;
+    return name->len > 0;
+}
+
+static const struct gate_columns *columns_of_list(struct gate *g, const struct json *list,
+                                                  const struct gate_source *behind)
+{
+    if (list->count == 1 && tree_is(list->first, "class", "STAR")) {
+        const struct gate_source *s = behind_star(list->first, behind);
+        return s ? s->columns : NULL;
+    }
+    size_t most = 0;
+    for (const struct json *v = list->first; v; v = v->next) {
+        const struct gate_source *s = tree_is(v, "class", "STAR") ? behind_star(v, behind) : NULL;
+        if (tree_is(v, "class", "STAR") && (!s || !s->columns))
+            return NULL;
+        most += s ? s->columns->count : 1;
+    }
+    struct gate_columns *c = columns_new(g, most);
+    for (const struct json *v = list->first; c && v; v = v->next) {
+        struct str name;
+        if (!tree_is(v, "class", "STAR")) {
+            if (name_of(v, &name))
+                add_column(g, c, name);
+            continue;
+        }
+        const struct gate_columns *of = behind_star(v, behind)->columns;
+        for (size_t i = 0; i < of->count; i++)
+            add_column(g, c, of->list[i].name);
+    }
+    return c ? columns_sorted(c) : NULL;
+}
+
+static const struct gate_columns *columns_of_query(struct gate *g, const struct gate_source *s)
+{
+    if (s->renamed && s->renamed->count) /* some of them, by position */
+        return NULL;
+    const struct json *node = s->node;
+    while (node && tree_is(node, "type", "SET_OPERATION_NODE"))
+        node = json_get(node, "left");
+    const struct json *list = json_get(node, "select_list");
+    return list ? columns_of_list(g, list, s->behind) : NULL;
+}
+
+void gate_note_columns(struct gate *g, struct gate_source *s)
+{
+    if (!g->out->names.count)
+        return;
+    for (size_t i = 0; s->stream && i < g->out->table_count; i++) {
+        struct gate_table *t = &g->out->tables[i];
+        if (t->in_tree != s->stream)
+            continue;
+        if (!t->columns)
+            t->columns = columns_of_stream(g, s->stream);
+        s->columns = t->columns;
+    }
+    if (s->node)
+        s->columns = columns_of_query(g, s);
+}
+
+void gate_note_aliases(struct gate *g, const struct json *items, struct gate_aliases *out)
+{
+    *out = (struct gate_aliases){0};
+    if (!g->out->names.count)
+        return;
+    struct gate_columns *c = columns_new(g, items->count);
+    for (const struct json *v = items->first; c && v; v = v->next) {
+        struct str alias = json_str(json_get(v, "alias"), STR(""));
+        if (alias.len)
+            add_column(g, c, alias);
+    }
+    out->columns = c ? columns_sorted(c) : NULL;
+}
+
+static int compare_lower(const void *key, const void *item)
+{
+    return str_cmp(*(const struct str *)key, ((const struct gate_column *)item)->lower);
+}
+
+/* Those of that name in any case, from the first on; NULL: there is none. */
+static const struct gate_column *find_lower(const struct gate_columns *c, struct str lower)
+{
+    const struct gate_column *at =
+        c && c->count ? bsearch(&lower, c->list, c->count, sizeof *c->list, compare_lower) : NULL;
+    while (at && at > c->list && str_eq(at[-1].lower, lower))
+        at--;
+    return at;
+}
+
+static bool has_exactly(const struct gate_columns *c, const struct gate_column *first,
+                        struct str name)
+{
+    for (const struct gate_column *at = first; at && at < c->list + c->count; at++) {
+        if (!str_eq(at->lower, first->lower))
+            break;
+        if (str_eq(at->name, name))
             return true;
-        if (!nearest->len && str_eq_nocase(gate_written(n, field), written))
-            *nearest = field;
     }
     return false;
 }
 
-bool gate_settle_case(const struct gate *g, struct json *names, const struct json *items,
+bool gate_settle_case(struct gate *g, struct json *names, const struct gate_aliases *aliases,
                       const struct gate_source *sources)
 {
     struct str table = names->count == 2 ? names->first->text : STR(""), nearest = STR("");
     struct str *name = &names->last->text;
     if (!g->out->names.count || names->count > 2)
         return true;
-    for (const struct gate_source *f = sources; f; f = f->next) {
-        if (table.len && !str_eq_nocase(table, f->alias))
+    struct str lower = gate_lower(g->a, gate_written(&g->out->names, *name));
+    for (const struct gate_source *s = sources; s; s = s->next) {
+        if (table.len && !str_eq_nocase(table, s->alias))
             continue;
-        if (!f->stream || has_field(&g->out->names, f->stream, *name, &nearest))
-            return true; /* what is derived has the names that it was given */
+        const struct gate_column *first = find_lower(s->columns, lower);
+        if (!s->columns || has_exactly(s->columns, first, *name))
+            return true; /* it is, or may be, a column as it is written */
+        if (first)
+            nearest = first->name;
     }
     if (!nearest.len)
         return false;
     /* The engine finds it as it is written, unless the nearest has another name there. */
-    if (!str_eq_nocase(nearest, *name) && (table.len || !is_alias(items, *name)))
+    if (!str_eq_nocase(nearest, *name) && (table.len || !find_lower(aliases->columns, lower)))
         *name = nearest;
     return true;
 }

@@ -37,6 +37,7 @@ struct gate_source {
     const struct json *node;             /* derived: the query behind it; NULL: a table function */
     const struct gate_source *behind;    /* derived: the FROM items of that query */
     const struct json *renamed;          /* derived: its columns' new names, maybe none */
+    const struct gate_columns *columns;  /* gate_case.c; NULL: not known, or not asked for */
 };
 struct gate {
     const struct gate_options *o;
@@ -53,12 +54,18 @@ enum err_code gate_rewrite(struct gate *g, struct json *node);
 enum err_code gate_resolve_stream(struct gate *g, struct json *table, struct gate_source *source);
 
 /* gate_case.c: fields whose names differ only in case.  *out of gate_stream_in_tree is the stream
- * with its fields called as in the tree.  gate_settle_case: a column that is none of the sources'
- * fields, as it is written, means the first that differs from it only in case, unless one of the
- * select list's `items` is called so; false when they have none. */
+ * with its fields called as in the tree.  gate_note_columns and gate_note_aliases say what columns
+ * a source of FROM, which has been rewritten, and a select list, which has not, give.
+ * gate_settle_case: a column that is none of the sources' as it is written means the first that
+ * differs from it only in case, unless an alias does; false when they have none. */
+struct gate_aliases {
+    const struct gate_columns *columns;
+};
 enum err_code gate_stream_in_tree(struct gate *g, const struct catalog_stream *s,
                                   const struct catalog_stream **out);
-bool gate_settle_case(const struct gate *g, struct json *names, const struct json *items,
+void gate_note_columns(struct gate *g, struct gate_source *s);
+void gate_note_aliases(struct gate *g, const struct json *items, struct gate_aliases *out);
+bool gate_settle_case(struct gate *g, struct json *names, const struct gate_aliases *aliases,
                       const struct gate_source *sources);
 
 /* gate_stars.c: a `*` leaves out what the reference hides. */

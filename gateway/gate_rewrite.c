@@ -28,7 +28,7 @@ struct scope {
     const struct scope *outer;
     struct cte *ctes;
     const struct gate_source *sources;
-    const struct json *items; /* of the select list */
+    struct gate_aliases aliases; /* of the select list */
 };
 
 static enum err_code walk_node(struct gate *g, struct json *node, const struct scope *outer,
@@ -58,6 +58,7 @@ static enum err_code add_source(struct gate *g, struct scope *s, const struct ga
     if (!copy)
         return gate_no_memory(g->e);
     *copy = *source;
+    gate_note_columns(g, copy);
     copy->next = s->sources;
     s->sources = copy;
     return ERR_OK;
@@ -67,10 +68,10 @@ static enum err_code add_source(struct gate *g, struct scope *s, const struct ga
 
 static const struct cte *find_cte(const struct gate *g, const struct scope *s, struct str name)
 {
-    const struct gate_names *n = &g->out->names;
+    struct str written = gate_written(&g->out->names, name);
     for (; s; s = s->outer)
         for (const struct cte *c = s->ctes; c; c = c->next)
-            if (str_eq_nocase(gate_written(n, c->name), gate_written(n, name)))
+            if (str_eq_nocase(c->name, written))
                 return c;
     return NULL;
 }
@@ -198,7 +199,9 @@ static enum err_code declare_cte(struct gate *g, struct json *entry, struct scop
     char *name = arena_printf(g->a, "weir_c%u", g->cte_count++);
     if (!c || !name)
         return gate_no_memory(g->e);
-    *c = (struct cte){.name = key->text, .engine_name = name, .renamed = json_get(info, "aliases")};
+    *c = (struct cte){.name = gate_written(&g->out->names, key->text),
+                      .engine_name = name,
+                      .renamed = json_get(info, "aliases")};
     enum err_code rc;
     if (!tree_is(node, "type", "RECURSIVE_CTE_NODE")) {
         c->node = node;
@@ -251,7 +254,7 @@ static enum err_code walk_select(struct gate *g, struct json *node, struct scope
     static const char *const members[] = {"where_clause", "group_expressions", "having", "qualify",
                                           "modifiers"};
     enum err_code rc = walk_ref(g, json_get(node, "from_table"), s);
-    s->items = json_get(node, "select_list");
+    gate_note_aliases(g, json_get(node, "select_list"), &s->aliases);
     if (!rc)
         rc = walk_select_list(g, json_get(node, "select_list"), s);
     for (size_t i = 0; !rc && i < ARRAY_LEN(members); i++)
@@ -382,7 +385,7 @@ static void walk_column(struct gate *g, struct json *column, const struct scope 
 {
     struct json *names = json_get(column, "column_names");
     drop_type_qualifier(names, s);
-    for (const struct scope *at = s; at && !gate_settle_case(g, names, at->items, at->sources);)
+    for (const struct scope *at = s; at && !gate_settle_case(g, names, &at->aliases, at->sources);)
         at = at->outer;
     for (unsigned i = 0; names->count == 1 && i < ARRAY_LEN(session_names); i++)
         if (str_eq_nocase(names->first->text, str_from(session_names[i])))

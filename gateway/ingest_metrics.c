@@ -18,6 +18,7 @@
 
 #define RECORD_MEMORY_MAX ((size_t)64 << 20)
 #define DEPTH_MAX 64
+#define LINE_GROWTH 4       /* a line is not longer than so many times its sample in the body */
 #define NAME_TEXT 256       /* what name_metric may write */
 #define LABEL_TOLD_BYTES 64 /* of one that is too long */
 
@@ -283,6 +284,8 @@ static enum err_code judge_all(struct door *d, struct str body, struct err *e)
     const struct samples_config of_request = {.catalog = cfg->catalog,
                                               .commits = cfg->commits,
                                               .room = &d->room,
+                                              .is_large =
+                                                  body.len > SAMPLES_BYTES_MAX / LINE_GROWTH,
                                               .org = d->org,
                                               .line_max_bytes = ingest_line_max(d->in)};
     samples_free(d->samples);
@@ -293,8 +296,9 @@ static enum err_code judge_all(struct door *d, struct str body, struct err *e)
     if (!rc)
         rc = go_through(d, body, e);
     d->is_checking = false;
-    if (!rc && body.len > SAMPLES_BYTES_MAX) /* its lines are about as long */
-        rc = commit_keep_room(cfg->commits, body.len, &d->room, e);
+    uint64_t bytes = rc ? 0 : samples_expected_bytes(d->samples);
+    if (bytes > SAMPLES_BYTES_MAX)
+        rc = commit_keep_room(cfg->commits, bytes, &d->room, e);
     return rc ? rc : samples_settle(d->samples, e);
 }
 

@@ -53,6 +53,8 @@ struct samples {
     struct metric_lines *first, *last;
     size_t metric_count, bytes;
     uint64_t stored; /* samples in batches that are durable */
+    uint64_t expected_bytes;
+    struct buf line; /* of one expected sample */
 };
 
 enum err_code samples_new(const struct samples_config *cfg, struct samples **out, struct err *e)
@@ -62,6 +64,7 @@ enum err_code samples_new(const struct samples_config *cfg, struct samples **out
         return err_set(e, ERR_NOMEM, "no memory for samples");
     s->cfg = *cfg;
     arena_init(&s->arena, MEMORY_MAX);
+    buf_init(&s->line, 2 * SAMPLES_BYTES_MAX);
     map_init(&s->by_name, METRICS_MAX);
     map_init(&s->runs, RUNS_MAX);
     map_init(&s->fresh, FRESH_MAX);
@@ -78,6 +81,7 @@ void samples_free(struct samples *s)
             buf_done(&r->text);
         catalog_unref(m->stream);
     }
+    buf_done(&s->line);
     map_done(&s->by_name);
     map_done(&s->runs);
     map_done(&s->fresh);
@@ -417,7 +421,18 @@ enum err_code samples_expect(struct samples *s, const struct sample *m, struct e
     struct metric_lines *metric;
     struct run *r;
 
-    return place_of(s, m, &metric, &r, e);
+    enum err_code rc = place_of(s, m, &metric, &r, e);
+    if (rc || !r || !s->cfg.is_large)
+        return rc;
+    buf_clear(&s->line);
+    add_line(&s->line, m);
+    s->expected_bytes += s->line.len;
+    return buf_ok(&s->line) ? ERR_OK : no_memory(e);
+}
+
+uint64_t samples_expected_bytes(const struct samples *s)
+{
+    return s->expected_bytes;
 }
 
 enum err_code samples_add(struct samples *s, const struct sample *m, struct err *e)

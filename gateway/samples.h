@@ -34,6 +34,7 @@ struct samples_config {
     struct catalog *catalog;
     struct commit_pool *commits;
     struct commit_room *room; /* borrowed; commit_begin */
+    bool is_large;            /* expected lines are counted: they may be more than a batch */
     struct str org;        /* borrowed */
     size_t line_max_bytes; /* with its '\n'; at most commit_line_max() */
 };
@@ -46,6 +47,8 @@ void samples_free(struct samples *s); /* NULL is fine; what was not stored is dr
  * a place, a label whose name is a column of the sample itself, more metrics, hours or new columns
  * than a request may have. */
 enum err_code samples_expect(struct samples *s, const struct sample *m, struct err *e);
+/* Of the lines of the samples that were expected, when the request is large. */
+uint64_t samples_expected_bytes(const struct samples *s);
 /* Between the passes: make streams and columns durable in meta, and count anew.  Afterwards a
  * sample that needs another column is refused.  TOOBIG: others have used up meanwhile what a stream
  * may have of fields, so that all has to be judged again, by another `samples`. */

@@ -11,7 +11,7 @@
 #define BODY_ROOM_BYTES ((size_t)4 << 10) /* the least for what is made */
 
 /* Eighths of the budget (body.h). */
-enum share { SHARE_DECLARED = 4, SHARE_COME = 6, SHARE_ALL = 7, SHARE_PIECE = 8 };
+enum share { SHARE_DECLARED = 4, SHARE_COME = 6, SHARE_WHOLE = 7, SHARE_PIECE = 8 };
 
 struct body_pool {
     struct body_pool_config cfg;           /* immutable */
@@ -21,6 +21,7 @@ struct body_pool {
     struct buf kept[BODY_POOL_BUFFERS];
     size_t kept_count;
     struct body_waiter *waiting, **waiting_end; /* in the order they came */
+    bool is_stopped;                            /* nobody waits any more */
 };
 
 static const struct metric_desc REFUSED = {
@@ -122,8 +123,8 @@ static void wake_waiting(struct body_pool *p)
     struct body_waiter *woken = NULL, **end = &woken;
     pthread_mutex_lock(&p->lock);
     uint64_t left = memory_left_locked(p);
-    while (p->waiting && p->waiting->need_bytes <= left) {
-        left -= p->waiting->need_bytes;
+    while (p->waiting && (p->is_stopped || p->waiting->need_bytes <= left)) {
+        left -= p->is_stopped ? 0 : p->waiting->need_bytes;
         *end = p->waiting;
         end = &p->waiting->next;
         p->waiting = p->waiting->next;
@@ -139,9 +140,20 @@ static void wake_waiting(struct body_pool *p)
     }
 }
 
+void body_pool_stop(struct body_pool *p)
+{
+    if (!p)
+        return;
+    pthread_mutex_lock(&p->lock);
+    p->is_stopped = true;
+    pthread_mutex_unlock(&p->lock);
+    wake_waiting(p);
+}
+
 void body_wait(struct body *b, struct body_waiter *w, size_t len)
 {
     struct body_pool *p = b->pool;
+    b->is_large = true; /* it goes to the spool in steps */
     w->next = NULL;
     if (len > buffer_max(b))
         len = buffer_max(b);
@@ -175,6 +187,16 @@ static void give_buffer(struct body *b)
 
 /* ---- growing ---- */
 
+/* No more than the buffer has. */
+static void uncharge(struct body *b)
+{
+    struct body_pool *p = b->pool;
+    LOCK_SCOPE(&p->lock);
+    p->charged_bytes -= b->charged_bytes - b->buf.cap;
+    b->charged_bytes = b->buf.cap;
+    metric_set(p->in_use, (double)p->charged_bytes);
+}
+
 static bool allocate(struct body *b, size_t cap, enum share share)
 {
     if (share > SHARE_COME && cap > BODY_STEP_BYTES)
@@ -184,6 +206,8 @@ static bool allocate(struct body *b, size_t cap, enum share share)
     b->buf.max = cap;
     bool ok = buf_reserve(&b->buf, cap - b->buf.len);
     b->buf.failed = false;
+    if (!ok)
+        uncharge(b);
     return ok;
 }
 
@@ -221,7 +245,7 @@ static void grow_for_more(struct body *b, size_t more)
     bool is_whole = b->file.bytes + need == b->expected_bytes;
     if (need < BODY_START_BYTES)
         need = BODY_START_BYTES;
-    if (!grow(b, need, is_whole ? SHARE_ALL : SHARE_COME) && grow(b, need, SHARE_PIECE))
+    if (!grow(b, need, is_whole ? SHARE_WHOLE : SHARE_COME) && grow(b, need, SHARE_PIECE))
         b->is_lent = true;
 }
 
@@ -257,7 +281,7 @@ enum err_code body_flush(struct body *b, struct err *e)
 static bool grow_room(struct body *b)
 {
     size_t need = b->buf.len + 1;
-    return grow(b, need > BODY_ROOM_BYTES ? need : BODY_ROOM_BYTES, SHARE_ALL);
+    return grow(b, need > BODY_ROOM_BYTES ? need : BODY_ROOM_BYTES, SHARE_WHOLE);
 }
 
 bool body_grow(struct body *b)

@@ -64,6 +64,8 @@ struct body_waiter {
 /* Calls `wake` once, when a piece of `len` bytes may find memory; pieces of others may have taken
  * it again. */
 void body_wait(struct body *b, struct body_waiter *w, size_t len);
+/* Wakes all who wait, and who waits later at once: no memory was meant by it. */
+void body_pool_stop(struct body_pool *p); /* NULL is fine */
 /* Not all was taken, or it has memory that is only lent. */
 static inline bool body_wants_flush(const struct body *b, size_t taken, size_t len)
 {

@@ -36,7 +36,7 @@ struct deadline {
     struct deadline *prev, *next; /* the list's */
 };
 
-/* A request's first line has `line_ms` from its first byte, and some looks. */
+/* A request's first line has `line_ms` from its second byte, and some looks. */
 enum err_code deadlines_start(unsigned line_ms, struct deadlines **out, struct err *e);
 void deadlines_stop(struct deadlines *all); /* after all are removed; NULL is fine */
 struct deadline *deadlines_add(struct deadlines *all, int fd); /* NULL: out of memory */

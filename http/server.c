@@ -424,8 +424,12 @@ static enum MHD_Result on_body(struct request *r, const char *data, size_t *size
         return refuse_body(r, &e, size);
     r->body_bytes += r->taken_bytes;
     await_body(r);
-    if (body_wants_memory(&r->body, r->taken_bytes))
-        return wait_for_memory(r, *size);
+    if (body_wants_memory(&r->body, r->taken_bytes)) {
+        if (!atomic_load(&r->server->cancelling))
+            return wait_for_memory(r, *size);
+        err_set(&e, ERR_AGAIN, "the node is stopping");
+        return refuse_body(r, &e, size);
+    }
     if (body_wants_flush(&r->body, r->taken_bytes, *size))
         return spool(r);
     *size = 0;
@@ -600,7 +604,8 @@ void http_stop(struct http_server *s, unsigned drain_ms)
         sys_close(s->listen_fd);
     wait_for_requests(s, drain_ms);
     atomic_store(&s->cancelling, true);
-    /* Workers end first: libmicrohttpd must not be stopped while a connection is suspended. */
+    /* These first: libmicrohttpd must not be stopped while a connection is suspended. */
+    body_pool_stop(s->bodies);
     if (s->workers)
         workers_stop(s->workers);
     if (s->daemon)

@@ -229,7 +229,8 @@ static void note_refused_locked(struct journal *j, const struct batch_id *id)
         t = batches_open(&j->batches, id);
         if (rc || !t || t->serial != f.serial || t->next_part != next_part)
             return; /* nothing can be written, or it has gone on meanwhile */
-        t->is_refused = !waited;
+        if (!waited)
+            t->is_refused = true;
     }
 }
 

@@ -271,6 +271,35 @@ static void who_finds_no_memory_waits_for_it(void **state)
     free(held);
 }
 
+/* Nobody may be left waiting when the server ends. */
+static void a_stop_wakes_all_who_wait(void **state)
+{
+    enum { BODIES = TOTAL / PIECE + 2 };
+    struct fixture *f = *state;
+    struct body *held = calloc(BODIES, sizeof *held), late;
+    struct waiter first = {.w.wake = count_woken}, second = {.w.wake = count_woken};
+    struct err e;
+    size_t taken = 1;
+    int count = 0;
+    while (taken > 0) {
+        body_open(f->pool, &held[count], 0, MAX_BYTES);
+        assert_int_equal(
+            body_add(&held[count++], (struct str){(char[PIECE]){0}, PIECE}, &taken, &e), 0);
+        assert_true(count < BODIES);
+    }
+    body_open(f->pool, &late, 0, MAX_BYTES);
+    body_wait(&late, &first.w, PIECE);
+    assert_int_equal(first.woken, 0);
+    body_pool_stop(f->pool);
+    assert_int_equal(first.woken, 1);
+    body_wait(&late, &second.w, PIECE);
+    assert_int_equal(second.woken, 1);
+    body_done(&late);
+    for (int i = 0; i < count; i++)
+        body_done(&held[i]);
+    free(held);
+}
+
 static void a_few_bytes_take_little(void **state)
 {
     enum { BODIES = 4000 };
@@ -363,6 +392,7 @@ int main(void)
         CASE(bodies_that_find_no_memory_go_to_the_spool),
         CASE(what_is_unfinished_leaves_memory_for_what_is_whole),
         CASE(who_finds_no_memory_waits_for_it),
+        CASE(a_stop_wakes_all_who_wait),
         CASE(a_few_bytes_take_little),
         CASE(without_memory_for_a_step_there_is_again_and_later_there_is_some),
         CASE(past_the_total_of_the_spool_there_is_again),
