@@ -82,7 +82,7 @@ class TestNode(Node):
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
-    def raw(self, method, path, body=b"", headers=None, auth=(EMAIL, PASSWORD), timeout=60):
+    def raw(self, method, path, body=b"", headers=None, auth=(EMAIL, PASSWORD), timeout=180):
         """(status, headers, body bytes) of one request with exactly these headers."""
         import base64
 
