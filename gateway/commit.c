@@ -26,6 +26,7 @@
 #include "base/metrics.h"
 #include "base/sys.h"
 #include "fs/control/control.h"
+#include "fs/journal/frame.h"
 
 enum {
     PAGE = 4096,
@@ -33,7 +34,8 @@ enum {
     PIECES_MIN = 16,
     RETRY_FIRST_MS = 5,
     RETRY_LAST_MS = 100, /* the pause doubles up to this */
-    FRAMING_SHARE = 16,  /* frames and unused ends of segments are less than a 16th of the lines */
+    END_SHARE = 16,      /* unused ends of segments, and the tables there */
+    RUN_BYTES = 512,     /* of its frame, its place, and the declaration of its file */
     STATS_MEMORY_MAX = 1 << 20
 };
 
@@ -301,9 +303,10 @@ static uint64_t journal_room(const struct commit_pool *p)
     return room;
 }
 
-static uint64_t with_frames(uint64_t bytes)
+uint64_t commit_cost(uint64_t bytes, uint64_t lines, uint64_t runs)
 {
-    return bytes + bytes / FRAMING_SHARE;
+    uint64_t frames = bytes + lines * FRAME_LINE_LEN + runs * RUN_BYTES;
+    return frames + frames / END_SHARE;
 }
 
 /* Adds `bytes` to *account, kept_bytes or sending_bytes, if the journal has room for them besides;
@@ -317,12 +320,11 @@ static enum err_code claim_room(struct commit_pool *p, uint64_t bytes, uint64_t 
     pthread_mutex_unlock(&p->lock);
     uint64_t room = journal_room(p);
     LOCK_SCOPE(&p->lock);
-    uint64_t taken =
-        with_frames(p->kept_bytes - own + p->sending_bytes + (p->sent_bytes - sent_before));
-    if (taken > room || with_frames(bytes) > room - taken)
+    uint64_t taken = p->kept_bytes - own + p->sending_bytes + (p->sent_bytes - sent_before);
+    if (taken > room || bytes > room - taken)
         return err_set(e, ERR_FULL,
-                       "the journal has room for %llu bytes, and the request has %llu "
-                       "(WEIR_JOURNAL_MAX)",
+                       "the journal has room for %llu bytes, and the request takes %llu "
+                       "(WEIR_JOURNAL_MAX, WEIR_DISK_RESERVE)",
                        (unsigned long long)(taken < room ? room - taken : 0),
                        (unsigned long long)bytes);
     p->kept_bytes -= own;
@@ -496,12 +498,20 @@ void commit_abort(struct commit *c)
     free(c);
 }
 
+static uint64_t cost_of(const struct commit *c)
+{
+    uint64_t bytes = 0, lines = 0;
+    for (size_t i = 0; i < c->count; i++) {
+        bytes += c->pieces[i].bytes.len;
+        lines += c->pieces[i].lines;
+    }
+    return commit_cost(bytes, lines, c->count);
+}
+
 enum err_code commit_finish(struct commit *c, struct err *e)
 {
     enum err_code code = ERR_OK;
-    uint64_t bytes = 0;
-    for (size_t i = 0; i < c->count; i++)
-        bytes += c->pieces[i].bytes.len;
+    uint64_t bytes = cost_of(c);
     if (bytes > 0)
         code = take_room(c, bytes, e);
     if (bytes > 0 && !code) {

@@ -37,9 +37,11 @@ size_t commit_line_max(void);
  * programs fill is not foreseen. */
 struct commit_room {
     struct commit_pool *pool; /* NULL: none was kept */
-    uint64_t bytes;           /* of lines, not yet sent */
+    uint64_t bytes;           /* of the journal, not yet used */
 };
-/* FULL when there is not so much.  OK also when the fs process does not answer: the first batch
+/* At most so many bytes of the journal do `bytes` of lines take in so many runs. */
+uint64_t commit_cost(uint64_t bytes, uint64_t lines, uint64_t runs);
+/* Room for `bytes` by commit_cost.  FULL when there is not so much.  OK also when the fs process does not answer: the first batch
  * will tell. */
 enum err_code commit_keep_room(struct commit_pool *p, uint64_t bytes, struct commit_room *out,
                                struct err *e);

@@ -21,6 +21,7 @@
 
 enum {
     IDLE_LINES_MAX = 16, /* work areas kept for the next requests */
+    RUNS_OF_BATCH = 64,  /* about: hours, and what parts are cut into */
 };
 
 struct ingest {
@@ -243,7 +244,9 @@ static enum err_code store_full(struct lines *l, void *ctx, struct err *e)
 static enum err_code second_pass(struct request *r, struct str body, struct err *e)
 {
     uint64_t bytes = r->dropped_bytes + r->lines->out.len;
-    enum err_code code = commit_keep_room(r->in->cfg.commits, bytes, &r->room, e);
+    uint64_t batches = bytes / (LINES_MAX / 2) + 1, runs = batches * RUNS_OF_BATCH;
+    uint64_t cost = commit_cost(bytes, r->lines->successful, runs);
+    enum err_code code = commit_keep_room(r->in->cfg.commits, cost, &r->room, e);
     if (code)
         return code;
     lines_begin_again(r->lines, r->stream);

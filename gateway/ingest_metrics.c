@@ -18,9 +18,10 @@
 
 #define RECORD_MEMORY_MAX ((size_t)64 << 20)
 #define DEPTH_MAX 64
-#define LINE_GROWTH 4       /* a line is not longer than so many times its sample in the body */
-#define NAME_TEXT 256       /* what name_metric may write */
-#define LABEL_TOLD_BYTES 64 /* of one that is too long */
+#define LARGE_BODY_BYTES ((size_t)1 << 20) /* its lines, and their hours, may be several batches   \
+                                            */
+#define NAME_TEXT 256                      /* what name_metric may write */
+#define LABEL_TOLD_BYTES 64                /* of one that is too long */
 
 static const char *const TYPES[] = {"counter", "gauge",    "histogram",
                                     "summary", "unknown",  "gaugehistogram",
@@ -284,8 +285,7 @@ static enum err_code judge_all(struct door *d, struct str body, struct err *e)
     const struct samples_config of_request = {.catalog = cfg->catalog,
                                               .commits = cfg->commits,
                                               .room = &d->room,
-                                              .is_large =
-                                                  body.len > SAMPLES_BYTES_MAX / LINE_GROWTH,
+                                              .is_large = body.len > LARGE_BODY_BYTES,
                                               .org = d->org,
                                               .line_max_bytes = ingest_line_max(d->in)};
     samples_free(d->samples);
@@ -296,9 +296,8 @@ static enum err_code judge_all(struct door *d, struct str body, struct err *e)
     if (!rc)
         rc = go_through(d, body, e);
     d->is_checking = false;
-    uint64_t bytes = rc ? 0 : samples_expected_bytes(d->samples);
-    if (bytes > SAMPLES_BYTES_MAX)
-        rc = commit_keep_room(cfg->commits, bytes, &d->room, e);
+    if (!rc && body.len > LARGE_BODY_BYTES)
+        rc = commit_keep_room(cfg->commits, samples_expected_cost(d->samples), &d->room, e);
     return rc ? rc : samples_settle(d->samples, e);
 }
 

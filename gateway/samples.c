@@ -53,7 +53,7 @@ struct samples {
     struct metric_lines *first, *last;
     size_t metric_count, bytes;
     uint64_t stored; /* samples in batches that are durable */
-    uint64_t expected_bytes;
+    uint64_t expected_bytes, expected_lines;
     struct buf line; /* of one expected sample */
 };
 
@@ -427,12 +427,16 @@ enum err_code samples_expect(struct samples *s, const struct sample *m, struct e
     buf_clear(&s->line);
     add_line(&s->line, m);
     s->expected_bytes += s->line.len;
+    s->expected_lines++;
     return buf_ok(&s->line) ? ERR_OK : no_memory(e);
 }
 
-uint64_t samples_expected_bytes(const struct samples *s)
+/* Each run goes on in each batch, or has but one sample. */
+uint64_t samples_expected_cost(const struct samples *s)
 {
-    return s->expected_bytes;
+    uint64_t batches = s->expected_bytes / SAMPLES_BYTES_MAX + 1, runs = s->runs.count * batches;
+    return commit_cost(s->expected_bytes, s->expected_lines,
+                       runs < s->expected_lines ? runs : s->expected_lines);
 }
 
 enum err_code samples_add(struct samples *s, const struct sample *m, struct err *e)

@@ -47,8 +47,8 @@ void samples_free(struct samples *s); /* NULL is fine; what was not stored is dr
  * a place, a label whose name is a column of the sample itself, more metrics, hours or new columns
  * than a request may have. */
 enum err_code samples_expect(struct samples *s, const struct sample *m, struct err *e);
-/* Of the lines of the samples that were expected, when the request is large. */
-uint64_t samples_expected_bytes(const struct samples *s);
+/* What the samples that were expected take of the journal, when the request is large. */
+uint64_t samples_expected_cost(const struct samples *s);
 /* Between the passes: make streams and columns durable in meta, and count anew.  Afterwards a
  * sample that needs another column is refused.  TOOBIG: others have used up meanwhile what a stream
  * may have of fields, so that all has to be judged again, by another `samples`. */

@@ -84,6 +84,16 @@ static uint64_t bytes_received(int fd)
     return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 ? info.tcpi_bytes_received : 0;
 }
 
+void deadline_set_silent(struct deadline *c, uint64_t deadline_ms)
+{
+    if (!c)
+        return;
+    bool is_new = atomic_load(&c->silences) == 0; /* all that it has sent is of its first line */
+    atomic_store(&c->heard_bytes, is_new ? 0 : bytes_received(c->fd));
+    atomic_fetch_add(&c->silences, 1 + (atomic_load(&c->silences) & 1));
+    deadline_set(c, deadline_ms);
+}
+
 /* Bytes that have come while nothing is known of them are a first line on its way. */
 static void look_at_silence(const struct deadlines *all, struct deadline *c, uint64_t now_ms)
 {
@@ -91,13 +101,9 @@ static void look_at_silence(const struct deadlines *all, struct deadline *c, uin
     unsigned silence = atomic_load(&c->silences);
     if (!(silence & 1) || now_ms + all->line_ms >= deadline_ms)
         return;
-    uint64_t bytes = bytes_received(c->fd);
-    if (silence != c->seen_silence) {
-        c->seen_silence = silence;
-        c->seen_bytes = bytes;
-    } else if (bytes > c->seen_bytes && silence == atomic_load(&c->silences)) {
+    uint64_t heard_bytes = atomic_load(&c->heard_bytes);
+    if (bytes_received(c->fd) > heard_bytes && silence == atomic_load(&c->silences))
         atomic_compare_exchange_strong(&c->deadline_ms, &deadline_ms, now_ms + all->line_ms);
-    }
 }
 
 static void look(struct deadlines *all, uint64_t now_ms)

@@ -31,12 +31,11 @@ struct deadline {
     _Atomic uint64_t deadline_ms; /* by clock_mono_ms; 0: none */
     atomic_int refused_status;    /* that it was sent, and then shut down; 0: none */
     atomic_uint silences;         /* odd: nothing of the next request has come that is known of */
-    unsigned seen_silence;        /* the thread's, as the next: when it looked first, */
-    uint64_t seen_bytes;          /* and what had come then */
+    _Atomic uint64_t heard_bytes; /* what had come before that */
     struct deadline *prev, *next; /* the list's */
 };
 
-/* A request's first line has `line_ms` from its second byte, and some looks. */
+/* A request's first line has `line_ms` from its first byte, and some looks. */
 enum err_code deadlines_start(unsigned line_ms, struct deadlines **out, struct err *e);
 void deadlines_stop(struct deadlines *all); /* after all are removed; NULL is fine */
 struct deadline *deadlines_add(struct deadlines *all, int fd); /* NULL: out of memory */
@@ -52,13 +51,8 @@ static inline void deadline_set(struct deadline *c, uint64_t deadline_ms)
         atomic_store_explicit(&c->deadline_ms, deadline_ms, memory_order_relaxed);
 }
 
-/* The next thing is a request. */
-static inline void deadline_set_silent(struct deadline *c, uint64_t deadline_ms)
-{
-    if (c)
-        atomic_fetch_add(&c->silences, 1 + (atomic_load(&c->silences) & 1));
-    deadline_set(c, deadline_ms);
-}
+/* The next thing is a request: what comes from here on is its first line. */
+void deadline_set_silent(struct deadline *c, uint64_t deadline_ms);
 
 /* It has begun, and the deadline is another one. */
 static inline void deadline_set_heard(struct deadline *c, uint64_t deadline_ms)

@@ -9,7 +9,8 @@
 #include "base/cond.h"
 #include "base/metrics.h"
 
-#define RESERVED_MAX 4u /* threads that no work may take, however long it waits for others */
+#define RESERVED_MIN 2u /* threads that no work may take, however long it waits for others: */
+#define RESERVED_MAX 4u /* a fourth as many as may work */
 
 struct lane {
     struct job *head, **tail;
@@ -136,8 +137,7 @@ static unsigned at_least_one(unsigned n)
 
 static void open_lanes(struct workers *w, unsigned threads)
 {
-    unsigned reserved = threads / 4 < RESERVED_MAX ? threads / 4 : RESERVED_MAX;
-    w->working_max = threads - reserved;
+    w->working_max = threads;
     const unsigned most[LANE_COUNT] = {
         [LANE_SYSTEM] = at_least_one(threads / 4), [LANE_AUTH] = AUTH_VERIFICATIONS_MAX,
         [LANE_SPOOL] = at_least_one(threads / 8),  [LANE_INGEST] = threads,
@@ -152,16 +152,22 @@ static void open_lanes(struct workers *w, unsigned threads)
     }
 }
 
+static unsigned reserved_for(unsigned threads)
+{
+    unsigned n = threads / 4;
+    return n < RESERVED_MIN ? RESERVED_MIN : n > RESERVED_MAX ? RESERVED_MAX : n;
+}
+
 enum err_code workers_start(unsigned threads, struct workers **out, struct err *e)
 {
-    unsigned count = at_least_one(threads);
+    unsigned working = at_least_one(threads), count = working + reserved_for(working);
     struct workers *w = calloc(1, sizeof *w + count * sizeof w->threads[0]);
     if (!w)
         return err_set(e, ERR_NOMEM, "HTTP workers");
     pthread_mutex_init(&w->lock, NULL);
     cond_init(&w->work);
     w->refused = metric_only(metrics_register(&REFUSED));
-    open_lanes(w, count);
+    open_lanes(w, working);
     for (; w->thread_count < count; w->thread_count++) {
         int rc = pthread_create(&w->threads[w->thread_count], NULL, worker_main, w);
         if (rc != 0) {

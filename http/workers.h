@@ -32,6 +32,7 @@ struct job { /* embedded in the caller's object, which may be gone once run was 
 };
 
 struct workers;
+/* `threads` for ingest and queries, and a few for the rest. */
 enum err_code workers_start(unsigned threads, struct workers **out, struct err *e);
 /* False: the queue is full (counted), or the workers have been stopped. */
 bool workers_submit(struct workers *w, enum route_lane lane, struct job *j);

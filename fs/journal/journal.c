@@ -309,6 +309,8 @@ void journal_stats(struct journal *j, struct journal_stats *out)
     out->segments = j->files.segment_count;
     uint64_t held_bytes = out->segments * j->cfg.segment_bytes;
     out->bytes_free = held_bytes < out->bytes_max ? out->bytes_max - held_bytes : 0;
+    if (j->pool)
+        out->bytes_free = segpool_room(j->pool, out->bytes_free);
     out->files = j->files.shown_count;
     out->rows = j->files.row_count;
     out->extents = j->files.extent_count;

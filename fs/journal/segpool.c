@@ -363,6 +363,18 @@ void segpool_drop(struct segpool *p, uint64_t bytes)
     pthread_cond_broadcast(&p->work);
 }
 
+uint64_t segpool_room(struct segpool *p, uint64_t bytes)
+{
+    struct statvfs v;
+    if (statvfs(p->cfg.dir, &v) < 0)
+        return bytes;
+    uint64_t disk = (uint64_t)v.f_bavail * v.f_frsize, reserve = p->cfg.reserve_bytes;
+    uint64_t segments = disk > reserve ? (disk - reserve) / p->cfg.segment_bytes : 0;
+    LOCK_SCOPE(&p->lock);
+    uint64_t room = (segments + p->ready_count + p->freed_count) * p->cfg.segment_bytes;
+    return room < bytes ? room : bytes;
+}
+
 void segpool_stats(struct segpool *p, struct segpool_stats *out)
 {
     LOCK_SCOPE(&p->lock);

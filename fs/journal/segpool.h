@@ -52,6 +52,9 @@ void segpool_drop(struct segpool *p, uint64_t bytes);
 /* May lines come in?  FULL when there are more files than max_bytes allows, or the disk has less
  * free than the reserve; asks the disk at most every 100 ms. */
 enum err_code segpool_check_room(struct segpool *p, struct err *e);
+/* How many of `bytes` the disk has for segments beside its reserve, those that are ready included.
+ */
+uint64_t segpool_room(struct segpool *p, uint64_t bytes);
 void segpool_stats(struct segpool *p, struct segpool_stats *out);
 
 #endif

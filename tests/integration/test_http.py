@@ -355,6 +355,14 @@ class SlowLines(SlowClients):
             self.assertEqual(kept.reply()[0], 200)
             self.assertEqual(self.trickle([*wires, kept], b"\r\n" * 1000), [408] * 4)
 
+    def test_half_a_line_and_then_silence_is_408(self):
+        with self.wire() as new, self.wire() as kept:
+            kept.send(request("GET", "/healthz"))
+            self.assertEqual(kept.reply()[0], 200)
+            for wire in (new, kept):
+                wire.send(b"GET /heal")
+                self.assertEqual(wire.reply()[0], 408)
+
     def test_who_is_silent_is_left_alone(self):
         with self.wire() as new, self.wire() as kept:
             kept.send(request("GET", "/healthz"))

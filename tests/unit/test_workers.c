@@ -107,10 +107,10 @@ static void queries_leave_threads_to_ingest_and_both_to_others(void **state)
         enum route_lane lane = i % 4 ? LANE_INGEST : LANE_LARGE;
         assert_true(workers_submit(f->workers, lane, &f->jobs[i].job));
     }
-    wait_for_running(&f->gate, THREADS - 2); /* half queries, and all the rest but two */
+    wait_for_running(&f->gate, THREADS); /* half queries */
     assert_true(workers_submit(f->workers, LANE_SYSTEM, &f->jobs[JOBS - 2].job));
     assert_true(workers_submit(f->workers, LANE_SPOOL, &f->jobs[JOBS - 1].job));
-    wait_for_running(&f->gate, THREADS);
+    wait_for_running(&f->gate, THREADS + 2);
     open_gate(&f->gate);
     workers_stop(f->workers);
     assert_int_equal(f->gate.finished, JOBS);
@@ -163,10 +163,10 @@ static void ingest_leaves_threads_to_the_system(void **state)
     struct fixture *f = *state;
     for (size_t i = 0; i < JOBS - 2; i++)
         assert_true(workers_submit(f->workers, LANE_INGEST, &f->jobs[i].job));
-    wait_for_running(&f->gate, THREADS - 2);
+    wait_for_running(&f->gate, THREADS);
     assert_true(workers_submit(f->workers, LANE_SYSTEM, &f->jobs[JOBS - 2].job));
     assert_true(workers_submit(f->workers, LANE_SYSTEM, &f->jobs[JOBS - 1].job));
-    wait_for_running(&f->gate, THREADS);
+    wait_for_running(&f->gate, THREADS + 2);
     open_gate(&f->gate);
     workers_stop(f->workers);
     assert_int_equal(f->gate.finished, JOBS);
@@ -185,7 +185,7 @@ static void the_system_and_queries_leave_threads_to_ingest(void **state)
         f->jobs[i].gate = &ingest;
         assert_true(workers_submit(f->workers, LANE_INGEST, &f->jobs[i].job));
     }
-    wait_for_running(&ingest, THREADS / 4);
+    wait_for_running(&ingest, THREADS / 2);
     open_gate(&ingest);
     open_gate(&f->gate);
     workers_stop(f->workers);
