@@ -1,6 +1,7 @@
 /* gateway/engine/table_scan.c - the open scans of all queries. */
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -12,6 +13,27 @@ static struct str id_key(const uint64_t *id)
     return (struct str){(const char *)id, sizeof *id};
 }
 
+static void give_places(struct scan_registry *r, size_t n)
+{
+    atomic_fetch_sub(&r->open_count, n);
+}
+
+static bool take_place(struct scan_registry *r)
+{
+    if (atomic_fetch_add(&r->open_count, 1) < r->open_max)
+        return true;
+    give_places(r, 1);
+    return false;
+}
+
+/* The last half of what the process may open is for DuckDB, and for readers of files that do not
+ * stay open. */
+static size_t places(void)
+{
+    struct rlimit limit;
+    return getrlimit(RLIMIT_NOFILE, &limit) == 0 ? (size_t)(limit.rlim_cur / 2) : 0;
+}
+
 static enum err_code files_open(struct table_scan *s, const char *dir, struct err *e)
 {
     const struct run_table *t = s->table;
@@ -19,9 +41,13 @@ static enum err_code files_open(struct table_scan *s, const char *dir, struct er
     if (!s->files)
         return err_set(e, ERR_NOMEM, "no memory for %zu files", t->line_count);
     for (size_t i = 0; i < t->line_count; i++) {
-        enum err_code rc = unit_file_open(&s->files[i], t->lines[i], dir, e);
-        if (rc != ERR_OK)
+        bool stays = take_place(s->registry);
+        enum err_code rc = stays ? unit_file_open(&s->files[i], t->lines[i], dir, e)
+                                 : unit_file_look(&s->files[i], t->lines[i], dir, e);
+        if (rc != ERR_OK) {
+            give_places(s->registry, stays);
             return rc;
+        }
         s->file_count++;
         s->total_bytes += s->files[i].size_bytes;
     }
@@ -75,8 +101,14 @@ void table_scan_close(struct table_scan *s)
     if (map_find(&s->registry->scans, id_key(&s->id)) == s)
         map_remove(&s->registry->scans, id_key(&s->id));
     pthread_mutex_unlock(&s->registry->lock);
-    for (size_t i = 0; i < s->file_count; i++)
+    size_t stayed = 0;
+    for (size_t i = 0; i < s->file_count; i++) {
+        if (s->files[i].fd < 0)
+            continue;
         sys_close(s->files[i].fd);
+        stayed++;
+    }
+    give_places(s->registry, stayed);
     free(s->files);
     pthread_mutex_destroy(&s->error_lock);
     free(s);
@@ -115,6 +147,7 @@ enum err_code scan_registry_new(duckdb_connection con, struct scan_registry **ou
         return err_set(e, ERR_NOMEM, "no memory for the table function weir_lines");
     pthread_mutex_init(&r->lock, NULL);
     map_init(&r->scans, SCANS_MAX);
+    r->open_max = places();
     enum err_code rc = lines_table_register(con, r, e);
     if (rc != ERR_OK) {
         scan_registry_free(r);

@@ -12,6 +12,9 @@
 struct scan_registry {
     pthread_mutex_t lock;
     struct map scans; /* guarded by lock: id -> struct table_scan */
+    size_t open_max;  /* immutable: files of lines of all scans that stay open; the others are
+                       * opened when they are read */
+    _Atomic size_t open_count;
 };
 
 struct table_scan {

@@ -21,13 +21,22 @@ static bool path_is_below(struct str path, const char *dir)
     return !memmem(path.ptr, path.len, "/../", 4) && !memchr(path.ptr, '\0', path.len);
 }
 
+static enum err_code name_below(struct str path, const char *dir, char name[PATH_TEXT_MAX],
+                                struct err *e)
+{
+    if (!path_is_below(path, dir))
+        return err_set(e, ERR_FORBIDDEN, "file '" STR_FMT "' is not below %s", STR_ARG(path), dir);
+    if (!str_copy_to(path, name, PATH_TEXT_MAX))
+        return err_set(e, ERR_INVALID, "path of %zu bytes is too long", path.len);
+    return ERR_OK;
+}
+
 enum err_code unit_file_open(struct unit_file *f, struct str path, const char *dir, struct err *e)
 {
     char name[PATH_TEXT_MAX];
-    if (!path_is_below(path, dir))
-        return err_set(e, ERR_FORBIDDEN, "file '" STR_FMT "' is not below %s", STR_ARG(path), dir);
-    if (!str_copy_to(path, name, sizeof name))
-        return err_set(e, ERR_INVALID, "path of %zu bytes is too long", path.len);
+    enum err_code rc = name_below(path, dir, name, e);
+    if (rc != ERR_OK)
+        return rc;
     struct stat st;
     AUTO_FD int fd = sys_open(name, O_RDONLY | O_NOFOLLOW, 0);
     if (fd < 0 || sys_fstat(fd, &st) != 0)
@@ -36,15 +45,45 @@ enum err_code unit_file_open(struct unit_file *f, struct str path, const char *d
     return ERR_OK;
 }
 
+enum err_code unit_file_look(struct unit_file *f, struct str path, const char *dir, struct err *e)
+{
+    char name[PATH_TEXT_MAX];
+    struct stat st;
+    enum err_code rc = name_below(path, dir, name, e);
+    if (rc != ERR_OK)
+        return rc;
+    if (lstat(name, &st) != 0)
+        return err_sys(e, errno, "%s", name);
+    *f = (struct unit_file){-1, (uint64_t)st.st_size, path};
+    return ERR_OK;
+}
+
 void unit_reader_init(struct unit_reader *r, size_t line_max)
 {
-    *r = (struct unit_reader){.line_max = line_max};
+    *r = (struct unit_reader){.line_max = line_max, .own_fd = -1};
 }
 
 void unit_reader_done(struct unit_reader *r)
 {
+    cleanup_fd(&r->own_fd);
     free(r->buf);
-    *r = (struct unit_reader){0};
+    *r = (struct unit_reader){.own_fd = -1};
+}
+
+/* Units of one file follow each other: it stays open. */
+static enum err_code take_file(struct unit_reader *r, const struct unit_file *f, struct err *e)
+{
+    char name[PATH_TEXT_MAX];
+    if (f == r->file && (f->fd >= 0 || r->own_fd >= 0))
+        return ERR_OK;
+    cleanup_fd(&r->own_fd);
+    r->own_fd = -1;
+    r->file = f;
+    if (f->fd >= 0)
+        return ERR_OK;
+    str_copy_to(f->path, name, sizeof name); /* it was not too long */
+    r->own_fd = sys_open(name, O_RDONLY | O_NOFOLLOW, 0);
+    return r->own_fd >= 0 ? ERR_OK : err_sys(e, errno, "%s", name);
 }
 
 /* Room for at least one more byte behind `filled`. */
@@ -82,7 +121,8 @@ static enum err_code read_more(struct unit_reader *r, bool *more, struct err *e)
     size_t want = r->cap - r->filled;
     if (want > r->file->size_bytes - from)
         want = (size_t)(r->file->size_bytes - from);
-    ssize_t n = sys_pread(r->file->fd, r->buf + r->filled, want, (off_t)from);
+    ssize_t n =
+        sys_pread(r->own_fd >= 0 ? r->own_fd : r->file->fd, r->buf + r->filled, want, (off_t)from);
     if (n < 0)
         return err_sys(e, errno, STR_FMT ": read at byte %llu", STR_ARG(r->file->path),
                        (unsigned long long)from);
@@ -125,7 +165,9 @@ static enum err_code take_line(struct unit_reader *r, struct str *line, struct e
 enum err_code unit_reader_start(struct unit_reader *r, const struct unit_file *f, uint64_t offset,
                                 uint64_t end, struct err *e)
 {
-    r->file = f;
+    enum err_code rc = take_file(r, f, e);
+    if (rc != ERR_OK)
+        return rc;
     r->end = end;
     r->pos = r->filled = 0;
     r->at = offset;

@@ -13,7 +13,7 @@
 #include "base/err.h"
 
 struct unit_file {
-    int fd;
+    int fd; /* -1: each reader opens it for itself */
     uint64_t size_bytes;
     struct str path;
 };
@@ -21,9 +21,12 @@ struct unit_file {
 /* Opens a file that must lie below `dir`: FORBIDDEN, INVALID, or what open(2) says.  `path` is
  * borrowed. */
 enum err_code unit_file_open(struct unit_file *f, struct str path, const char *dir, struct err *e);
+/* The same without a descriptor, for one of very many. */
+enum err_code unit_file_look(struct unit_file *f, struct str path, const char *dir, struct err *e);
 
 struct unit_reader {
     const struct unit_file *file;
+    int own_fd;   /* of a file without one; -1: none is open */
     uint64_t at;  /* offset in the file of buf[pos] */
     uint64_t end; /* of the unit */
     char *buf;    /* buf[pos, filled) is read and not yet given */

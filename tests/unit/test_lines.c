@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <stdio.h>
 #include <math.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -267,6 +268,50 @@ static void units_give_every_line_once(void **state)
     }
 }
 
+static unsigned open_files(void)
+{
+    unsigned n = 0;
+    for (int fd = 0; fd < 1024; fd++)
+        n += fcntl(fd, F_GETFD) >= 0;
+    return n;
+}
+
+/* Files without a descriptor, as one of very many is: one reader opens them in turn. */
+static void a_file_is_opened_when_it_is_read(void **state)
+{
+    (void)state;
+    char dir[] = "/tmp/weir-test-lines-XXXXXX", paths[2][64];
+    struct unit_file files[2];
+    struct unit_reader r;
+    struct err e = {0};
+    assert_non_null(mkdtemp(dir));
+    for (int i = 0; i < 2; i++) {
+        snprintf(paths[i], sizeof paths[i], "%s/%d", dir, i);
+        AUTO_FD int fd = open(paths[i], O_WRONLY | O_CREAT, 0600);
+        assert_int_equal(write(fd, i ? "c\nd\n" : "a\nb\n", 4), 4);
+        assert_int_equal(unit_file_look(&files[i], str_from(paths[i]), dir, &e), ERR_OK);
+        assert_int_equal(files[i].size_bytes, 4);
+    }
+    unsigned before = open_files();
+    unit_reader_init(&r, 1 << 20);
+    for (int i = 0; i < 4; i++) { /* each in two units */
+        struct str line;
+        uint64_t at = i % 2 ? 2 : 0;
+        assert_int_equal(unit_reader_start(&r, &files[i / 2], at, at + 2, &e), ERR_OK);
+        assert_int_equal(unit_reader_next(&r, &line, &e), ERR_OK);
+        assert_int_equal(line.len, 1);
+        assert_int_equal(line.ptr[0], 'a' + i);
+        assert_int_equal(open_files(), before + 1);
+    }
+    unit_reader_done(&r);
+    assert_int_equal(open_files(), before);
+    assert_int_equal(unit_file_look(&files[0], STR("/etc/passwd"), dir, &e), ERR_FORBIDDEN);
+    for (int i = 0; i < 2; i++)
+        unlink(paths[i]);
+    assert_int_equal(unit_file_look(&files[0], str_from(paths[0]), dir, &e), ERR_NOTFOUND);
+    rmdir(dir);
+}
+
 static void a_line_past_the_maximum_is_too_big(void **state)
 {
     (void)state;
@@ -311,6 +356,7 @@ int main(void)
         cmocka_unit_test(numbers_become_the_type_of_their_column),
         cmocka_unit_test(true_is_one_and_metrics_have_special_numbers),
         cmocka_unit_test(units_give_every_line_once),
+        cmocka_unit_test(a_file_is_opened_when_it_is_read),
         cmocka_unit_test(a_line_past_the_maximum_is_too_big),
         cmocka_unit_test(a_file_that_shrank_is_corrupt),
     };
