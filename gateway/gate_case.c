@@ -243,10 +243,16 @@ static struct gate_columns *columns_new(struct gate *g, size_t most)
     return c && c->list ? c : NULL;
 }
 
-static void add_column(struct gate *g, struct gate_columns *c, struct str name)
+/* Empty when the arena is full, which gate_check tells. */
+static struct str lower_written(const struct gate *g, struct str name)
 {
-    c->list[c->count] =
-        (struct gate_column){gate_lower(g->a, gate_written(&g->out->names, name)), name, c->count};
+    struct str lower = gate_lower(g->a, gate_written(&g->out->names, name));
+    return lower.ptr ? lower : STR("");
+}
+
+static void add_column(const struct gate *g, struct gate_columns *c, struct str name)
+{
+    c->list[c->count] = (struct gate_column){lower_written(g, name), name, c->count};
     c->count++;
 }
 
@@ -396,7 +402,7 @@ bool gate_settle_case(struct gate *g, struct json *names, const struct gate_alia
     struct str *name = &names->last->text;
     if (!g->out->names.count || names->count > 2)
         return true;
-    struct str lower = gate_lower(g->a, gate_written(&g->out->names, *name));
+    struct str lower = lower_written(g, *name);
     for (const struct gate_source *s = sources; s; s = s->next) {
         if (table.len && !str_eq_nocase(table, s->alias))
             continue;
