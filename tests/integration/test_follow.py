@@ -6,7 +6,7 @@ import subprocess
 import threading
 import unittest
 
-from weirlib import NodeCase, TestNode, children, kernel_resends, main, wait_for
+from weirlib import NodeCase, TestNode, children, kernel_resends, main, stop_process, wait_for
 
 
 def wait_until_held(node, count, waiting=()):
@@ -60,7 +60,7 @@ class Follow(NodeCase):
     def stop_fs(self):
         """The process is there, takes requests no more, and is never to come back."""
         pid = self.node.child("fs")
-        os.kill(pid, signal.SIGSTOP)
+        stop_process(pid)
         self.addCleanup(self.end_stopped, pid)
         return pid
 
@@ -194,7 +194,7 @@ class Stop(unittest.TestCase):
         node.start()
         self.assertEqual(node.post_json("stop", [{"log": "one"}])[0], 200)
         pid = node.child("fs")
-        os.kill(pid, signal.SIGSTOP)
+        stop_process(pid)
         waiting = InThread(node.post_json, "stop", [{"log": "two"}])
         wait_until_held(node, 1)
         os.kill(pid, signal.SIGKILL)

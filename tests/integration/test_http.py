@@ -11,7 +11,7 @@ import threading
 import time
 import zlib
 
-from weirlib import EMAIL, PASSWORD, SANITIZED, NodeCase, TestNode, main, now_us, wait_for
+from weirlib import EMAIL, PASSWORD, SANITIZED, NodeCase, TestNode, main, now_us, stop_process, wait_for
 
 AUTH = "Basic " + base64.b64encode(f"{EMAIL}:{PASSWORD}".encode()).decode()
 PATH = "/api/default/web/_json"
@@ -714,7 +714,7 @@ class LargeBodies(HttpCase):
         """Whole bodies hold all memory, since the fs process does not answer; what else comes is written and asks no more."""
         body = b"[" + b" " * 9_990 + b'{"a":1}]'
         fs, spooled = self.node.child("fs"), self.metric("zo_http_spooled_bytes")
-        os.kill(fs, signal.SIGSTOP)
+        stop_process(fs)
         try:
             wires = [self.wire() for _ in range(600)]
             for wire in wires:

@@ -13,7 +13,7 @@ import threading
 import time
 import unittest
 
-from weirlib import NodeCase, SANITIZED, TestNode, children, main, now_us, wait_for
+from weirlib import NodeCase, SANITIZED, TestNode, children, main, now_us, stop_process, wait_for
 
 HANDLES_MAX = 16384  # TAILS_SLOTS_MAX
 
@@ -52,23 +52,6 @@ def outcome(process):
     assert process.returncode == 0, out
     taken, failed = out.splitlines()
     return json.loads(taken), eval(failed)  # a list of pairs, written by the lines above
-
-
-def stop_process(pid):
-    """SIGSTOP, and every thread stands: until then one may still answer."""
-    os.kill(pid, signal.SIGSTOP)
-
-    def stands():
-        try:
-            for task in os.listdir(f"/proc/{pid}/task"):
-                with open(f"/proc/{pid}/task/{task}/stat") as file:
-                    if file.read().rsplit(")", 1)[1].split()[0] != "T":
-                        return False
-        except (FileNotFoundError, ProcessLookupError):  # a thread that has just ended
-            return False
-        return True
-
-    wait_for(stands, what=f"process {pid} to stand")
 
 
 class IngestCase(NodeCase):

@@ -12,7 +12,7 @@ import threading
 import time
 import unittest
 
-from weirlib import SANITIZED, NodeCase, TestNode, children, main, now_us, read_parquet, text_of, wait_for
+from weirlib import SANITIZED, NodeCase, TestNode, children, main, now_us, read_parquet, stop_process, text_of, wait_for
 
 MB = 1 << 20
 HOUR_US = 3_600_000_000
@@ -432,7 +432,7 @@ class Stopping(unittest.TestCase):
         self.addCleanup(node.destroy)
         node.start()
         engine = node.child("engine")
-        os.kill(engine, signal.SIGSTOP)
+        stop_process(engine)
         for i in range(streams):
             self.assertEqual(node.post_json(f"stop_{i}", [{"n": n, "pad": "x" * 500} for n in range(20)])[0], 200)
         posted = time.monotonic()

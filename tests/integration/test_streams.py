@@ -9,7 +9,7 @@ import threading
 import time
 import unittest
 
-from weirlib import BINARY, NodeCase, children, kernel_resends, main, now_us, wait_for
+from weirlib import BINARY, NodeCase, children, kernel_resends, main, now_us, stop_process, wait_for
 
 
 class Streams(NodeCase):
@@ -195,7 +195,7 @@ class Streams(NodeCase):
         self.node.post_json("cut", [{"i": 1}])
         self.node.flush()
         self.node.post_json("cut", [{"i": 2}])
-        os.kill(children(self.node)["fs"], signal.SIGSTOP)
+        stop_process(children(self.node)["fs"])
         answers = []
 
         def delete():
@@ -376,7 +376,7 @@ class Streams(NodeCase):
         folder = f"{self.node.mount}/default/logs/unheard"
         self.assertTrue(os.path.isdir(folder))
         fs = self.node.child("fs")
-        os.kill(fs, signal.SIGSTOP)
+        stop_process(fs)
         try:
             asked = threading.Thread(target=lambda: self.assertRaises(OSError, self.call, "DELETE", "streams/unheard?type=logs"))
             asked.start()

@@ -53,6 +53,23 @@ def wait_for(condition, seconds=30, what="the condition"):
         time.sleep(0.005)
 
 
+def stop_process(pid):
+    """SIGSTOP, and every thread stands: until then one may still answer."""
+    os.kill(pid, signal.SIGSTOP)
+
+    def stands():
+        try:
+            for task in os.listdir(f"/proc/{pid}/task"):
+                with open(f"/proc/{pid}/task/{task}/stat") as file:
+                    if file.read().rsplit(")", 1)[1].split()[0] != "T":
+                        return False
+        except (FileNotFoundError, ProcessLookupError):  # a thread that has just ended
+            return False
+        return True
+
+    wait_for(stands, what=f"process {pid} to stand")
+
+
 def kernel_resends():
     """Does a filesystem process that died leave its mount to the next?"""
     version = tuple(int(n) for n in platform.release().split("-")[0].split(".")[:2])
