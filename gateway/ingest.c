@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/metrics.h"
 #include "gateway/names.h"
+#include "gateway/row_ids.h"
 
 enum {
     IDLE_LINES_MAX = 16, /* work areas kept for the next requests */
@@ -254,12 +255,20 @@ static enum err_code second_pass(struct request *r, struct str body, struct err 
     return code ? code : store_lines(r, e);
 }
 
+enum err_code request_lines_begin(struct request *r, struct err *e)
+{
+    bool has_ids = r->rules.row_ids && r->stream && r->stream->store_original;
+    lines_begin(r->lines, &r->rules, r->stream);
+    return has_ids ? row_ids_reserve(r->rules.row_ids, e) : ERR_OK;
+}
+
 static enum err_code first_pass(struct request *r, struct str body, struct err *e)
 {
     r->is_dropping = false;
     r->dropped_bytes = 0;
-    lines_begin(r->lines, &r->rules, r->stream);
-    enum err_code code = r->add(r->lines, body, drop_lines, r, e);
+    enum err_code code = request_lines_begin(r, e);
+    if (!code)
+        code = r->add(r->lines, body, drop_lines, r, e);
     return code || r->lines->successful == 0 ? code : settle_schema(r, e);
 }
 
@@ -304,6 +313,7 @@ static struct lines_rules rules_now(const struct ingest *in)
         .flatten_level = cfg->flatten_level,
         .columns_max = cfg->columns_max,
         .line_max_bytes = ingest_line_max(in),
+        .row_ids = cfg->row_ids,
     };
 }
 

@@ -15,11 +15,13 @@
 #include "gateway/catalog.h"
 #include "gateway/commit.h"
 
+struct row_ids;
 struct ingest_config {
     struct catalog *catalog;
     struct commit_pool *commits;
-    int64_t allowed_past_us;                          /* ZO_INGEST_ALLOWED_UPTO */
-    int64_t allowed_future_us;                        /* ZO_INGEST_ALLOWED_IN_FUTURE */
+    struct row_ids *row_ids;   /* NULL: no stream keeps its records as they came */
+    int64_t allowed_past_us;   /* ZO_INGEST_ALLOWED_UPTO */
+    int64_t allowed_future_us; /* ZO_INGEST_ALLOWED_IN_FUTURE */
     int64_t allowed_past_hours, allowed_future_hours; /* for the reference's messages */
     unsigned flatten_level;                           /* ZO_INGEST_FLATTEN_LEVEL, 0 = no limit */
     unsigned columns_max;                             /* ZO_COLS_PER_RECORD_LIMIT */

@@ -42,6 +42,8 @@ struct request {
 /* The stream as it is, the rules of now, and a work area; request_end also after an error. */
 enum err_code request_begin(struct request *r, struct err *e);
 void request_end(struct request *r);
+/* lines_begin, with ids for the records where the stream wants them; errors of row_ids_reserve. */
+enum err_code request_lines_begin(struct request *r, struct err *e);
 /* New fields and wider types of the lines, durable in meta.  TOOBIG: others have used up what the
  * stream may have of them.  NOTFOUND: it was deleted. */
 enum err_code request_merge_fields(struct request *r, struct err *e);

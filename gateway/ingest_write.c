@@ -44,8 +44,9 @@ static enum err_code run_write(struct request *r, const struct ingest_write *w, 
     struct batch_request request = {.mount = w->mount, .number = w->request};
     struct lines *l = r->lines;
     size_t bad = 0;
-    lines_begin(l, &r->rules, r->stream);
-    enum err_code code = lines_add_until_bad(l, w->lines, gather_hours, NULL, &bad, e);
+    enum err_code code = request_lines_begin(r, e);
+    if (!code)
+        code = lines_add_until_bad(l, w->lines, gather_hours, NULL, &bad, e);
     if (!code && l->successful > 0) {
         request.answer = bad ? ERR_INVALID : ERR_OK;
         code = request_merge_fields(r, e);

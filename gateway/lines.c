@@ -5,19 +5,18 @@
  */
 #include "gateway/lines.h"
 
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "gateway/row_ids.h"
 
 enum {
     TIME_DIGITS = 16, /* from 2001 to 2286 */
     TIME_TEXT_MAX = 24,
     SLACK = 256,
     PIECES_KEPT = 4096,
-    OUT_KEPT = 4 << 20, /* a larger buffer is not kept for the next request */
-    ROW_ID_BITS = 20    /* of a row's id below its milliseconds */
+    OUT_KEPT = 4 << 20 /* a larger buffer is not kept for the next request */
 };
 static const char HEAD[] = "{\"_timestamp\":";
 #define HEAD_LEN (sizeof HEAD - 1)
@@ -71,7 +70,7 @@ void lines_begin(struct lines *l, const struct lines_rules *rules,
     l->flatten.out = &l->out;
     l->flatten.level =
         stream && stream->flatten_level ? stream->flatten_level : rules->flatten_level;
-    l->store_original = stream && stream->store_original;
+    l->store_original = stream && stream->store_original && rules->row_ids;
     l->flatten.columns_max = rules->columns_max;
     l->flatten.now_us = rules->window.now_us;
 }
@@ -246,22 +245,10 @@ static const char *reason_of(const struct lines *l, enum flatten_verdict verdict
     }
 }
 
-/* Grows with the time, and differs from every other of this process. */
-static uint64_t next_row_id(void)
-{
-    static _Atomic uint64_t last;
-    uint64_t now = (uint64_t)(clock_wall_us() / 1000) << ROW_ID_BITS, before = atomic_load(&last),
-             id;
-    do
-        id = now > before ? now : before + 1;
-    while (!atomic_compare_exchange_weak(&last, &before, id));
-    return id;
-}
-
 static enum flatten_verdict add_original(struct lines *l, struct str record)
 {
     char id[24];
-    int n = snprintf(id, sizeof id, "%llu", (unsigned long long)next_row_id());
+    int n = snprintf(id, sizeof id, "%llu", (unsigned long long)row_ids_next(l->rules.row_ids));
     enum flatten_verdict verdict = flatten_add_text(&l->flatten, STR("_original"), record);
     return verdict == FLATTEN_OK
                ? flatten_add_text(&l->flatten, STR("_o2_id"), (struct str){id, (size_t)n})

@@ -22,10 +22,13 @@ struct line_segment {
     int64_t min_us, max_us;
 };
 
+struct row_ids;
 struct lines_rules {
     struct timestamp_window window;
     unsigned flatten_level, columns_max;
     size_t line_max_bytes; /* with its '\n' */
+    /* With room reserved when the stream keeps its records as they came; NULL: it does not. */
+    struct row_ids *row_ids;
 };
 
 struct lines;

@@ -26,6 +26,7 @@
 #include "gateway/door_keeper.h"
 #include "gateway/ingest.h"
 #include "gateway/query.h"
+#include "gateway/row_ids.h"
 #include "gateway/seal.h"
 #include "http/server.h"
 #include "index/meta.h"
@@ -46,6 +47,7 @@ struct gateway {
     struct auth *auth;
     struct control_client *control;
     struct commit_pool *commits;
+    struct row_ids *row_ids;
     struct ingest *ingest;
     struct keeper *keeper;
     struct query_service *query;
@@ -117,7 +119,10 @@ static enum err_code open_ingest(struct gateway *g, struct err *e)
     commit.control = g->control;
     if (!rc)
         rc = commit_pool_open(&commit, &g->commits, e);
+    if (!rc)
+        rc = row_ids_open(g->meta, &g->row_ids, e);
     ingest.commits = g->commits;
+    ingest.row_ids = g->row_ids;
     if (!rc)
         rc = ingest_open(&ingest, &g->ingest, e);
     return rc;
@@ -217,6 +222,7 @@ static void close_all(struct gateway *g)
     seal_close(g->sealer);
     query_close(g->query);
     ingest_close(g->ingest);
+    row_ids_close(g->row_ids);
     commit_pool_close(g->commits);
     control_close(g->control);
     auth_close(g->auth);

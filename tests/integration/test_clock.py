@@ -89,6 +89,29 @@ class JumpingClock(unittest.TestCase):
         self.check_text()
         self.assertEqual(self.node.stop(), 0)
 
+    def test_ids_of_records_stay_in_order_over_kills(self):
+        wish = json.dumps({"fields": [], "settings": {"store_original_data": True}}).encode()
+        status, _, text = self.node.raw("POST", "/api/default/streams/jump?type=logs", wish, {"Content-Type": "application/json"})
+        self.assertEqual(status, 200, text)
+        for offset, killed in ((0, "gateway"), (-HOUR_US, "all"), (23 * HOUR_US, "gateway"), (-2 * HOUR_US, None), (-3 * HOUR_US, "fs")):
+            self.jump(offset)
+            self.send()
+            if killed == "all":
+                self.node.kill_everything()
+                self.node.start()
+            elif killed:
+                self.node.kill_child(killed)
+            else:
+                self.assertEqual(self.node.stop(), 0)
+                self.node.start()
+        self.jump(-4 * HOUR_US)
+        self.send()
+        rows = self.node.hits("SELECT n, _o2_id FROM jump ORDER BY n", end=now_us() + 100 * HOUR_US)
+        self.assertEqual([row["n"] for row in rows], self.sent)
+        ids = [int(row["_o2_id"]) for row in rows]
+        self.assertEqual(ids, sorted(set(ids)))
+        self.assertEqual(self.node.stop(), 0)
+
     def test_a_start_before_the_time_of_what_is_there(self):
         self.jump(24 * HOUR_US)
         self.send()
