@@ -16,8 +16,20 @@
 void await_request(const struct http_server *s, struct connection *c)
 {
     if (c)
-        deadline_set_silent(c->deadline, clock_mono_ms() + s->cfg.idle_timeout_s * UINT64_C(1000) +
-                                             s->cfg.request_timeout_ms);
+        deadline_set_silent(c->deadline, c->taken_bytes,
+                            clock_mono_ms() + s->cfg.idle_timeout_s * UINT64_C(1000) +
+                                s->cfg.request_timeout_ms);
+}
+
+/* What the chunks of a body had around them is not known: there nothing of the next request is
+ * taken to have come. */
+void await_next_request(struct request *r)
+{
+    struct connection *c = r->connection;
+    if (c && c->deadline)
+        c->taken_bytes = r->chunked ? deadline_received(c->deadline)
+                                    : c->taken_bytes + r->head_bytes + r->declared_bytes;
+    await_request(r->server, c);
 }
 
 static struct deadline *deadline_of(const struct request *r)

@@ -76,20 +76,19 @@ static void tell_ends(struct deadlines *all)
     }
 }
 
-/* 0: that is not known. */
-static uint64_t bytes_received(int fd)
+uint64_t deadline_received(const struct deadline *c)
 {
     struct tcp_info info = {0};
     socklen_t len = sizeof info;
-    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 ? info.tcpi_bytes_received : 0;
+    return getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 ? info.tcpi_bytes_received
+                                                                      : 0;
 }
 
-void deadline_set_silent(struct deadline *c, uint64_t deadline_ms)
+void deadline_set_silent(struct deadline *c, uint64_t taken_bytes, uint64_t deadline_ms)
 {
     if (!c)
         return;
-    bool is_new = atomic_load(&c->silences) == 0; /* all that it has sent is of its first line */
-    atomic_store(&c->heard_bytes, is_new ? 0 : bytes_received(c->fd));
+    atomic_store(&c->heard_bytes, taken_bytes);
     atomic_fetch_add(&c->silences, 1 + (atomic_load(&c->silences) & 1));
     deadline_set(c, deadline_ms);
 }
@@ -102,7 +101,7 @@ static void look_at_silence(const struct deadlines *all, struct deadline *c, uin
     if (!(silence & 1) || now_ms + all->line_ms >= deadline_ms)
         return;
     uint64_t heard_bytes = atomic_load(&c->heard_bytes);
-    if (bytes_received(c->fd) > heard_bytes && silence == atomic_load(&c->silences))
+    if (deadline_received(c) > heard_bytes && silence == atomic_load(&c->silences))
         atomic_compare_exchange_strong(&c->deadline_ms, &deadline_ms, now_ms + all->line_ms);
 }
 

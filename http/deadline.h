@@ -31,7 +31,7 @@ struct deadline {
     _Atomic uint64_t deadline_ms; /* by clock_mono_ms; 0: none */
     atomic_int refused_status;    /* that it was sent, and then shut down; 0: none */
     atomic_uint silences;         /* odd: nothing of the next request has come that is known of */
-    _Atomic uint64_t heard_bytes; /* what had come before that */
+    _Atomic uint64_t heard_bytes; /* of what came, that was before it */
     struct deadline *prev, *next; /* the list's */
 };
 
@@ -51,8 +51,10 @@ static inline void deadline_set(struct deadline *c, uint64_t deadline_ms)
         atomic_store_explicit(&c->deadline_ms, deadline_ms, memory_order_relaxed);
 }
 
-/* The next thing is a request: what comes from here on is its first line. */
-void deadline_set_silent(struct deadline *c, uint64_t deadline_ms);
+/* The next thing is a request: what has come, or comes, past the first `taken_bytes` of all that
+ * the connection was sent is its first line. */
+void deadline_set_silent(struct deadline *c, uint64_t taken_bytes, uint64_t deadline_ms);
+uint64_t deadline_received(const struct deadline *c); /* bytes that it was sent; 0: not known */
 
 /* It has begun, and the deadline is another one. */
 static inline void deadline_set_heard(struct deadline *c, uint64_t deadline_ms)

@@ -1,5 +1,8 @@
-/* http/framing.c - Content-Length and Transfer-Encoding against each other. */
+/* http/framing.c - Content-Length and Transfer-Encoding against each other, and bytes of the head
+ * that are in no header. */
 #include "http/framing.h"
+
+#define NOT_IN_PLACE "a header has a NUL in it, has no name or is folded"
 
 static void find_fault(struct framing *f, int status, const char *fault)
 {
@@ -31,8 +34,48 @@ static bool is_folded(struct str name, struct str framing)
     return name.len > framing.len && str_eq_nocase((struct str){name.ptr, framing.len}, framing);
 }
 
+static const char *end_of(struct str s)
+{
+    return s.ptr + s.len;
+}
+
+/* From the end of a text to the next one are so many bytes, and each was CR, LF or a colon. */
+static bool is_gap(const char *from, const char *to, ptrdiff_t least, ptrdiff_t most)
+{
+    if (to - from < least || to - from > most)
+        return false;
+    for (; from < to; from++)
+        if (*from != '\0')
+            return false;
+    return true;
+}
+
+static bool is_blank_between(const char *from, const char *to)
+{
+    while (from < to && (*from == ' ' || *from == '\t'))
+        from++;
+    return from == to;
+}
+
+void framing_see_first_line(struct framing *f, struct str method, struct str uri,
+                            struct str version)
+{
+    if (!is_blank_between(end_of(method) + 1, uri.ptr) || !is_gap(end_of(uri), version.ptr, 1, 1))
+        find_fault(f, 400, "the first line has a NUL in it");
+    f->end = end_of(version);
+}
+
+static void see_place(struct framing *f, struct str name, struct str value)
+{
+    if (!is_gap(f->end, name.ptr, 1, 2) || !is_blank_between(end_of(name) + 1, value.ptr))
+        find_fault(f, 400, NOT_IN_PLACE);
+    f->end = end_of(value);
+}
+
 void framing_see(struct framing *f, struct str name, struct str value)
 {
+    if (f->end)
+        see_place(f, name, value);
     if (!is_token(name))
         find_fault(f, 400, "the name of a header has a blank in it");
     if (is_folded(name, STR("Content-Length")) || is_folded(name, STR("Transfer-Encoding")))
@@ -56,8 +99,10 @@ void framing_see(struct framing *f, struct str name, struct str value)
     }
 }
 
-void framing_end(struct framing *f)
+void framing_end(struct framing *f, const char *end)
 {
+    if (f->end && !is_gap(f->end, end, 2, 4))
+        find_fault(f, 400, NOT_IN_PLACE);
     if (f->has_coding && !str_eq_nocase(f->coding, STR("chunked")))
         find_fault(f, 501, "Transfer-Encoding: only chunked is spoken");
     if (f->has_coding && f->has_length)

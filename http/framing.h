@@ -3,6 +3,10 @@
  * Where two readers of the same bytes (a proxy and this server) may disagree about that, a request
  * could be hidden in the body of another.  What libmicrohttpd lets pass is judged here, header by
  * header as they stand.
+ * libmicrohttpd 0.9 reads a head as C strings: a NUL ends a value, and a line that begins with NUL
+ * or ':' ends the head.  It makes the strings in place (NUL stands for the colon and each byte of a
+ * line's end), so what it passed over shows: there the strings do not follow one another.  Only
+ * where such a line, or a NUL, is ended by LF alone it looks like CRLF.
  * Thread safety: pure.
  */
 #ifndef WEIR_HTTP_FRAMING_H
@@ -15,8 +19,13 @@ struct framing {
     int status;        /* of the refusal */
     bool has_length, has_coding, has_content_coding;
     struct str length, coding;
+    const char *end; /* of what has been seen of the head; NULL: where it stands is not known */
 };
+/* The first line, when the head stands in memory as said; else it is left out. */
+void framing_see_first_line(struct framing *f, struct str method, struct str uri,
+                            struct str version);
 void framing_see(struct framing *f, struct str name, struct str value);
-void framing_end(struct framing *f);
+/* `end`: of the head with its empty line; unused when there was no first line. */
+void framing_end(struct framing *f, const char *end);
 
 #endif

@@ -51,12 +51,14 @@ struct deadline;
 /* What lives as long as a connection, which serves one request after the other. */
 struct connection {
     int fd;
+    uint64_t taken_bytes; /* of what it sent: in requests that have ended */
     struct deadline *deadline;
     bool lingers; /* the client may still be sending when it is closed */
 };
 
 struct http_server {
     struct http_config cfg;   /* immutable; its strings are the caller's */
+    bool heads_stand;         /* immutable: this libmicrohttpd leaves a head as framing.h says */
     struct str base_uri;      /* immutable; without a final slash */
     unsigned spool_files_max; /* immutable */
     /* Made by http_start, ended by http_stop, constant in between: */
@@ -88,6 +90,7 @@ struct request {
 
     /* From the headers; the strings are the connection's. */
     struct str method, authorization, origin;
+    size_t head_bytes;       /* first line to empty line, as it came */
     size_t header_bytes;     /* of libmicrohttpd's memory, about; also its arguments and cookies */
     bool asks_method;        /* Access-Control-Request-Method is there */
     uint64_t declared_bytes; /* Content-Length */
@@ -110,7 +113,8 @@ struct request {
     struct reply reply;
     struct pipe pipe; /* when streaming */
     bool streaming;
-    size_t uri_len; /* SIZE_MAX: longer than uri_max(), uri is empty */
+    const char *uri_at; /* the connection's, until its arguments are parsed */
+    size_t uri_len;     /* SIZE_MAX: longer than uri_max(), uri is empty */
     char uri[];
 };
 
@@ -151,6 +155,7 @@ bool run_org_exists(const struct request *r);
 /* await.c: deadlines (deadline.h) of what a client sends, none while a request is being handled;
  * and the memory that its headers take. */
 void await_request(const struct http_server *s, struct connection *c); /* the next, after silence */
+void await_next_request(struct request *r); /* the same, after this one has ended */
 void await_headers(const struct request *r);
 void await_arguments(struct request *r, const char *uri); /* too many: 414 is out at once */
 void await_header(struct request *r, struct str name, struct str value);

@@ -87,6 +87,7 @@ static void *on_uri(void *cls, const char *uri, struct MHD_Connection *conn)
     r->conn = conn;
     r->refs = 1;
     r->started_ns = clock_mono_ns();
+    r->uri_at = uri;
     r->uri_len = fits ? len : SIZE_MAX;
     if (fits)
         memcpy(r->uri, uri, len);
@@ -133,9 +134,8 @@ void request_enter(struct request *r)
 static void on_completed(void *cls, struct MHD_Connection *conn, void **req_cls,
                          enum MHD_RequestTerminationCode how)
 {
-    struct http_server *s = cls;
     struct request *r = *req_cls;
-    (void)conn;
+    (void)cls, (void)conn;
     if (!r)
         return;
     *req_cls = NULL;
@@ -149,9 +149,9 @@ static void on_completed(void *cls, struct MHD_Connection *conn, void **req_cls,
                       : whole ? r->status
                               : 0,
                       clock_mono_ns() - r->started_ns);
-        atomic_fetch_sub(&s->in_flight, 1);
+        atomic_fetch_sub(&r->server->in_flight, 1);
     }
-    await_request(s, r->connection);
+    await_next_request(r);
     request_unref(r);
 }
 
@@ -272,6 +272,23 @@ static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind, const char 
     return MHD_YES;
 }
 
+static size_t head_bytes_of(struct MHD_Connection *conn)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(conn, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    return info ? info->header_size : 0;
+}
+
+static void read_framing(struct request *r, const char *version)
+{
+    bool stands = r->server->heads_stand && r->head_bytes > 0 && r->uri_len != SIZE_MAX;
+    if (stands)
+        framing_see_first_line(&r->framing, r->method, (struct str){r->uri_at, r->uri_len},
+                               str_from(version));
+    MHD_get_connection_values(r->conn, MHD_HEADER_KIND, on_header, r);
+    framing_end(&r->framing, r->method.ptr + r->head_bytes);
+}
+
 static void read_headers(struct request *r, const char *method, const char *version)
 {
     r->is_http11 = strcmp(version, MHD_HTTP_VERSION_1_1) == 0;
@@ -281,8 +298,8 @@ static void read_headers(struct request *r, const char *method, const char *vers
     r->authorization = header_of(r, MHD_HTTP_HEADER_AUTHORIZATION);
     r->origin = header_of(r, MHD_HTTP_HEADER_ORIGIN);
     r->asks_method = header_of(r, MHD_HTTP_HEADER_ACCESS_CONTROL_REQUEST_METHOD).len > 0;
-    MHD_get_connection_values(r->conn, MHD_HEADER_KIND, on_header, r);
-    framing_end(&r->framing);
+    r->head_bytes = head_bytes_of(r->conn);
+    read_framing(r, version);
     r->chunked = header_of(r, MHD_HTTP_HEADER_TRANSFER_ENCODING).len > 0;
     r->expects_continue = header_of(r, MHD_HTTP_HEADER_EXPECT).len > 0;
     if (!r->chunked)
@@ -508,6 +525,7 @@ static enum err_code start_daemon(struct http_server *s, struct err *e)
     };
     if (s->cfg.io_threads < 2) /* libmicrohttpd's pool begins at two */
         pool[0].option = MHD_OPTION_END;
+    s->heads_stand = strncmp(MHD_get_version(), "0.", 2) == 0;
     s->daemon = MHD_start_daemon(
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
         on_access, s, MHD_OPTION_EXTERNAL_LOGGER, on_log, s, MHD_OPTION_LISTEN_SOCKET, s->listen_fd,

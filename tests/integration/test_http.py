@@ -228,13 +228,34 @@ class Framing(HttpCase):
             (["Transfer-Encoding: chunked"], b"zz\r\n" + body, 400), (["Transfer-Encoding: chunked"], b"-9\r\n" + body, 400),
             (["Transfer-Encoding: chunked"], b"9\r\n" + body + b"XX0\r\n\r\n", 400), (["Transfer-Encoding: chunked"], b"f" * 17 + b"\r\n" + body, 413),
             (["Transfer-Encoding: chunked"], b"9\r\n" + body + b"\r\n0\r\nX: " + b"x" * 1_000_000 + b"\r\n\r\n", 431),
+            (["Content-Length: 9\0 9"], body, 400), (["Content-Length: 9\0"], body, 400), (["Content-Length: 9", "Content-Length: 9\0 5"], body, 400),
+            (["Transfer-Encoding: chunked\0, gzip"], chunked, 400), (["Content-Encoding: identity\0gzip", "Content-Length: 9"], body, 400),
+            (["X: a\0", "Content-Length: 9"], body, 400), (["X: a\r\n b", "Content-Length: 9"], body, 400), ([": x", "Content-Length: 9"], body, 400),
+            (["Content-Length: 9", ": x"], body, 400), (["Content-Length: 9", ":"], body, 400), (["Content-Length: 9", "\0X: x"], body, 400),
+            (["Content-Length: 0", ": x", "GET /healthz HTTP/1.1"], b"", 400),
         ):
             with self.wire() as wire:
                 wire.send(request("POST", "/api/default/framed/_json", headers=headers) + data)
                 self.assertEqual(int(wire.until(b"\r\n").split()[1]), status, headers)
                 while wire.more():
                     pass
+                self.assertNotIn(b"HTTP/1.1 200", wire.buffer, headers)
         self.assertEqual(self.node.search("SELECT * FROM framed")[0], 400, "nothing was stored")
+
+    def test_lines_that_end_with_lf_alone_are_taken(self):
+        with self.wire() as wire:
+            wire.send(request("POST", PATH, headers=["X:", "Y: \t y", "Content-Length: 9"]).replace(b"\r\n", b"\n") + b'[{"a":1}]')
+            self.assert_stored(wire.reply())
+            wire.send(b"GET /healthz HTTP/1.1\n\n")
+            self.assertEqual(wire.reply()[0], 200)
+
+    def test_a_first_line_with_a_nul_is_400(self):
+        for line in (b"GET\0 /healthz", b"GET\0x /healthz", b"GET /healthz\0", b"GET /healthz\0?a=1", b"GET /healthz?a=\0"):
+            with self.wire() as wire:
+                wire.send(line + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+                status, _, body = wire.reply()
+                self.assertEqual((status, b"NUL" in body), (400, True), line)
+                self.assertTrue(wire.is_closed())
 
     def test_bytes_after_the_body_are_the_next_request(self):
         with self.wire() as wire:
@@ -363,12 +384,26 @@ class SlowLines(SlowClients):
                 wire.send(b"GET /heal")
                 self.assertEqual(wire.reply()[0], 408)
 
+    def test_half_a_line_in_one_packet_with_the_request_before_is_408(self):
+        post = request("POST", PATH, b'[{"a":1}]')
+        for before, count in ((request("GET", "/healthz"), 1), (request("GET", "/healthz"), 9), (post, 1), (request("GET", "/healthz/none"), 1)):
+            with self.wire() as wire:
+                wire.send(before * count + b"G")
+                for _ in range(count):
+                    self.assertIn(wire.reply()[0], (200, 404))
+                self.assertEqual(wire.reply()[0], 408)
+
     def test_who_is_silent_is_left_alone(self):
-        with self.wire() as new, self.wire() as kept:
+        with self.wire() as new, self.wire() as kept, self.wire() as posted, self.wire() as chunked:
             kept.send(request("GET", "/healthz"))
             self.assertEqual(kept.reply()[0], 200)
-            self.assertEqual(select.select([new, kept], [], [], 4)[0], [])
-            for wire in (new, kept):
+            posted.send(request("POST", PATH, b'[{"a":1}]'))
+            self.assertEqual(posted.reply()[0], 200)
+            chunked.send(request("POST", PATH, headers=["Transfer-Encoding: chunked"]) + b'9\r\n[{"a":1}]\r\n0\r\n\r\n')
+            self.assertEqual(chunked.reply()[0], 200)
+            wires = [new, kept, posted, chunked]
+            self.assertEqual(select.select(wires, [], [], 4)[0], [])
+            for wire in wires:
                 wire.send(request("GET", "/healthz"))
                 self.assertEqual(wire.reply()[0], 200)
 

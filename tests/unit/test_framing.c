@@ -7,6 +7,8 @@
 
 #include <cmocka.h>
 
+#include <string.h>
+
 #include "base/cleanup.h"
 #include "http/framing.h"
 
@@ -49,8 +51,63 @@ static void what_may_be_read_in_two_ways_is_refused(void **state)
         struct framing f = {0};
         for (size_t h = 0; h < 4 && cases[i].headers[h][0]; h++)
             framing_see(&f, str_from(cases[i].headers[h][0]), str_from(cases[i].headers[h][1]));
-        framing_end(&f);
+        framing_end(&f, NULL);
         assert_int_equal(f.fault ? f.status : 0, cases[i].status);
+    }
+}
+
+/* The head as libmicrohttpd leaves it: what strings it made of it, and where it ends. */
+static const char *fault_of(const char *head, size_t len)
+{
+    struct framing f = {0};
+    const char *end = head + len;
+    struct str method = str_from(head), uri = str_from(memchr(head, '/', len)),
+               version = str_from(memmem(head, len, "HTTP/", 5));
+    framing_see_first_line(&f, method, uri, version);
+    for (const char *p = version.ptr + version.len; p < end;) {
+        while (p < end && *p == '\0')
+            p++;
+        struct str name = str_from(p), value;
+        if (p + name.len + 1 >= end || p[name.len + 1] == '\0')
+            break; /* it took this for the end, or for nothing */
+        for (p += name.len + 1; *p == ' ' || *p == '\t';)
+            p++;
+        value = str_from(p);
+        framing_see(&f, name, value);
+        p += value.len;
+    }
+    framing_end(&f, end);
+    return f.fault;
+}
+
+static void what_is_in_no_header_is_refused(void **state)
+{
+#define HEAD(text) text, sizeof text - 1
+    static const struct {
+        const char *head;
+        size_t len;
+        bool is_fine;
+    } cases[] = {
+        {HEAD("GET\0/a\0HTTP/1.1\0\0\0\0"), true},
+        {HEAD("GET\0/a\0HTTP/1.1\0\0"), true}, /* LF alone */
+        {HEAD("GET\0  /a \0HTTP/1.1\0\0H\0 v\0\0\0\0"), true},
+        {HEAD("GET\0/a\0HTTP/1.1\0\0H\0 v\0\0I\0\t w x\0\0\0\0"), true},
+        {HEAD("GET\0/a\0HTTP/1.1\0H\0v\0I\0w\0\0"), true},
+        {HEAD("GET\0x\0/a\0HTTP/1.1\0\0\0\0"), false},
+        {HEAD("GET\0/a\0b\0HTTP/1.1\0\0\0\0"), false},
+        {HEAD("GET\0/a\0HTTP/1.1\0\0H\0 v\0 9\0\0\0\0"), false},
+        {HEAD("GET\0/a\0HTTP/1.1\0\0H\0 v\0\0\0\0\0"), false},
+        {HEAD("GET\0/a\0HTTP/1.1\0\0H\0 v\0 9\0\0I\0 w\0\0\0\0"), false},
+        {HEAD("GET\0/a\0HTTP/1.1\0\0H\0 v\0\0\0I\0 w\0\0\0\0"), false},
+        {HEAD("GET\0/a\0HTTP/1.1\0\0H\0 v\0\0\0 x\0\0"), false},
+        {HEAD("GET\0/a\0HTTP/1.1\0\0H\0 v\0\0 x\0\0\0\0"), false}, /* folded */
+        {HEAD("GET\0/a\0HTTP/1.1\0\0\0abc\0x\0\0"), false},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        const char *fault = fault_of(cases[i].head, cases[i].len);
+        if (!fault != cases[i].is_fine)
+            fail_msg("case %zu: %s", i, fault ? fault : "no fault");
     }
 }
 
@@ -58,6 +115,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_may_be_read_in_two_ways_is_refused),
+        cmocka_unit_test(what_is_in_no_header_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
