@@ -257,9 +257,8 @@ static enum err_code second_pass(struct request *r, struct str body, struct err 
 
 enum err_code request_lines_begin(struct request *r, struct err *e)
 {
-    bool has_ids = r->rules.row_ids && r->stream && r->stream->store_original;
     lines_begin(r->lines, &r->rules, r->stream);
-    return has_ids ? row_ids_reserve(r->rules.row_ids, e) : ERR_OK;
+    return r->lines->store_original ? row_ids_reserve(r->rules.row_ids, e) : ERR_OK;
 }
 
 static enum err_code first_pass(struct request *r, struct str body, struct err *e)

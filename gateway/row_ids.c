@@ -35,9 +35,11 @@ static enum err_code read_end(struct meta *m, uint64_t *end, struct err *e)
     arena_init(&a, ARENA_MAX);
     enum err_code code = meta_value_get(m, STR(KEY), &a, &value, e);
     if (!code && !str_to_u64(value, end))
-        code = err_set(e, ERR_CORRUPT, "meta: '" KEY "' is no number");
+        code = err_set(e, ERR_CORRUPT, "'" KEY "' is no number");
     arena_done(&a);
-    return code == ERR_NOTFOUND ? ERR_OK : code;
+    if (code && code != ERR_NOTFOUND)
+        return err_wrap(e, "ids of records");
+    return ERR_OK;
 }
 
 enum err_code row_ids_open(struct meta *m, struct row_ids **out, struct err *e)
@@ -85,16 +87,17 @@ enum err_code row_ids_reserve(struct row_ids *ids, struct err *e)
     snprintf(text, sizeof text, "%llu", (unsigned long long)end);
     enum err_code code = meta_value_put(ids->meta, STR(KEY), str_from(text), e);
     if (code)
-        return code;
+        return err_wrap(e, "ids of records");
     atomic_store(&ids->end, end);
     return ERR_OK;
 }
 
-/* A clock that has jumped past the end stands, for as long as nothing is reserved. */
+/* Near the end the clock stands, for as long as nothing is reserved: the requests that reserved
+ * before have more than two milliards of ids left. */
 uint64_t row_ids_next(struct row_ids *ids)
 {
     uint64_t now = id_of_now(), last = atomic_load(&ids->last), id;
-    if (now >= atomic_load(&ids->end))
+    if (now + AHEAD_MIN / 2 >= atomic_load(&ids->end))
         now = 0;
     do
         id = now > last ? now : last + 1;

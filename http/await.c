@@ -10,7 +10,8 @@
 #define REPLY_BYTES 1024   /* for the reply's own headers */
 #define ARGUMENT_SHARE 128 /* at most one argument */
 #define RECORD_BYTES 64    /* what libmicrohttpd keeps of a header, an argument or a cookie */
-#define LINE_BYTES 4       /* of a header beside its texts: `: `, CRLF */
+#define BLANK_LINE_BYTES 2
+#define LINE_BYTES 4 /* of a header beside its texts: `: `, CRLF */
 
 /* Silence is libmicrohttpd's to notice; so what is late here has sent something. */
 void await_request(const struct http_server *s, struct connection *c)
@@ -21,15 +22,37 @@ void await_request(const struct http_server *s, struct connection *c)
                                 s->cfg.request_timeout_ms);
 }
 
+/* Blank lines may stand in front of a head; libmicrohttpd begins to read each request of a
+ * connection at the same place. */
+static void take_blank_lines(struct connection *c, const char *head)
+{
+    if (!c->reads_at)
+        c->reads_at = head;
+    if (head >= c->reads_at) {
+        c->taken_bytes += (size_t)(head - c->reads_at);
+        return;
+    }
+    c->taken_bytes += (size_t)(c->reads_at - head); /* they were in front of the first one */
+    c->reads_at = head;
+}
+
 /* What the chunks of a body had around them is not known: there nothing of the next request is
- * taken to have come. */
+ * taken to have come.  Nor is a line's end behind a body, which some clients send. */
+static void take_request(struct connection *c, const struct request *r)
+{
+    uint64_t received = deadline_received(c->deadline);
+    if (r->server->heads_stand && r->head_bytes > 0)
+        take_blank_lines(c, r->method.ptr);
+    c->taken_bytes += r->head_bytes + r->declared_bytes;
+    if (r->chunked || c->taken_bytes > received || received - c->taken_bytes == BLANK_LINE_BYTES)
+        c->taken_bytes = received;
+}
+
 void await_next_request(struct request *r)
 {
-    struct connection *c = r->connection;
-    if (c && c->deadline)
-        c->taken_bytes = r->chunked ? deadline_received(c->deadline)
-                                    : c->taken_bytes + r->head_bytes + r->declared_bytes;
-    await_request(r->server, c);
+    if (r->connection && r->connection->deadline)
+        take_request(r->connection, r);
+    await_request(r->server, r->connection);
 }
 
 static struct deadline *deadline_of(const struct request *r)
@@ -78,7 +101,7 @@ void await_header(struct request *r, struct str name, struct str value)
 /* Else the request would be run, and its reply have no memory to be made in. */
 bool await_room_for_reply(const struct request *r)
 {
-    size_t used = r->header_bytes + (r->uri_len == SIZE_MAX ? 0 : r->uri_len);
+    size_t used = r->header_bytes + (r->uri_len > uri_max(r->server) ? 0 : r->uri_len);
     struct deadline *d = deadline_of(r);
     if (!d || used + REPLY_BYTES <= r->server->cfg.header_max_bytes)
         return true;

@@ -5,8 +5,8 @@
  * header as they stand.
  * libmicrohttpd 0.9 reads a head as C strings: a NUL ends a value, and a line that begins with NUL
  * or ':' ends the head.  It makes the strings in place (NUL stands for the colon and each byte of a
- * line's end), so what it passed over shows: there the strings do not follow one another.  Only
- * where such a line, or a NUL, is ended by LF alone it looks like CRLF.
+ * line's end), so what it passed over shows: there the strings do not follow one another.  Only a
+ * single NUL or ':' beside a line that ends with LF alone looks like the CR of CRLF.
  * Thread safety: pure.
  */
 #ifndef WEIR_HTTP_FRAMING_H

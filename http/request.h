@@ -52,6 +52,7 @@ struct deadline;
 struct connection {
     int fd;
     uint64_t taken_bytes; /* of what it sent: in requests that have ended */
+    const char *reads_at; /* an address only; NULL before the first request */
     struct deadline *deadline;
     bool lingers; /* the client may still be sending when it is closed */
 };
@@ -113,8 +114,8 @@ struct request {
     struct reply reply;
     struct pipe pipe; /* when streaming */
     bool streaming;
-    const char *uri_at; /* the connection's, until its arguments are parsed */
-    size_t uri_len;     /* SIZE_MAX: longer than uri_max(), uri is empty */
+    const char *uri_at; /* where it stood; an address only */
+    size_t uri_len;     /* longer than uri_max(): uri is empty */
     char uri[];
 };
 

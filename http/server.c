@@ -88,7 +88,7 @@ static void *on_uri(void *cls, const char *uri, struct MHD_Connection *conn)
     r->refs = 1;
     r->started_ns = clock_mono_ns();
     r->uri_at = uri;
-    r->uri_len = fits ? len : SIZE_MAX;
+    r->uri_len = len;
     if (fits)
         memcpy(r->uri, uri, len);
     r->call.cfg = &s->cfg;
@@ -281,8 +281,7 @@ static size_t head_bytes_of(struct MHD_Connection *conn)
 
 static void read_framing(struct request *r, const char *version)
 {
-    bool stands = r->server->heads_stand && r->head_bytes > 0 && r->uri_len != SIZE_MAX;
-    if (stands)
+    if (r->server->heads_stand && r->head_bytes > 0)
         framing_see_first_line(&r->framing, r->method, (struct str){r->uri_at, r->uri_len},
                                str_from(version));
     MHD_get_connection_values(r->conn, MHD_HEADER_KIND, on_header, r);

@@ -1,5 +1,6 @@
 """HTTP itself: framing, limits, refusals, and that one client does not disturb another."""
 import base64
+import contextlib
 import gzip
 import json
 import os
@@ -257,6 +258,12 @@ class Framing(HttpCase):
                 self.assertEqual((status, b"NUL" in body), (400, True), line)
                 self.assertTrue(wire.is_closed())
 
+    def test_a_request_behind_a_bad_head_with_a_long_url_is_none(self):
+        with self.wire() as wire:
+            wire.send(request("GET", "/" + "a" * 17_000, headers=["Content-Length: 0", ": x", "GET /healthz HTTP/1.1"]))
+            self.assertEqual(wire.reply()[0], 400)
+            self.assertTrue(wire.is_closed())
+
     def test_bytes_after_the_body_are_the_next_request(self):
         with self.wire() as wire:
             wire.send(request("POST", PATH, b'[{"a":1}]', length=9) + request("GET", "/healthz"))
@@ -386,6 +393,13 @@ class SlowLines(SlowClients):
 
     def test_half_a_line_in_one_packet_with_the_request_before_is_408(self):
         post = request("POST", PATH, b'[{"a":1}]')
+        with self.wire() as wire:  # of a chunked body nobody knows how long it was; what comes later is known
+            chunked = request("POST", PATH, headers=["Transfer-Encoding: chunked"]) + b'9\r\n[{"a":1}]\r\n0\r\n\r\n'
+            wire.send(chunked + request("GET", "/healthz") * 20)
+            for _ in range(21):
+                self.assertEqual(wire.reply()[0], 200)
+            wire.send(b"GET /heal")
+            self.assertEqual(wire.reply()[0], 408)
         for before, count in ((request("GET", "/healthz"), 1), (request("GET", "/healthz"), 9), (post, 1), (request("GET", "/healthz/none"), 1)):
             with self.wire() as wire:
                 wire.send(before * count + b"G")
@@ -394,14 +408,20 @@ class SlowLines(SlowClients):
                 self.assertEqual(wire.reply()[0], 408)
 
     def test_who_is_silent_is_left_alone(self):
-        with self.wire() as new, self.wire() as kept, self.wire() as posted, self.wire() as chunked:
+        with self.wire() as new, self.wire() as kept, self.wire() as posted, self.wire() as chunked, contextlib.ExitStack() as stack:
+            blank = [stack.enter_context(self.wire()) for _ in range(3)]
             kept.send(request("GET", "/healthz"))
             self.assertEqual(kept.reply()[0], 200)
             posted.send(request("POST", PATH, b'[{"a":1}]'))
             self.assertEqual(posted.reply()[0], 200)
             chunked.send(request("POST", PATH, headers=["Transfer-Encoding: chunked"]) + b'9\r\n[{"a":1}]\r\n0\r\n\r\n')
             self.assertEqual(chunked.reply()[0], 200)
-            wires = [new, kept, posted, chunked]
+            for i, data in enumerate((b"\r\n\r\n" + request("GET", "/healthz"), b"\n" + request("GET", "/healthz"),
+                                      request("POST", PATH, b'[{"a":1}]') + b"\r\n")):
+                for part in (request("GET", "/healthz"), data, data):
+                    blank[i].send(part)
+                    self.assertEqual(blank[i].reply()[0], 200)
+            wires = [new, kept, posted, chunked, *blank]
             self.assertEqual(select.select(wires, [], [], 4)[0], [])
             for wire in wires:
                 wire.send(request("GET", "/healthz"))
