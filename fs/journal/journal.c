@@ -132,6 +132,8 @@ enum err_code journal_put_control_locked(struct journal *j, const struct frame *
     return rc;
 }
 
+/* On a full disk it is in no frame: where that one finds no room none does, so what comes later
+ * stands in another segment, whose header has the epoch. */
 static enum err_code new_epoch(struct journal *j, uint64_t *epoch, struct err *e)
 {
     uint64_t position = 0;
@@ -141,10 +143,13 @@ static enum err_code new_epoch(struct journal *j, uint64_t *epoch, struct err *e
     struct frame f = {.kind = FRAME_EPOCH, .batch = {.epoch = j->batches.epoch + 1}};
     while (!rc && waited)
         rc = journal_put_control_locked(j, &f, (struct str){NULL, 0}, &waited, &position, e);
+    bool is_in_header = rc == ERR_FULL;
+    if (is_in_header)
+        rc = ERR_OK;
     if (!rc)
         batches_new_epoch(&j->batches, f.batch.epoch);
     pthread_mutex_unlock(&j->append_lock);
-    if (!rc)
+    if (!rc && !is_in_header)
         rc = sync_wait(j, position, e);
     if (!rc)
         *epoch = f.batch.epoch;

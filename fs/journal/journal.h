@@ -79,7 +79,7 @@ enum err_code journal_open(const struct journal_config *cfg, struct journal **ou
 /* Syncs, stops the threads, answers what waits; NULL is fine. */
 void journal_close(struct journal *j);
 
-/* Give out an epoch: `wanted` 0 = a new one (durable before return); else an epoch that was given
+/* Give out an epoch: `wanted` 0 = a new one (durable before any batch of it is); else an epoch that was given
  * out before and is not older than the newest: accepted again.  Older: ERR_STALE. */
 enum err_code journal_epoch(struct journal *j, uint64_t wanted, uint64_t *epoch, struct err *e);
 

@@ -40,6 +40,8 @@ struct segpool {
     unsigned freed_count;
     uint32_t next_seq;
     uint64_t begun, failed; /* number of the newest try, of the newest that failed */
+    uint64_t failed_ms;     /* when that found no room; 0: it may be there again */
+    bool failed_beyond;     /* the disk has none, whatever max_bytes says */
     enum err_code failed_code;
     struct err failed_why;
     bool stopping, beyond_max, gave_up; /* gave_up: no more tries until somebody asks */
@@ -180,7 +182,15 @@ static void make_failed(struct segpool *p, uint64_t number, enum err_code rc, co
     p->failed = number;
     p->failed_code = rc;
     p->failed_why = *e;
+    p->failed_ms = rc == ERR_FULL ? clock_mono_ms() : 0;
     p->gave_up = true;
+}
+
+static void expect_room(struct segpool *p)
+{
+    p->failed_ms = 0;
+    p->gave_up = false;
+    pthread_cond_broadcast(&p->work);
 }
 
 /* Called with the lock held, as make_new; both make without it. */
@@ -196,6 +206,7 @@ static void make_from_freed(struct segpool *p)
     if (rc) {
         close(old.fd);
         p->stats.files_bytes -= p->cfg.segment_bytes;
+        p->failed_beyond = false;
         make_failed(p, number, rc, &e);
         return;
     }
@@ -208,12 +219,14 @@ static void make_new(struct segpool *p)
     struct err e = {0};
     int fd = -1;
     bool zero_filled = false, beyond_max = p->beyond_max;
-    uint32_t seq = p->next_seq++;
+    uint32_t seq = p->next_seq;
     uint64_t number = ++p->begun;
     pthread_mutex_unlock(&p->lock);
     enum err_code rc = make(p, seq, beyond_max, &fd, &zero_filled, &e);
     pthread_mutex_lock(&p->lock);
+    p->next_seq += rc != ERR_FULL; /* who has no room tries very often, and numbers are 32 bits */
     if (rc) {
+        p->failed_beyond = beyond_max;
         make_failed(p, number, rc, &e);
         return;
     }
@@ -312,15 +325,30 @@ bool segpool_recycle(struct segpool *p, uint32_t seq, int fd)
     if (p->freed_count == FREED_MAX || p->stats.files_bytes > p->cfg.max_bytes || p->disk_is_low)
         return false;
     p->freed[p->freed_count++] = (struct segpool_file){.seq = seq, .fd = fd};
-    p->gave_up = false;
-    pthread_cond_broadcast(&p->work);
+    expect_room(p);
     return true;
+}
+
+/* There was no room a moment ago: a full disk is not asked for each batch that is refused. */
+static bool has_just_failed(const struct segpool *p, bool beyond_max)
+{
+    return p->failed_ms > 0 && p->freed_count == 0 && (p->failed_beyond || !beyond_max) &&
+           clock_mono_ms() - p->failed_ms < DISK_CHECK_MS;
+}
+
+static enum err_code last_failure(const struct segpool *p, struct err *e)
+{
+    if (e)
+        *e = p->failed_why;
+    return p->failed_code;
 }
 
 /* Wait until a file is ready or a try that began after the call has failed. */
 static enum err_code wait_ready(struct segpool *p, bool beyond_max, struct err *e)
 {
     uint64_t before = p->begun;
+    if (has_just_failed(p, beyond_max))
+        return last_failure(p, e);
     atomic_store(&p->is_wanted, true);
     p->beyond_max = beyond_max;
     pthread_cond_broadcast(&p->work);
@@ -330,9 +358,7 @@ static enum err_code wait_ready(struct segpool *p, bool beyond_max, struct err *
     p->beyond_max = false;
     if (p->ready_count > 0)
         return ERR_OK;
-    if (e)
-        *e = p->failed_why;
-    return p->failed_code;
+    return last_failure(p, e);
 }
 
 enum err_code segpool_take(struct segpool *p, bool beyond_max, struct segpool_file *out,
@@ -350,8 +376,7 @@ enum err_code segpool_take(struct segpool *p, bool beyond_max, struct segpool_fi
     uint64_t now = clock_mono_ms();
     atomic_store(&p->is_bulk, p->taken_ms && now - p->taken_ms < BULK_INTERVAL_MS);
     p->taken_ms = now;
-    p->gave_up = false;
-    pthread_cond_broadcast(&p->work);
+    expect_room(p);
     return ERR_OK;
 }
 
@@ -359,8 +384,7 @@ void segpool_drop(struct segpool *p, uint64_t bytes)
 {
     LOCK_SCOPE(&p->lock);
     p->stats.files_bytes -= bytes;
-    p->gave_up = false;
-    pthread_cond_broadcast(&p->work);
+    expect_room(p);
 }
 
 uint64_t segpool_room(struct segpool *p, uint64_t bytes)

@@ -424,11 +424,76 @@ static void kill_9_loses_and_doubles_nothing(void **state)
     assert_true(acked[0] > 0);
 }
 
+/* ---- a disk without room for a segment ---- */
+
+static int have_no_room(struct sys_fault *fault, void *ctx)
+{
+    const atomic_bool *is_full = ctx;
+    return atomic_load(is_full) && strcmp(fault->call, "fallocate") == 0 ? ENOSPC : 0;
+}
+
+/* Until not even a short line fits. */
+static unsigned fill_segment(struct fixture *f)
+{
+    static char lines[16384];
+    uint64_t number = 1; /* that is the first batch of the worker */
+    memset(lines, 'x', sizeof lines);
+    unsigned stored = 0;
+    for (size_t len = sizeof lines - 1; len > 1; len /= 4) {
+        lines[len - 1] = '\n';
+        lines[len] = '\0';
+        while (append_text(f, 0, ++number, 1, HOUR, lines) == ERR_OK)
+            stored++;
+        lines[len - 1] = 'x';
+    }
+    return stored;
+}
+
+static void epochs_are_given_out_on_a_full_disk(void **state)
+{
+    struct fixture *f = *state;
+    atomic_bool is_full = false;
+    struct err e = {0};
+    uint64_t epoch = 0;
+    sys_fault_set(have_no_room, &is_full);
+    fixture_open(f);
+    fixture_epoch(f);
+    const uint64_t first = f->epoch;
+    assert_int_equal(append_text(f, 0, 1, 2, HOUR, "first\n"), ERR_OK);
+    atomic_store(&is_full, true);
+    unsigned stored = fill_segment(f);
+    assert_true(stored > 0);
+    for (uint64_t i = 1; i <= 3; i++) {
+        fixture_epoch(f);
+        assert_int_equal(f->epoch, first + i);
+        assert_int_equal(append_text(f, 0, 1, 1, HOUR, "b\n"), ERR_FULL);
+    }
+    fixture_reopen(f); /* no batch has one of them */
+    fixture_epoch(f);
+    assert_true(f->epoch > first);
+    atomic_store(&is_full, false);
+    while (append_text(f, 0, 1, 3, HOUR, "third\n") == ERR_FULL)
+        poll(NULL, 0, 10);
+    assert_int_equal(append_text(f, 0, 1, 3, HOUR, "third\n"), ERR_OK); /* a repetition */
+    fixture_reopen(f);
+    assert_int_equal(append_text(f, 0, 1, 3, HOUR, "third\n"), ERR_OK);
+    assert_int_equal(journal_epoch(f->j, f->epoch, &epoch, &e), ERR_OK);
+    assert_shown(f, 2, HOUR, "first\n");
+    assert_shown(f, 3, HOUR, "third\n");
+    struct shown s = shown_of(f, 1, HOUR);
+    assert_int_equal(s.rows, stored);
+    buf_done(&s.text);
+    journal_close(f->j);
+    f->j = NULL;
+    sys_fault_set(NULL, NULL);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_make, fixture_remove)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(epochs_are_given_out_on_a_full_disk),
         TEST(any_one_call_may_fail),
         TEST(any_one_write_may_be_cut_by_a_full_disk),
         TEST(any_call_may_begin_to_fail_for_good),
