@@ -11,7 +11,6 @@
 #define ARGUMENT_SHARE 128 /* at most one argument */
 #define RECORD_BYTES 64    /* what libmicrohttpd keeps of a header, an argument or a cookie */
 #define BLANK_LINE_BYTES 2
-#define LINE_BYTES 4 /* of a header beside its texts: `: `, CRLF */
 
 /* Silence is libmicrohttpd's to notice; so what is late here has sent something. */
 void await_request(const struct http_server *s, struct connection *c)
@@ -65,6 +64,23 @@ void await_headers(const struct request *r)
     deadline_set_heard(deadline_of(r), clock_mono_ms() + r->server->cfg.request_timeout_ms);
 }
 
+static void refuse_head(struct request *r)
+{
+    if (!r->counted)
+        request_enter(r);
+    if (r->uri_len > uri_max(r->server))
+        deadline_refuse(deadline_of(r), 414, "URI Too Long",
+                        "the URL is too long (WEIR_HTTP_HEADER_MAX)");
+    else
+        deadline_refuse(deadline_of(r), 431, "Request Header Fields Too Large",
+                        "the headers are too large (WEIR_HTTP_HEADER_MAX)");
+}
+
+static bool has_room_for_reply(const struct request *r, size_t bytes)
+{
+    return bytes + r->record_bytes + REPLY_BYTES <= r->server->cfg.header_max_bytes;
+}
+
 /* libmicrohttpd keeps a record of each argument in the memory that the headers need, and cannot say
  * so when it is full. */
 void await_arguments(struct request *r, const char *uri)
@@ -74,7 +90,9 @@ void await_arguments(struct request *r, const char *uri)
     size_t count = 0;
     for (const char *p = strchr(uri, '?'); p; p = strchr(p + 1, '&'))
         count++;
-    r->header_bytes += count * RECORD_BYTES;
+    r->record_bytes += count * RECORD_BYTES;
+    if (d && count <= most && !has_room_for_reply(r, r->uri_len))
+        refuse_head(r);
     if (!d || count <= most)
         return;
     request_enter(r);
@@ -93,21 +111,28 @@ static size_t cookie_bytes(struct str cookies)
 
 void await_header(struct request *r, struct str name, struct str value)
 {
-    r->header_bytes += name.len + value.len + LINE_BYTES + RECORD_BYTES;
+    r->record_bytes += RECORD_BYTES;
     if (str_eq_nocase(name, STR("Cookie")))
-        r->header_bytes += cookie_bytes(value);
+        r->record_bytes += cookie_bytes(value);
 }
 
 /* Else the request would be run, and its reply have no memory to be made in. */
-bool await_room_for_reply(const struct request *r)
+bool await_room_for_reply(struct request *r)
 {
-    size_t used = r->header_bytes + (r->uri_len > uri_max(r->server) ? 0 : r->uri_len);
-    struct deadline *d = deadline_of(r);
-    if (!d || used + REPLY_BYTES <= r->server->cfg.header_max_bytes)
+    if (!deadline_of(r) || has_room_for_reply(r, r->head_bytes))
         return true;
-    deadline_refuse(d, 431, "Request Header Fields Too Large",
-                    "the headers are too large (WEIR_HTTP_HEADER_MAX)");
+    refuse_head(r);
     return false;
+}
+
+/* Where a head fills libmicrohttpd's memory, it may have none to say so, and ends the connection
+ * without a word. */
+void await_no_answer(struct request *r)
+{
+    const struct deadline *d = deadline_of(r);
+    if (d && r->phase == PHASE_HEADERS && atomic_load(&d->refused_status) == 0 &&
+        deadline_received(d) > r->connection->taken_bytes + r->server->cfg.header_max_bytes)
+        refuse_head(r);
 }
 
 /* What has come buys time for the rest. */

@@ -92,7 +92,7 @@ struct request {
     /* From the headers; the strings are the connection's. */
     struct str method, authorization, origin;
     size_t head_bytes;       /* first line to empty line, as it came */
-    size_t header_bytes;     /* of libmicrohttpd's memory, about; also its arguments and cookies */
+    size_t record_bytes;     /* of libmicrohttpd's memory beside the head, about */
     bool asks_method;        /* Access-Control-Request-Method is there */
     uint64_t declared_bytes; /* Content-Length */
     bool chunked, expects_continue, is_http11;
@@ -160,7 +160,8 @@ void await_next_request(struct request *r); /* the same, after this one has ende
 void await_headers(const struct request *r);
 void await_arguments(struct request *r, const char *uri); /* too many: 414 is out at once */
 void await_header(struct request *r, struct str name, struct str value);
-bool await_room_for_reply(const struct request *r); /* false: the headers left none, 431 is out */
+bool await_room_for_reply(struct request *r); /* false: the head left none, 414 or 431 is out */
+void await_no_answer(struct request *r);      /* libmicrohttpd ended it with an error */
 void await_body(const struct request *r); /* what has come (body_from_ms, body_bytes) buys time */
 bool await_met(const struct request *r);  /* it has come; false: 408, or a refusal above, is out */
 int await_refused(const struct request *r); /* with which status that was; 0: it was not */

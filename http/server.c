@@ -141,6 +141,8 @@ static void on_completed(void *cls, struct MHD_Connection *conn, void **req_cls,
     *req_cls = NULL;
     if (r->streaming)
         pipe_close(&r->pipe);
+    if (how == MHD_REQUEST_TERMINATED_WITH_ERROR)
+        await_no_answer(r);
     if (r->counted) {
         bool whole = how == MHD_REQUEST_TERMINATED_COMPLETED_OK || r->refused;
         int past = await_refused(r);
