@@ -6,6 +6,7 @@
  * A unit gets all its blocks at the beginning, because its size is known.  When there are not
  * enough, units that nobody holds are evicted; when that does not suffice the file grows past its
  * measure, and blocks beyond it are given back to the disk as soon as they are free.
+ * A unit that the disk has no room for goes on in memory of its own, as far as MEMORY_MAX reaches.
  */
 #include "fs/tree/text_cache.h"
 
@@ -23,6 +24,7 @@
 
 #define BLOCK_BYTES (UINT64_C(64) << 10)
 #define UNITS_MAX (1u << 20) /* in the map */
+#define MEMORY_MAX (UINT64_C(64) << 20)
 
 struct text_held {
     struct text_held *newer, *older; /* (lock) in the list of kept units */
@@ -31,6 +33,7 @@ struct text_held {
     uint64_t filled; /* owned by the thread that fills it, until it is kept */
     unsigned users;  /* (lock) */
     bool is_kept;    /* (lock) */
+    int memory_fd;   /* -1: it is in blocks; else it has none */
     uint32_t block_count;
     uint32_t blocks[];
 };
@@ -43,6 +46,7 @@ struct text_cache {
     struct text_held *newest, *oldest; /* (lock) of the kept ones */
     uint32_t *free_blocks;             /* (lock) has room for every block there is */
     uint64_t free_count, block_count;  /* (lock) */
+    uint64_t memory_bytes;             /* (lock) announced by units that are there */
 };
 
 /* ---- life ---- */
@@ -93,6 +97,8 @@ void text_cache_free(struct text_cache *c)
         return;
     for (struct text_held *h = c->newest, *next; h; h = next) {
         next = h->older;
+        if (h->memory_fd >= 0)
+            close(h->memory_fd);
         free(h);
     }
     map_done(&c->units);
@@ -137,7 +143,7 @@ static uint64_t used_locked(const struct text_cache *c)
     return c->block_count - c->free_count;
 }
 
-static void free_unit_locked(struct text_cache *c, struct text_held *h)
+static void free_blocks_locked(struct text_cache *c, struct text_held *h)
 {
     for (uint32_t i = 0; i < h->block_count; i++) {
         uint32_t block = h->blocks[i];
@@ -145,6 +151,16 @@ static void free_unit_locked(struct text_cache *c, struct text_held *h)
         if (block >= c->max_blocks) /* at worst the disk space is kept */
             sys_fallocate(c->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
                           (off_t)(block * BLOCK_BYTES), BLOCK_BYTES);
+    }
+    h->block_count = 0;
+}
+
+static void free_unit_locked(struct text_cache *c, struct text_held *h)
+{
+    free_blocks_locked(c, h);
+    if (h->memory_fd >= 0) {
+        close(h->memory_fd);
+        c->memory_bytes -= h->bytes;
     }
     free(h);
 }
@@ -196,11 +212,31 @@ static bool take_blocks_locked(struct text_cache *c, struct text_held *h)
     return true;
 }
 
-/* Where a byte stands in the file, and how many follow it in the same block. */
-static uint64_t locate(const struct text_held *h, uint64_t off, size_t *run)
+/* ---- memory ---- */
+
+static bool take_memory_locked(struct text_cache *c, uint64_t need)
+{
+    for (struct text_held *h = c->oldest, *newer; h && c->memory_bytes + need > MEMORY_MAX;
+         h = newer) {
+        newer = h->newer;
+        if (h->users == 0 && h->memory_fd >= 0)
+            evict_locked(c, h);
+    }
+    if (c->memory_bytes + need > MEMORY_MAX)
+        return false;
+    c->memory_bytes += need;
+    return true;
+}
+
+/* Where a byte stands in which file, and how many follow it there. */
+static uint64_t locate(const struct text_cache *c, const struct text_held *h, uint64_t off, int *fd,
+                       size_t *run)
 {
     uint64_t within = off % BLOCK_BYTES;
 
+    *fd = h->memory_fd >= 0 ? h->memory_fd : c->fd;
+    if (h->memory_fd >= 0)
+        return off;
     if (*run > BLOCK_BYTES - within)
         *run = (size_t)(BLOCK_BYTES - within);
     return h->blocks[off / BLOCK_BYTES] * BLOCK_BYTES + within;
@@ -240,9 +276,10 @@ enum err_code text_cache_read(struct text_cache *c, const struct text_held *h, u
                               void *dst, size_t n, struct err *e)
 {
     for (size_t done = 0, run; done < n; done += run) {
+        int fd;
         run = n - done;
-        uint64_t at = locate(h, off + done, &run);
-        enum err_code rc = sys_read_full(c->fd, (char *)dst + done, run, (off_t)at, e);
+        uint64_t at = locate(c, h, off + done, &fd, &run);
+        enum err_code rc = sys_read_full(fd, (char *)dst + done, run, (off_t)at, e);
         if (rc)
             return err_wrap(e, "cache of text");
     }
@@ -272,6 +309,7 @@ enum err_code text_cache_begin(struct text_cache *c, const struct tree_unit *uni
     text_unit_key(unit, h->key);
     h->bytes = unit->bytes;
     h->users = 1;
+    h->memory_fd = -1;
     h->block_count = (uint32_t)blocks;
     LOCK_SCOPE(&c->lock);
     if (!take_blocks_locked(c, h)) {
@@ -282,21 +320,67 @@ enum err_code text_cache_begin(struct text_cache *c, const struct tree_unit *uni
     return ERR_OK;
 }
 
+static enum err_code write_text(struct text_cache *c, const struct text_held *h, struct str text,
+                                struct err *e)
+{
+    for (size_t done = 0, run; done < text.len; done += run) {
+        int fd;
+        run = text.len - done;
+        uint64_t at = locate(c, h, h->filled + done, &fd, &run);
+        enum err_code rc = sys_write_full(fd, text.ptr + done, run, (off_t)at, e);
+        if (rc)
+            return err_wrap(e, "cache of text");
+    }
+    return ERR_OK;
+}
+
+/* What is filled so far. */
+static enum err_code copy_text(struct text_cache *c, const struct text_held *h, int to,
+                               struct err *e)
+{
+    AUTO_FREE char *block = malloc(BLOCK_BYTES);
+
+    if (!block)
+        return err_set(e, ERR_NOMEM, "no memory for a block of text");
+    for (uint64_t at = 0, n; at < h->filled; at += n) {
+        n = h->filled - at < BLOCK_BYTES ? h->filled - at : BLOCK_BYTES;
+        enum err_code rc = text_cache_read(c, h, at, block, (size_t)n, e);
+        if (!rc)
+            rc = sys_write_full(to, block, (size_t)n, (off_t)at, e);
+        if (rc)
+            return rc;
+    }
+    return ERR_OK;
+}
+
+/* False: there is no memory either. */
+static bool move_to_memory(struct text_cache *c, struct text_held *h)
+{
+    AUTO_FD int fd = sys_memfd_create("weir-text");
+    struct err e;
+
+    if (fd < 0 || copy_text(c, h, fd, &e))
+        return false;
+    LOCK_SCOPE(&c->lock);
+    if (!take_memory_locked(c, h->bytes))
+        return false;
+    free_blocks_locked(c, h);
+    h->memory_fd = take_fd(&fd);
+    return true;
+}
+
 enum err_code text_cache_append(struct text_cache *c, struct text_held *h, struct str text,
                                 struct err *e)
 {
     if (text.len > h->bytes - h->filled)
         return err_set(e, ERR_CORRUPT, "more text than the %llu bytes that the index knows",
                        (unsigned long long)h->bytes);
-    for (size_t done = 0, run; done < text.len; done += run) {
-        run = text.len - done;
-        uint64_t at = locate(h, h->filled + done, &run);
-        enum err_code rc = sys_write_full(c->fd, text.ptr + done, run, (off_t)at, e);
-        if (rc)
-            return err_wrap(e, "cache of text");
-    }
-    h->filled += text.len;
-    return ERR_OK;
+    enum err_code rc = write_text(c, h, text, e);
+    if (rc == ERR_FULL && h->memory_fd < 0 && move_to_memory(c, h))
+        rc = write_text(c, h, text, e);
+    if (!rc)
+        h->filled += text.len;
+    return rc;
 }
 
 enum err_code text_cache_finish(struct text_cache *c, struct text_held *h, struct err *e)

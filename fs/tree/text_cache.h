@@ -4,7 +4,8 @@
  * The file stands on disk, or in memory where nothing may be written; either way its pages are the
  * kernel's to drop, not part of this process.  A unit is filled by one thread and seen by others
  * once it is whole; who holds one keeps it from being dropped.
- * At most max_bytes are kept, and beyond that what is being filled or held at the moment.
+ * At most max_bytes are kept, and beyond that what is being filled or held at the moment.  On a full
+ * disk up to 64 MiB are in memory instead.
  * Owner: text.c.  Any thread may call.
  * Errors: FULL, IO, NOMEM, TOOBIG (past TEXT_UNIT_MAX), CORRUPT (not as much text as announced).
  */

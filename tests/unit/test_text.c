@@ -3,8 +3,11 @@
  * fail. */
 #include "tests/support/sealed_fixture.h"
 
+#include <errno.h>
+
 #include "base/clock.h"
 #include "base/cond.h"
+#include "base/sys.h"
 #include "fs/tree/text.h"
 #include "fs/tree/text_cache.h"
 #include "gateway/engine/wire.h"
@@ -468,6 +471,79 @@ static void what_is_held_stays_and_the_rest_makes_room(void **state)
     text_cache_free(c);
 }
 
+struct full_disk {
+    int writes, fails_at; /* the how manieth write finds no room, counted from 1 */
+};
+
+static int have_no_room(struct sys_fault *fault, void *ctx)
+{
+    struct full_disk *d = ctx;
+    return strcmp(fault->call, "pwrite") == 0 && ++d->writes == d->fails_at ? ENOSPC : 0;
+}
+
+static void a_full_disk_is_made_good_by_memory(void **state)
+{
+    enum { PIECE = 50000, PIECES = 5 };
+    struct full_disk disk = {.fails_at = 3}; /* of the second piece, behind a block's end */
+    struct tree_unit unit = {.group = 1, .bytes = PIECES * PIECE};
+    struct err e = {0};
+    struct text_cache *c;
+    struct text_held *h;
+    AUTO_FREE char *text = malloc(PIECE), *got = malloc(PIECES * PIECE);
+
+    (void)state;
+    assert_int_equal(text_cache_new("/tmp", 65536, &c, NULL), ERR_OK);
+    sys_fault_set(have_no_room, &disk);
+    assert_int_equal(text_cache_begin(c, &unit, &h, NULL), ERR_OK);
+    for (int i = 0; i < PIECES; i++) {
+        memset(text, 'a' + i, PIECE);
+        assert_int_equal(text_cache_append(c, h, (struct str){text, PIECE}, &e), ERR_OK);
+        assert_int_equal(text_cache_used(c), i == 0 ? 4 * 65536 : 0);
+    }
+    sys_fault_set(NULL, NULL);
+    assert_int_equal(text_cache_finish(c, h, NULL), ERR_OK);
+    text_cache_release(c, h);
+    h = text_cache_find(c, &unit);
+    assert_non_null(h);
+    assert_int_equal(text_cache_read(c, h, 0, got, PIECES * PIECE, NULL), ERR_OK);
+    for (int i = 0; i < PIECES * PIECE; i++)
+        assert_int_equal(got[i], 'a' + i / PIECE);
+    text_cache_release(c, h);
+    text_cache_free(c);
+}
+
+/* The first of two large ones goes when nobody holds it; else there is no room for the second. */
+static void memory_for_a_full_disk_has_an_end(void **state)
+{
+    enum { LARGE = 40 << 20 };
+    struct err e = {0};
+    struct text_cache *c;
+    struct text_held *held[2];
+
+    (void)state;
+    assert_int_equal(text_cache_new("/tmp", 4 * LARGE, &c, NULL), ERR_OK);
+    for (int is_held = 0; is_held < 2; is_held++) {
+        for (int i = 0; i < 2; i++) {
+            AUTO_FREE char *text = calloc(1, LARGE);
+            struct tree_unit unit = {.group = (uint64_t)(2 * is_held + i), .bytes = LARGE};
+            struct full_disk disk = {.fails_at = 1};
+            sys_fault_set(have_no_room, &disk);
+            assert_int_equal(text_cache_begin(c, &unit, &held[i], NULL), ERR_OK);
+            enum err_code rc = text_cache_append(c, held[i], (struct str){text, LARGE}, &e);
+            assert_int_equal(rc, is_held && i > 0 ? ERR_FULL : ERR_OK);
+            sys_fault_set(NULL, NULL);
+            if (!rc)
+                assert_int_equal(text_cache_finish(c, held[i], NULL), ERR_OK);
+            if (!is_held)
+                text_cache_release(c, held[i]);
+        }
+    }
+    text_cache_release(c, held[0]);
+    text_cache_release(c, held[1]);
+    assert_int_equal(text_cache_used(c), 0);
+    text_cache_free(c);
+}
+
 static void unfinished_text_leaves_nothing(void **state)
 {
     struct tree_unit unit = {.bytes = 100};
@@ -505,6 +581,8 @@ int main(void)
         TEST(too_many_that_wait_are_sent_away_and_a_stop_answers_the_rest),
         cmocka_unit_test(the_least_recently_used_goes_first),
         cmocka_unit_test(what_is_held_stays_and_the_rest_makes_room),
+        cmocka_unit_test(a_full_disk_is_made_good_by_memory),
+        cmocka_unit_test(memory_for_a_full_disk_has_an_end),
         cmocka_unit_test(unfinished_text_leaves_nothing),
     };
 #undef TEST
