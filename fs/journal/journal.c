@@ -134,26 +134,35 @@ enum err_code journal_put_control_locked(struct journal *j, const struct frame *
 
 /* On a full disk it is in no frame: where that one finds no room none does, so what comes later
  * stands in another segment, whose header has the epoch. */
-static enum err_code new_epoch(struct journal *j, uint64_t *epoch, struct err *e)
+static enum err_code give_epoch_locked(struct journal *j, uint64_t epoch, uint64_t *position,
+                                       struct err *e)
+{
+    const struct frame f = {.kind = FRAME_EPOCH, .batch = {.epoch = epoch}};
+    enum err_code rc = ERR_OK;
+    bool waited = true;
+    while (!rc && waited)
+        rc = journal_put_control_locked(j, &f, (struct str){NULL, 0}, &waited, position, e);
+    if (rc == ERR_FULL && j->state != CURRENT_POISONED) {
+        *position = 0;
+        rc = ERR_OK;
+    }
+    if (!rc)
+        batches_new_epoch(&j->batches, epoch);
+    return rc;
+}
+
+static enum err_code give_epoch(struct journal *j, uint64_t wanted, uint64_t *epoch, struct err *e)
 {
     uint64_t position = 0;
-    bool waited = true;
-    enum err_code rc = ERR_OK;
     pthread_mutex_lock(&j->append_lock);
-    struct frame f = {.kind = FRAME_EPOCH, .batch = {.epoch = j->batches.epoch + 1}};
-    while (!rc && waited)
-        rc = journal_put_control_locked(j, &f, (struct str){NULL, 0}, &waited, &position, e);
-    bool is_in_header = rc == ERR_FULL;
-    if (is_in_header)
-        rc = ERR_OK;
-    if (!rc)
-        batches_new_epoch(&j->batches, f.batch.epoch);
+    uint64_t newest = j->batches.epoch;
+    *epoch = wanted ? wanted : newest + 1;
+    enum err_code rc = *epoch > newest ? give_epoch_locked(j, *epoch, &position, e) : ERR_OK;
     pthread_mutex_unlock(&j->append_lock);
-    if (!rc && !is_in_header)
-        rc = sync_wait(j, position, e);
-    if (!rc)
-        *epoch = f.batch.epoch;
-    return rc;
+    if (*epoch < newest)
+        return err_set(e, ERR_STALE, "epoch %llu is not the newest, %llu",
+                       (unsigned long long)wanted, (unsigned long long)newest);
+    return rc || position == 0 ? rc : sync_wait(j, position, e);
 }
 
 enum err_code journal_epoch(struct journal *j, uint64_t wanted, uint64_t *epoch, struct err *e)
@@ -161,16 +170,7 @@ enum err_code journal_epoch(struct journal *j, uint64_t wanted, uint64_t *epoch,
     if (j->cfg.read_only)
         return err_set(e, ERR_READONLY, "the journal is open for reading only");
     LOCK_SCOPE(&j->epoch_lock);
-    if (wanted == 0)
-        return new_epoch(j, epoch, e);
-    pthread_mutex_lock(&j->append_lock);
-    uint64_t newest = j->batches.epoch;
-    pthread_mutex_unlock(&j->append_lock);
-    if (wanted != newest)
-        return err_set(e, ERR_STALE, "epoch %llu is not the newest, %llu",
-                       (unsigned long long)wanted, (unsigned long long)newest);
-    *epoch = wanted;
-    return ERR_OK;
+    return give_epoch(j, wanted, epoch, e);
 }
 
 bool journal_request_find(struct journal *j, uint64_t number, enum err_code *answer)

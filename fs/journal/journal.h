@@ -79,8 +79,9 @@ enum err_code journal_open(const struct journal_config *cfg, struct journal **ou
 /* Syncs, stops the threads, answers what waits; NULL is fine. */
 void journal_close(struct journal *j);
 
-/* Give out an epoch: `wanted` 0 = a new one (durable before any batch of it is); else an epoch that was given
- * out before and is not older than the newest: accepted again.  Older: ERR_STALE. */
+/* Give out an epoch: `wanted` 0 = a new one; else one that was given out before: accepted again, or
+ * ERR_STALE when it is older than the newest.  Durable before return; on a full disk only before
+ * any batch of it is, so a `wanted` one may be newer than what is known. */
 enum err_code journal_epoch(struct journal *j, uint64_t wanted, uint64_t *epoch, struct err *e);
 
 /* Append one part.  `done` is called exactly once, perhaps before this returns, perhaps from the

@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/sys.h"
 #include "fs/journal/internal.h"
+#include "fs/journal/replay.h"
 
 enum {
     TABLE_BYTES_MAX = 1 << 30,
@@ -93,13 +94,13 @@ static enum err_code write_repeated(struct journal *j, struct err *e)
 }
 
 static enum err_code write_beginning(struct journal *j, const struct segpool_file *file,
-                                     struct err *e)
+                                     uint64_t epoch, struct err *e)
 {
     struct segment_header h = {.size_bytes = j->cfg.segment_bytes,
                                .seq = file->seq,
                                .prev_seq = j->void_seq,
                                .prev_end = j->void_from,
-                               .epoch = j->batches.epoch,
+                               .epoch = epoch,
                                .next_serial = j->batches.next_serial,
                                .next_file = j->files.next_number,
                                .begun_us = clock_wall_us(),
@@ -119,8 +120,10 @@ static void drop_current(struct journal *j)
     segment_unref(s);
 }
 
-/* Make a taken file the current segment; on failure there is none, and the file is gone. */
-static enum err_code begin(struct journal *j, const struct segpool_file *file, struct err *e)
+/* Make a taken file the current segment; on failure there is none, and the file is gone.  Frames
+ * with lines of an epoch before `epoch` must not follow: they would be taken for late. */
+static enum err_code begin(struct journal *j, const struct segpool_file *file, uint64_t epoch,
+                           struct err *e)
 {
     struct segment *s = segment_new(file->seq, file->fd, j->cfg.segment_bytes);
     if (!s || !files_add_segment(&j->files, s)) {
@@ -134,7 +137,7 @@ static enum err_code begin(struct journal *j, const struct segpool_file *file, s
     j->current = s;
     j->state = CURRENT_GOOD;
     table_reset(&j->table, file->seq);
-    enum err_code rc = write_beginning(j, file, e);
+    enum err_code rc = write_beginning(j, file, epoch, e);
     if (rc)
         drop_current(j);
     else
@@ -142,11 +145,11 @@ static enum err_code begin(struct journal *j, const struct segpool_file *file, s
     return rc;
 }
 
-static enum err_code take_and_begin(struct journal *j, struct err *e)
+static enum err_code take_and_begin(struct journal *j, uint64_t epoch, struct err *e)
 {
     struct segpool_file file;
     enum err_code rc = segpool_take(j->pool, j->beyond_max > 0, &file, e);
-    return rc ? rc : begin(j, &file, e);
+    return rc ? rc : begin(j, &file, epoch, e);
 }
 
 /* ---- full ---- */
@@ -257,9 +260,25 @@ static enum err_code write_again(struct journal *j, struct moving *m, struct err
     return ERR_OK;
 }
 
+/* Of what is to be written again: a newer epoch may have been given out since. */
+static uint64_t oldest_epoch(const struct journal *j, const struct image *todo)
+{
+    uint64_t oldest = j->batches.epoch;
+    for (const struct image *img = todo; img; img = img->next) {
+        struct frame f;
+        for (size_t at = 0, len; at < img->len; at += len) {
+            len = frame_peek(img->data + at, img->len - at);
+            if (frame_view((struct str){img->data + at, len}, &f) && f.kind == FRAME_DATA &&
+                f.batch.worker != SAVED_WORKER && f.batch.epoch < oldest)
+                oldest = f.batch.epoch;
+        }
+    }
+    return oldest;
+}
+
 static enum err_code move_some(struct journal *j, struct moving *m, struct err *e)
 {
-    enum err_code rc = take_and_begin(j, e);
+    enum err_code rc = take_and_begin(j, oldest_epoch(j, m->todo), e);
     if (rc)
         return rc;
     j->table.is_broken = true;
@@ -330,7 +349,7 @@ static enum err_code leave_full(struct journal *j, struct err *e)
         return rc; /* small appends may still fit */
     rc = close_current(j, e);
     if (!rc)
-        return begin(j, &file, e);
+        return begin(j, &file, j->batches.epoch, e);
     j->state = CURRENT_POISONED;
     segpool_add(j->pool, &file);
     return move_undurable(j, e);
@@ -345,7 +364,7 @@ void journal_move_locked(struct journal *j)
     else if (j->state == CURRENT_POISONED)
         rc = move_undurable(j, &e);
     else
-        rc = take_and_begin(j, &e);
+        rc = take_and_begin(j, j->batches.epoch, &e);
     j->broken = e;
     j->broken.code = rc;
     if (rc)

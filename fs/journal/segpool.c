@@ -42,6 +42,7 @@ struct segpool {
     uint64_t begun, failed; /* number of the newest try, of the newest that failed */
     uint64_t failed_ms;     /* when that found no room; 0: it may be there again */
     bool failed_beyond;     /* the disk has none, whatever max_bytes says */
+    uint64_t hopes;         /* calls of expect_room */
     enum err_code failed_code;
     struct err failed_why;
     bool stopping, beyond_max, gave_up; /* gave_up: no more tries until somebody asks */
@@ -177,18 +178,20 @@ static bool should_make(const struct segpool *p)
     return p->ready_count < AHEAD && !p->gave_up;
 }
 
-static void make_failed(struct segpool *p, uint64_t number, enum err_code rc, const struct err *e)
+static void make_failed(struct segpool *p, uint64_t number, uint64_t hopes, enum err_code rc,
+                        const struct err *e)
 {
     p->failed = number;
     p->failed_code = rc;
     p->failed_why = *e;
-    p->failed_ms = rc == ERR_FULL ? clock_mono_ms() : 0;
+    p->failed_ms = rc == ERR_FULL && hopes == p->hopes ? clock_mono_ms() : 0;
     p->gave_up = true;
 }
 
 static void expect_room(struct segpool *p)
 {
     p->failed_ms = 0;
+    p->hopes++;
     p->gave_up = false;
     pthread_cond_broadcast(&p->work);
 }
@@ -199,7 +202,7 @@ static void make_from_freed(struct segpool *p)
     struct err e = {0};
     struct segpool_file old = p->freed[--p->freed_count];
     uint32_t seq = p->next_seq++;
-    uint64_t number = ++p->begun;
+    uint64_t number = ++p->begun, hopes = p->hopes;
     pthread_mutex_unlock(&p->lock);
     enum err_code rc = renew(p, &old, seq, &e);
     pthread_mutex_lock(&p->lock);
@@ -207,7 +210,7 @@ static void make_from_freed(struct segpool *p)
         close(old.fd);
         p->stats.files_bytes -= p->cfg.segment_bytes;
         p->failed_beyond = false;
-        make_failed(p, number, rc, &e);
+        make_failed(p, number, hopes, rc, &e);
         return;
     }
     p->ready[p->ready_count++] = (struct segpool_file){seq, old.fd, old.seq};
@@ -220,14 +223,14 @@ static void make_new(struct segpool *p)
     int fd = -1;
     bool zero_filled = false, beyond_max = p->beyond_max;
     uint32_t seq = p->next_seq;
-    uint64_t number = ++p->begun;
+    uint64_t number = ++p->begun, hopes = p->hopes;
     pthread_mutex_unlock(&p->lock);
     enum err_code rc = make(p, seq, beyond_max, &fd, &zero_filled, &e);
     pthread_mutex_lock(&p->lock);
     p->next_seq += rc != ERR_FULL; /* who has no room tries very often, and numbers are 32 bits */
     if (rc) {
         p->failed_beyond = beyond_max;
-        make_failed(p, number, rc, &e);
+        make_failed(p, number, hopes, rc, &e);
         return;
     }
     p->ready[p->ready_count++] = (struct segpool_file){seq, fd, 0};

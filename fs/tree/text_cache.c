@@ -214,8 +214,11 @@ static bool take_blocks_locked(struct text_cache *c, struct text_held *h)
 
 /* ---- memory ---- */
 
-static bool take_memory_locked(struct text_cache *c, uint64_t need)
+static bool take_memory(struct text_cache *c, uint64_t need)
 {
+    if (need > MEMORY_MAX)
+        return false;
+    LOCK_SCOPE(&c->lock);
     for (struct text_held *h = c->oldest, *newer; h && c->memory_bytes + need > MEMORY_MAX;
          h = newer) {
         newer = h->newer;
@@ -353,17 +356,25 @@ static enum err_code copy_text(struct text_cache *c, const struct text_held *h, 
     return ERR_OK;
 }
 
+static void give_memory_back(struct text_cache *c, uint64_t bytes)
+{
+    LOCK_SCOPE(&c->lock);
+    c->memory_bytes -= bytes;
+}
+
 /* False: there is no memory either. */
 static bool move_to_memory(struct text_cache *c, struct text_held *h)
 {
-    AUTO_FD int fd = sys_memfd_create("weir-text");
     struct err e;
 
-    if (fd < 0 || copy_text(c, h, fd, &e))
+    if (!take_memory(c, h->bytes))
         return false;
+    AUTO_FD int fd = sys_memfd_create("weir-text");
+    if (fd < 0 || copy_text(c, h, fd, &e)) {
+        give_memory_back(c, h->bytes);
+        return false;
+    }
     LOCK_SCOPE(&c->lock);
-    if (!take_memory_locked(c, h->bytes))
-        return false;
     free_blocks_locked(c, h);
     h->memory_fd = take_fd(&fd);
     return true;

@@ -208,6 +208,41 @@ static void a_failed_sync_is_made_good_elsewhere(void **state)
     sys_fault_set(NULL, NULL);
 }
 
+/* A gateway ends while what it sent is not durable, another begins, and then a sync fails. */
+static void what_a_new_epoch_finds_undurable_is_not_lost(void **state)
+{
+    struct fixture *f = *state;
+    atomic_int failures = 0;
+    sys_fault_set(fail_syncs, &failures);
+    fixture_open(f);
+    fixture_epoch(f);
+    assert_int_equal(append_text(f, 0, 1, 1, HOUR, "before\n"), ERR_OK);
+    wait_prepared(f);
+    struct batch_run r = run_of(1, HOUR, "undurable\n");
+    struct batch_part p = {.id = {f->epoch, 0, 2},
+                           .parts = 1,
+                           .flags = BATCH_LAST | BATCH_NO_SYNC,
+                           .runs = &r,
+                           .run_count = 1};
+    assert_int_equal(append_part(f->j, &p, NULL), ERR_OK);
+    atomic_store(&failures, 1);
+    fixture_epoch(f);
+    assert_int_equal(atomic_load(&failures), 0);
+    assert_int_equal(append_text(f, 0, 1, 1, HOUR, "after\n"), ERR_OK);
+    spoil_after_first_batch(f);
+    uint64_t epoch = f->epoch;
+    for (int again = 0; again < 2; again++) {
+        struct err e;
+        assert_shown(f, 1, HOUR, "before\nundurable\nafter\n");
+        fixture_reopen(f);
+        assert_int_equal(f->found.corrupt_frames, 0);
+        assert_int_equal(journal_epoch(f->j, epoch, &f->epoch, &e), ERR_OK);
+    }
+    journal_close(f->j);
+    f->j = NULL;
+    sys_fault_set(NULL, NULL);
+}
+
 static void check_texts(struct fixture *f, uint64_t stream, const unsigned *numbers, size_t count)
 {
     char text[SWEEP_TEXT];
@@ -468,9 +503,10 @@ static void epochs_are_given_out_on_a_full_disk(void **state)
         assert_int_equal(f->epoch, first + i);
         assert_int_equal(append_text(f, 0, 1, 1, HOUR, "b\n"), ERR_FULL);
     }
-    fixture_reopen(f); /* no batch has one of them */
-    fixture_epoch(f);
-    assert_true(f->epoch > first);
+    fixture_reopen(f); /* no batch has one of them, but the gateway that got it is still there */
+    assert_int_equal(journal_epoch(f->j, f->epoch, &epoch, &e), ERR_OK);
+    assert_int_equal(epoch, first + 3);
+    assert_int_equal(journal_epoch(f->j, first, &epoch, &e), ERR_STALE);
     atomic_store(&is_full, false);
     while (append_text(f, 0, 1, 3, HOUR, "third\n") == ERR_FULL)
         poll(NULL, 0, 10);
@@ -498,6 +534,7 @@ int main(void)
         TEST(any_one_write_may_be_cut_by_a_full_disk),
         TEST(any_call_may_begin_to_fail_for_good),
         TEST(a_failed_sync_is_made_good_elsewhere),
+        TEST(what_a_new_epoch_finds_undurable_is_not_lost),
         TEST(many_undurable_frames_are_moved_together),
         TEST(a_disk_that_fails_for_good_refuses_and_recovers),
         TEST(kill_9_loses_and_doubles_nothing),
