@@ -13,12 +13,18 @@
 #define BLANK_LINE_BYTES 2
 
 /* Silence is libmicrohttpd's to notice; so what is late here has sent something. */
+static void await_line(const struct http_server *s, struct connection *c, uint64_t written_bytes)
+{
+    c->written_bytes = written_bytes;
+    deadline_set_silent(c->deadline, c->taken_bytes,
+                        clock_mono_ms() + s->cfg.idle_timeout_s * UINT64_C(1000) +
+                            s->cfg.request_timeout_ms);
+}
+
 void await_request(const struct http_server *s, struct connection *c)
 {
-    if (c)
-        deadline_set_silent(c->deadline, c->taken_bytes,
-                            clock_mono_ms() + s->cfg.idle_timeout_s * UINT64_C(1000) +
-                                s->cfg.request_timeout_ms);
+    if (c && c->deadline)
+        await_line(s, c, deadline_traffic(c->deadline).written);
 }
 
 /* Blank lines may stand in front of a head; libmicrohttpd begins to read each request of a
@@ -37,21 +43,24 @@ static void take_blank_lines(struct connection *c, const char *head)
 
 /* What the chunks of a body had around them is not known: there nothing of the next request is
  * taken to have come.  Nor is a line's end behind a body, which some clients send. */
-static void take_request(struct connection *c, const struct request *r)
+static void take_request(struct connection *c, const struct request *r, uint64_t received_bytes)
 {
-    uint64_t received = deadline_received(c->deadline);
     if (r->server->heads_stand && r->head_bytes > 0)
         take_blank_lines(c, r->method.ptr);
     c->taken_bytes += r->head_bytes + r->declared_bytes;
-    if (r->chunked || c->taken_bytes > received || received - c->taken_bytes == BLANK_LINE_BYTES)
-        c->taken_bytes = received;
+    if (r->chunked || c->taken_bytes > received_bytes ||
+        received_bytes - c->taken_bytes == BLANK_LINE_BYTES)
+        c->taken_bytes = received_bytes;
 }
 
 void await_next_request(struct request *r)
 {
-    if (r->connection && r->connection->deadline)
-        take_request(r->connection, r);
-    await_request(r->server, r->connection);
+    struct connection *c = r->connection;
+    if (!c || !c->deadline)
+        return;
+    struct deadline_traffic traffic = deadline_traffic(c->deadline);
+    take_request(c, r, traffic.received);
+    await_line(r->server, c, traffic.written);
 }
 
 static struct deadline *deadline_of(const struct request *r)
@@ -131,7 +140,7 @@ void await_no_answer(struct request *r)
 {
     const struct deadline *d = deadline_of(r);
     if (d && r->phase == PHASE_HEADERS && atomic_load(&d->refused_status) == 0 &&
-        deadline_received(d) > r->connection->taken_bytes + r->server->cfg.header_max_bytes)
+        deadline_traffic(d).written == r->connection->written_bytes)
         refuse_head(r);
 }
 

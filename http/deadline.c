@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
 #include <pthread.h>
@@ -10,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "base/cleanup.h"
@@ -76,12 +78,17 @@ static void tell_ends(struct deadlines *all)
     }
 }
 
-uint64_t deadline_received(const struct deadline *c)
+struct deadline_traffic deadline_traffic(const struct deadline *c)
 {
     struct tcp_info info = {0};
     socklen_t len = sizeof info;
-    return getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 ? info.tcpi_bytes_received
-                                                                      : 0;
+    int unacked = 0;
+    if (getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0 ||
+        ioctl(c->fd, SIOCOUTQ, &unacked) != 0)
+        return (struct deadline_traffic){0};
+    return (struct deadline_traffic){.received = info.tcpi_bytes_received,
+                                     .written =
+                                         (uint64_t)info.tcpi_bytes_acked + (uint64_t)unacked};
 }
 
 void deadline_set_silent(struct deadline *c, uint64_t taken_bytes, uint64_t deadline_ms)
@@ -101,7 +108,7 @@ static void look_at_silence(const struct deadlines *all, struct deadline *c, uin
     if (!(silence & 1) || now_ms + all->line_ms >= deadline_ms)
         return;
     uint64_t heard_bytes = atomic_load(&c->heard_bytes);
-    if (deadline_received(c) > heard_bytes && silence == atomic_load(&c->silences))
+    if (deadline_traffic(c).received > heard_bytes && silence == atomic_load(&c->silences))
         atomic_compare_exchange_strong(&c->deadline_ms, &deadline_ms, now_ms + all->line_ms);
 }
 

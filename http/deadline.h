@@ -54,7 +54,11 @@ static inline void deadline_set(struct deadline *c, uint64_t deadline_ms)
 /* The next thing is a request: what has come, or comes, past the first `taken_bytes` of all that
  * the connection was sent is its first line. */
 void deadline_set_silent(struct deadline *c, uint64_t taken_bytes, uint64_t deadline_ms);
-uint64_t deadline_received(const struct deadline *c); /* bytes that it was sent; 0: not known */
+/* Bytes that the connection was sent, and that were written to it; 0: not known. */
+struct deadline_traffic {
+    uint64_t received, written;
+};
+struct deadline_traffic deadline_traffic(const struct deadline *c);
 
 /* It has begun, and the deadline is another one. */
 static inline void deadline_set_heard(struct deadline *c, uint64_t deadline_ms)

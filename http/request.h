@@ -51,8 +51,9 @@ struct deadline;
 /* What lives as long as a connection, which serves one request after the other. */
 struct connection {
     int fd;
-    uint64_t taken_bytes; /* of what it sent: in requests that have ended */
-    const char *reads_at; /* an address only; NULL before the first request */
+    uint64_t taken_bytes;   /* of what it sent: in requests that have ended */
+    uint64_t written_bytes; /* to it, before the present request */
+    const char *reads_at;   /* an address only; NULL before the first request */
     struct deadline *deadline;
     bool lingers; /* the client may still be sending when it is closed */
 };
