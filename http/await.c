@@ -134,6 +134,18 @@ bool await_room_for_reply(struct request *r)
     return false;
 }
 
+/* A reply of libmicrohttpd's would need memory, which a long line that it has copied may have taken
+ * (a folded one). */
+bool await_trusted(struct request *r)
+{
+    const struct framing *f = &r->framing;
+    if (!deadline_of(r) || !f->fault)
+        return true;
+    deadline_refuse(deadline_of(r), f->status, f->status == 501 ? "Not Implemented" : "Bad Request",
+                    f->fault);
+    return false;
+}
+
 /* Where a head fills libmicrohttpd's memory, it may have none to say so, and ends the connection
  * without a word. */
 void await_no_answer(struct request *r)

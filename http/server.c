@@ -358,7 +358,7 @@ static enum MHD_Result on_headers(struct request *r, const char *method, const c
     r->body_from_ms = clock_mono_ms();
     request_enter(r);
     read_headers(r, method, version);
-    if (!await_room_for_reply(r))
+    if (!await_room_for_reply(r) || !await_trusted(r))
         return MHD_NO;
     return follow(r, admit_headers(r));
 }
