@@ -18,10 +18,11 @@
 
 #define RECORD_MEMORY_MAX ((size_t)64 << 20)
 #define DEPTH_MAX 64
-#define LARGE_BODY_BYTES ((size_t)1 << 20) /* its lines, and their hours, may be several batches   \
-                                            */
-#define NAME_TEXT 256                      /* what name_metric may write */
-#define LABEL_TOLD_BYTES 64                /* of one that is too long */
+#define LARGE_BODY_BYTES                                                                           \
+    ((size_t)1 << 20)       /* its lines, and their hours, may be several batches                  \
+                             */
+#define NAME_TEXT 256       /* what name_metric may write */
+#define LABEL_TOLD_BYTES 64 /* of one that is too long */
 
 static const char *const TYPES[] = {"counter", "gauge",    "histogram",
                                     "summary", "unknown",  "gaugehistogram",
@@ -41,7 +42,7 @@ struct door {
 
 struct found_label {
     struct sample_label label;
-    size_t at; /* in the record */
+    size_t at; /* in the record, as sorted */
 };
 struct labels {
     struct found_label *list;
@@ -109,13 +110,48 @@ static struct str label_name(struct door *d, struct str prefix, struct str key)
     return (struct str){name, prefix.len + 1 + key.len};
 }
 
+struct member {
+    const struct json *value;
+    size_t at; /* in the object */
+};
+
+static int by_key(const void *a, const void *b)
+{
+    const struct member *x = a, *y = b;
+    int order = str_cmp(x->value->key, y->value->key);
+    return order ? order : (x->at > y->at) - (x->at < y->at);
+}
+
+/* In the order of a map by name, so that of labels with one name the same counts as of fields. */
+static struct member *sort_members(struct arena *a, const struct json *object, size_t *count)
+{
+    struct member *list = NULL;
+    size_t cap = 0;
+    *count = 0;
+    for (const struct json *v = object->first; v; v = v->next) {
+        list = arena_grow(a, list, *count, &cap, sizeof *list);
+        if (!list)
+            return NULL;
+        list[*count] = (struct member){v, *count};
+        ++*count;
+    }
+    if (*count > 0)
+        qsort(list, *count, sizeof *list, by_key);
+    return list;
+}
+
 /* Members become labels; nested objects are joined with '_'. */
 static enum err_code add_labels(struct door *d, struct labels *l, struct str prefix,
                                 const struct json *object, unsigned depth, struct err *e)
 {
+    size_t count;
     if (depth > DEPTH_MAX)
         return err_set(e, ERR_INVALID, "labels are nested deeper than %d", DEPTH_MAX);
-    for (const struct json *v = object->first; v; v = v->next) {
+    struct member *members = sort_members(&d->arena, object, &count);
+    if (!members && object->first)
+        return no_memory(e);
+    for (size_t i = 0; i < count; i++) {
+        const struct json *v = members[i].value;
         if (v->type == JSON_NULL || (!prefix.ptr && is_own(v->key)))
             continue;
         struct str name = label_name(d, prefix, v->key);

@@ -159,26 +159,31 @@ static struct str name_of(const struct key *key)
     return (struct str){key->lead + 2, key->lead_len - 4}; /* without `,"` and `":` */
 }
 
-/* The whole name into k->name; false when it is too long. */
-static bool make_name(struct keys *k, const struct key *parent, struct str raw)
+/* What the escapes of a key stand for, in k->decoded if there are any; false when it is too long.
+ */
+static bool decode_key(struct keys *k, struct str raw, struct str *text)
 {
-    struct str component = raw;
-    bool is_whole = true;
+    *text = raw;
+    if (raw.len == 0 || !memchr(raw.ptr, '\\', raw.len))
+        return true;
+    buf_clear(&k->decoded);
+    scan_decode(raw, &k->decoded);
+    *text = buf_str(&k->decoded);
+    return buf_ok(&k->decoded);
+}
+
+/* The whole name into k->name; false when it is too long. */
+static bool make_name(struct keys *k, const struct key *parent, struct str text)
+{
     buf_clear(&k->name);
     if (parent != &k->root) {
         buf_add_str(&k->name, name_of(parent));
         buf_add_char(&k->name, '_');
     }
-    if (raw.len && memchr(raw.ptr, '\\', raw.len)) {
-        buf_clear(&k->decoded);
-        scan_decode(raw, &k->decoded);
-        component = buf_str(&k->decoded);
-        is_whole = buf_ok(&k->decoded);
-    }
-    name_field_add(&k->name, component);
+    name_field_add(&k->name, text);
     if (k->name.len == 0) /* SQL has no empty names */
         buf_add_char(&k->name, '_');
-    return is_whole && buf_ok(&k->name) && k->name.len <= FIELD_NAME_MAX;
+    return buf_ok(&k->name) && k->name.len <= FIELD_NAME_MAX;
 }
 
 static bool make_lead(struct keys *k, struct key *key, struct str name)
@@ -196,14 +201,18 @@ static bool make_lead(struct keys *k, struct key *key, struct str name)
 
 static struct key *key_new(struct keys *k, struct key *parent, struct str raw)
 {
-    k->is_name_too_long = !make_name(k, parent, raw);
+    struct str text;
+    k->is_name_too_long = !decode_key(k, raw, &text) || !make_name(k, parent, text);
     if (k->is_name_too_long)
+        return NULL;
+    if (text.ptr != raw.ptr && !(text = arena_copy(&k->key_memory, text)).ptr)
         return NULL;
     struct key *key = arena_zalloc(&k->key_memory, sizeof *key);
     if (!key || !make_lead(k, key, buf_str(&k->name)))
         return NULL;
     key->parent = parent;
     key->raw = raw;
+    key->text = text;
     key->depth = parent->depth + 1;
     key->is_timestamp = str_eq(name_of(key), TIMESTAMP);
     return key;
@@ -234,7 +243,7 @@ int keys_order(const struct key *a, const struct key *b)
     while (b->depth > a->depth)
         b = b->parent;
     for (; a != b; a = a->parent, b = b->parent) {
-        int here = str_cmp(a->raw, b->raw);
+        int here = str_cmp(a->text, b->text);
         if (here)
             order = here; /* what differs nearest to the root decides */
     }

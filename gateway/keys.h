@@ -31,6 +31,7 @@ struct field {
 struct key {
     struct key *parent, *next, *first; /* next: followed it last time; first: of its object */
     struct str raw;                    /* between the quotes, as written */
+    struct str text;                   /* what its escapes stand for; the same when it has none */
     const char *lead;                  /* `,"name":`; 16 more bytes may be read */
     uint32_t lead_len;
     uint32_t depth; /* of the root's keys: 1 */
@@ -81,7 +82,8 @@ bool keys_has_room(const struct keys *k, size_t new_fields, size_t name_bytes);
 bool keys_reserve(struct keys *k, size_t changes);
 /* Note that a value of `type` is stored in `f`: the stream has room, and the note has memory. */
 void keys_store(struct keys *k, struct field *f, enum field_type type);
-/* Order of two keys in a map sorted by name at every level, as the reference keeps records. */
+/* Order of two keys in a map sorted by name at every level, as the reference keeps records; 0: the
+ * same name however it is written. */
 int keys_order(const struct key *a, const struct key *b);
 
 #endif

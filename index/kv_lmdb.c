@@ -22,6 +22,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 
 #include "base/cleanup.h"
 #include "base/crc32c.h"
@@ -33,7 +34,8 @@
 #define CRC_AT 8
 #define VALUE_HEADER 12
 #define UPDATE_TRIES_MAX 64 /* each on a map twice as large, or beside a writer that doubled it */
-#define ADOPT_TRIES_MAX 16  /* times that other processes grow the map while we take it over */
+#define DISK_FULL_BYTES (1u << 20)
+#define ADOPT_TRIES_MAX 16 /* times that other processes grow the map while we take it over */
 
 static const struct str revision_key = {"\0rev", 4};
 
@@ -342,6 +344,15 @@ static void end_txn(struct kv_txn *t)
     free(t);
 }
 
+/* LMDB tells of a write that was cut short, as the last one on a full disk is, by EIO alone. */
+static bool disk_is_full(const struct kv *kv)
+{
+    int fd;
+    struct statvfs v;
+    return mdb_env_get_fd(kv->env, &fd) == 0 && fstatvfs(fd, &v) == 0 &&
+           v.f_bavail * v.f_frsize < DISK_FULL_BYTES;
+}
+
 /* Ends the transaction in any case; *met_full_map tells whether growth would have helped. */
 static enum err_code commit(struct kv_txn *t, bool *met_full_map, struct err *e)
 {
@@ -355,7 +366,7 @@ static enum err_code commit(struct kv_txn *t, bool *met_full_map, struct err *e)
         mdb_txn_abort(t->txn);
     } else if ((committed = mdb_txn_commit(t->txn))) {
         note_full(t, committed);
-        rc = lmdb_err(e, committed, "commit");
+        rc = lmdb_err(e, committed == EIO && disk_is_full(kv) ? ENOSPC : committed, "commit");
     }
     *met_full_map = t->met_full_map;
     end_txn(t);

@@ -130,6 +130,23 @@ class FullDisk(unittest.TestCase):
         self.node.start()
         self.check_all_there()
 
+    def test_a_stream_made_in_the_index_without_room_is_503(self):
+        self.node.start()
+        self.assertEqual(self.store(1000), 200)
+        self.fill()
+        statuses = set()
+        filler = f"{self.node.data_dir}/{FILLER}"
+        for i in range(120):  # some find a few pages of those that they need, so that their write is cut short
+            os.truncate(filler, os.stat(filler).st_size - i % 4 * 4096)
+            fields = [{"name": f"f{i}_{k}" + "x" * 100, "type": "Utf8"} for k in range(200)]
+            status, _, reply = self.node.raw("POST", f"/api/default/streams/s{i}?type=logs", json.dumps({"fields": fields, "settings": {}}).encode(),
+                                             {"Content-Type": "application/json"})
+            self.assertIn(status, (200, 503), reply)
+            statuses.add(status)
+        self.assertIn(503, statuses)
+        self.check_all_there()
+        self.check_recovery()
+
 
 if __name__ == "__main__":
     main()

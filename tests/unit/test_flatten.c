@@ -122,6 +122,13 @@ static void of_equal_names_the_last_in_map_order_counts(void **state)
         {"{\"a\":{\"b\":{\"c\":1},\"b_c\":2},\"a_b\":{\"c\":3}}", TS ",\"a_b_c\":3}\n"},
         {"{\"a\":{\"b_c\":2,\"b\":{\"c\":1}}}", TS ",\"a_b_c\":2}\n"},
         {"{\"a\":1,\"A\":[1,2],\"q\":{\"d\":1}}", TS ",\"a\":1,\"q_d\":1}\n"},
+        {"{\"b\":1,\"\\u0062\":2}", TS ",\"b\":2}\n"},
+        {"{\"\\u0062\":1,\"b\":2,\"\\u0062\":3}", TS ",\"b\":3}\n"},
+        {"{\"msg\":1,\"m\\u0073g\":2,\"MSG\":3}", TS ",\"msg\":2}\n"},
+        {"{\"\u00e9\":1,\"\\u00E9\":2}", TS ",\"\u00e9\":2}\n"},
+        {"{\"\\u0130\":1,\"_\":2}", TS ",\"_\":1}\n"},
+        {"{\"\u0130\":1,\"_\":2}", TS ",\"_\":1}\n"},
+        {"{\"a\":{\"b\":1},\"\\u0061\":{\"\\u0062\":2}}", TS ",\"a_b\":2}\n"},
     };
     struct lines_rules r = rules();
     (void)state;
@@ -153,6 +160,8 @@ static void times_are_taken_out_and_put_in_front(void **state)
         {"{\"@timestamp\":\"bad\",\"_timestamp\":1795387800}",
          "{\"_timestamp\":1795387800000000}\n"},
         {"{\"_timestamp\":1795387800,\"@timestamp\":\"bad\"}",
+         "{\"_timestamp\":1795387800000000}\n"},
+        {"{\"_timestamp\":1,\"\\u005ftimestamp\":1795387800}",
          "{\"_timestamp\":1795387800000000}\n"},
         {"{\"_timestamp\":null,\"@timestamp\":1795387801}", "{\"_timestamp\":1795387801000000}\n"},
         {"{\"_timestamp\":null}", TS "}\n"},

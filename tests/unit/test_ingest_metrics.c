@@ -160,6 +160,29 @@ static void a_sample_that_its_stream_has_no_room_for_is_refused_alone(void **sta
     node_close(&n);
 }
 
+/* As of fields: the last in a map sorted by name at every level. */
+static void of_labels_with_one_name_the_last_in_map_order_counts(void **state)
+{
+    struct node n;
+    (void)state;
+    node_open(&n);
+    expect_results(&n,
+                   "[{\"__name__\":\"up\",\"value\":1,\"a_b\":\"1\",\"a-b\":\"2\"},"
+                   "{\"__name__\":\"up\",\"value\":2,\"a-b\":\"2\",\"a_b\":\"1\"},"
+                   "{\"__name__\":\"up\",\"value\":3,\"b\":\"1\",\"\\u0062\":\"2\"},"
+                   "{\"__name__\":\"up\",\"value\":4,\"a_b\":\"1\",\"a\":{\"b\":\"2\"}},"
+                   "{\"__name__\":\"up\",\"value\":5,\"a\":{\"b\":\"1\"},\"a\":{\"b\":\"2\"}}]",
+                   "up 5/0 \n");
+    struct stored s = stored_of(&n);
+    assert_string_equal(s.lines.data, TS ",\"__name__\":\"up\",\"a_b\":\"1\",\"value\":1.0}\n" TS
+                                         ",\"__name__\":\"up\",\"a_b\":\"1\",\"value\":2.0}\n" TS
+                                         ",\"__name__\":\"up\",\"b\":\"2\",\"value\":3.0}\n" TS
+                                         ",\"__name__\":\"up\",\"a_b\":\"1\",\"value\":4.0}\n" TS
+                                         ",\"__name__\":\"up\",\"a_b\":\"2\",\"value\":5.0}\n");
+    stored_done(&s);
+    node_close(&n);
+}
+
 static void a_metric_whose_samples_are_all_refused_is_not_made(void **state)
 {
     struct node n;
@@ -263,6 +286,7 @@ int main(void)
         cmocka_unit_test(samples_of_many_hours_are_found_their_places_at_once),
         cmocka_unit_test(labels_of_many_names_are_known_again_at_once),
         cmocka_unit_test(a_sample_that_its_stream_has_no_room_for_is_refused_alone),
+        cmocka_unit_test(of_labels_with_one_name_the_last_in_map_order_counts),
         cmocka_unit_test(a_metric_whose_samples_are_all_refused_is_not_made),
         cmocka_unit_test(requests_that_use_up_a_stream_together_are_judged_again),
     };
