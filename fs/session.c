@@ -392,7 +392,8 @@ static enum err_code open_parts(struct process *p, struct err *e)
     return s->cfg->read_only ? session_drop_deleted(s, s->cfg->snapshots_live, e) : ERR_OK;
 }
 
-static void library_log(enum fuse_log_level level, const char *fmt, va_list args)
+__attribute__((format(printf, 2, 0))) static void library_log(enum fuse_log_level level,
+                                                              const char *fmt, va_list args)
 {
     char text[512];
     int n = vsnprintf(text, sizeof text, fmt, args);
