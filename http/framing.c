@@ -2,7 +2,10 @@
  * that are in no header. */
 #include "http/framing.h"
 
+#include <string.h>
+
 #define NOT_IN_PLACE "a header has a NUL in it, has no name or is folded"
+#define ENDS_DIFFER "a header has a NUL or ':' at its end, or some lines end with CRLF and some not"
 
 static void find_fault(struct framing *f, int status, const char *fault)
 {
@@ -34,20 +37,23 @@ static bool is_folded(struct str name, struct str framing)
     return name.len > framing.len && str_eq_nocase((struct str){name.ptr, framing.len}, framing);
 }
 
+static bool has_cr(struct str s)
+{
+    return s.len > 0 && memchr(s.ptr, '\r', s.len);
+}
+
 static const char *end_of(struct str s)
 {
     return s.ptr + s.len;
 }
 
-/* From the end of a text to the next one are so many bytes, and each was CR, LF or a colon. */
-static bool is_gap(const char *from, const char *to, ptrdiff_t least, ptrdiff_t most)
+/* From the end of a text to the next one each byte was CR, LF or a colon: how many?  0: not so. */
+static ptrdiff_t gap_between(const char *from, const char *to)
 {
-    if (to - from < least || to - from > most)
-        return false;
-    for (; from < to; from++)
-        if (*from != '\0')
-            return false;
-    return true;
+    for (const char *p = from; p < to; p++)
+        if (*p != '\0')
+            return 0;
+    return from < to ? to - from : 0;
 }
 
 static bool is_blank_between(const char *from, const char *to)
@@ -60,16 +66,32 @@ static bool is_blank_between(const char *from, const char *to)
 void framing_see_first_line(struct framing *f, struct str method, struct str uri,
                             struct str version)
 {
-    if (!is_blank_between(end_of(method) + 1, uri.ptr) || !is_gap(end_of(uri), version.ptr, 1, 1))
+    if (!is_blank_between(end_of(method) + 1, uri.ptr) ||
+        gap_between(end_of(uri), version.ptr) != 1)
         find_fault(f, 400, "the first line has a NUL in it");
     f->end = end_of(version);
 }
 
+/* Lines end with CRLF, or all with LF. */
 static void see_place(struct framing *f, struct str name, struct str value)
 {
-    if (!is_gap(f->end, name.ptr, 1, 2) || !is_blank_between(end_of(name) + 1, value.ptr))
+    ptrdiff_t line_end = gap_between(f->end, name.ptr);
+    if (f->line_end == 0)
+        f->line_end = line_end;
+    if (line_end < 1 || line_end > 2 || !is_blank_between(end_of(name) + 1, value.ptr))
         find_fault(f, 400, NOT_IN_PLACE);
+    else if (line_end != f->line_end)
+        find_fault(f, 400, ENDS_DIFFER);
     f->end = end_of(value);
+}
+
+static void see_last_line(struct framing *f, const char *end)
+{
+    ptrdiff_t two_ends = gap_between(f->end, end);
+    if (two_ends < 2 || two_ends > 4)
+        find_fault(f, 400, NOT_IN_PLACE);
+    else if (two_ends == 3 || (f->line_end && two_ends != 2 * f->line_end))
+        find_fault(f, 400, ENDS_DIFFER);
 }
 
 void framing_see(struct framing *f, struct str name, struct str value)
@@ -78,6 +100,8 @@ void framing_see(struct framing *f, struct str name, struct str value)
         see_place(f, name, value);
     if (!is_token(name))
         find_fault(f, 400, "the name of a header has a blank in it");
+    if (has_cr(value))
+        find_fault(f, 400, "a header has a CR in it");
     if (is_folded(name, STR("Content-Length")) || is_folded(name, STR("Transfer-Encoding")))
         find_fault(f, 400, "a header that says where the body ends is folded");
     if (str_eq_nocase(name, STR("Content-Length"))) {
@@ -101,8 +125,8 @@ void framing_see(struct framing *f, struct str name, struct str value)
 
 void framing_end(struct framing *f, const char *end)
 {
-    if (f->end && !is_gap(f->end, end, 2, 4))
-        find_fault(f, 400, NOT_IN_PLACE);
+    if (f->end)
+        see_last_line(f, end);
     if (f->has_coding && !str_eq_nocase(f->coding, STR("chunked")))
         find_fault(f, 501, "Transfer-Encoding: only chunked is spoken");
     if (f->has_coding && f->has_length)

@@ -5,8 +5,8 @@
  * header as they stand.
  * libmicrohttpd 0.9 reads a head as C strings: a NUL ends a value, and a line that begins with NUL
  * or ':' ends the head.  It makes the strings in place (NUL stands for the colon and each byte of a
- * line's end), so what it passed over shows: there the strings do not follow one another.  Only a
- * single NUL or ':' beside a line that ends with LF alone looks like the CR of CRLF.
+ * line's end), so what it passed over shows: there the strings do not follow one another, or the
+ * ends of lines differ.  Only a last line of a single NUL or ':' and LF looks like an empty one.
  * Thread safety: pure.
  */
 #ifndef WEIR_HTTP_FRAMING_H
@@ -19,7 +19,8 @@ struct framing {
     int status;        /* of the refusal */
     bool has_length, has_coding, has_content_coding;
     struct str length, coding;
-    const char *end; /* of what has been seen of the head; NULL: where it stands is not known */
+    ptrdiff_t line_end; /* 1: LF, 2: CRLF; 0: not known */
+    const char *end;    /* of what has been seen of the head; NULL: where it stands is not known */
 };
 /* The first line, when the head stands in memory as said; else it is left out. */
 void framing_see_first_line(struct framing *f, struct str method, struct str uri,

@@ -45,6 +45,7 @@ static void what_may_be_read_in_two_ways_is_refused(void **state)
         {{{"X Y", "5"}}, 400},
         {{{"\tX", "5"}}, 400},
         {{{"", "5"}}, 400},
+        {{{"X", "a\rContent-Length: 5"}}, 400},
     };
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -93,6 +94,10 @@ static void what_is_in_no_header_is_refused(void **state)
         {HEAD("GET\0  /a \0HTTP/1.1\0\0H\0 v\0\0\0\0"), true},
         {HEAD("GET\0/a\0HTTP/1.1\0\0H\0 v\0\0I\0\t w x\0\0\0\0"), true},
         {HEAD("GET\0/a\0HTTP/1.1\0H\0v\0I\0w\0\0"), true},
+        {HEAD("GET\0/a\0HTTP/1.1\0\0H\0 v\0\0I\0 w\0\0"), false}, /* CRLF, CRLF, LF */
+        {HEAD("GET\0/a\0HTTP/1.1\0H\0v\0\0I\0w\0\0"), false},     /* LF, CRLF or NUL LF, LF */
+        {HEAD("GET\0/a\0HTTP/1.1\0H\0v\0\0\0"), false},           /* LF, LF, and a line `:` LF */
+        {HEAD("GET\0/a\0HTTP/1.1\0\0\0"), false},
         {HEAD("GET\0x\0/a\0HTTP/1.1\0\0\0\0"), false},
         {HEAD("GET\0/a\0b\0HTTP/1.1\0\0\0\0"), false},
         {HEAD("GET\0/a\0HTTP/1.1\0\0H\0 v\0 9\0\0\0\0"), false},
