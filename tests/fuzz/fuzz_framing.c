@@ -29,14 +29,14 @@ struct reader {
     const char *p, *end;
 };
 
-/* A line without its end; false: there is no whole one. */
+/* A line without its end, in which a NUL may stand for the CR; false: there is no whole one. */
 static bool next_line(struct reader *r, struct str *line)
 {
     const char *lf = r->p < r->end ? memchr(r->p, '\n', (size_t)(r->end - r->p)) : NULL;
     if (!lf)
         return false;
     *line = (struct str){r->p, (size_t)(lf - r->p)};
-    if (line->len > 0 && line->ptr[line->len - 1] == '\r')
+    if (line->len > 0 && (line->ptr[line->len - 1] == '\r' || line->ptr[line->len - 1] == '\0'))
         line->len--;
     r->p = lf + 1;
     return true;
@@ -59,10 +59,10 @@ static struct str without_blanks(struct str s)
     return s;
 }
 
-/* The one that passes: a last line of NUL or ':', its end LF alone. */
+/* The one that passes: a colon for the CR of an empty line. */
 static bool is_odd_last_line(const struct reader *r, struct str line)
 {
-    return line.len == 1 && (line.ptr[0] == '\0' || line.ptr[0] == ':') && r->p == line.ptr + 2;
+    return line.len == 1 && line.ptr[0] == ':' && r->p == line.ptr + 2;
 }
 
 /* ---- what libmicrohttpd finds ---- */
