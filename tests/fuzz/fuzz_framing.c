@@ -42,10 +42,11 @@ static bool next_line(struct reader *r, struct str *line)
     return true;
 }
 
+/* Past blank lines; one that begins with NUL passes as such. */
 static bool skip_to_first_line(struct reader *r, struct str *line)
 {
     bool is_whole;
-    while ((is_whole = next_line(r, line)) && line->len == 0)
+    while ((is_whole = next_line(r, line)) && (line->len == 0 || line->ptr[0] == '\0'))
         continue;
     return is_whole;
 }
