@@ -6,8 +6,8 @@
  * libmicrohttpd 0.9 reads a head as C strings: a NUL ends a value, and a line that begins with NUL
  * or ':' ends the head.  It makes the strings in place (NUL stands for the colon and each byte of a
  * line's end), so what it passed over shows: there the strings do not follow one another, or the
- * ends of lines differ.  Only a NUL beside an end, or ':' beside the last, may pass for a part of
- * it. Thread safety: pure.
+ * ends of lines differ.  Only a NUL beside an end, or ':' beside the last, may pass for part of it.
+ * Thread safety: pure.
  */
 #ifndef WEIR_HTTP_FRAMING_H
 #define WEIR_HTTP_FRAMING_H
