@@ -234,6 +234,8 @@ class Framing(HttpCase):
             (["X: a\0", "Content-Length: 9"], body, 400), (["X: a\r\n b", "Content-Length: 9"], body, 400), ([": x", "Content-Length: 9"], body, 400),
             (["Content-Length: 9", ": x"], body, 400), (["Content-Length: 9", ":"], body, 400), (["Content-Length: 9", "\0X: x"], body, 400),
             (["Content-Length: 0", ": x", "GET /healthz HTTP/1.1"], b"", 400),
+            (["X: a\rContent-Length: 9"], b"", 400), (["X: a\rTransfer-Encoding: chunked", "Content-Length: 9"], body, 400),
+            (["X: a\nContent-Length: 9"], body, 400), (["Content-Length: 9\n"], body, 400),
         ):
             with self.wire() as wire:
                 wire.send(request("POST", "/api/default/framed/_json", headers=headers) + data)
