@@ -259,17 +259,10 @@ static void read_text(fuse_req_t req, const struct tree_ref *ref, size_t size, o
 static enum err_code read_unopened(struct session *s, const struct tree_ref *ref, off_t off,
                                    char *dst, size_t n, size_t *got, struct err *e)
 {
-    uint32_t backing_id;
     struct part p;
     enum err_code rc = tree_part(s->tree, ref, &p, e);
 
-    if (!rc)
-        rc = open_parts_take(s->open_parts, &p, &backing_id, e);
-    if (rc)
-        return rc;
-    rc = open_parts_read(s->open_parts, &ref->id, (uint64_t)off, dst, n, got, e);
-    open_parts_give(s->open_parts, &ref->id);
-    return rc;
+    return rc ? rc : open_parts_read_unopened(s->open_parts, &p, (uint64_t)off, dst, n, got, e);
 }
 
 static enum err_code read_bytes(struct session *s, const struct tree_ref *ref, off_t off, char *dst,

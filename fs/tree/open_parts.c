@@ -259,3 +259,27 @@ enum err_code open_parts_read(struct open_parts *o, const struct ulid *id, uint6
         open_parts_give(o, id);
     return rc == ERR_NOTFOUND ? err_set(e, rc, "a file that is not open here") : rc;
 }
+
+static enum err_code read_beside_kernel(struct open_parts *o, const struct part *p, uint64_t off,
+                                        void *dst, size_t n, size_t *got, struct err *e)
+{
+    AUTO_FD int fd = -1;
+    enum err_code rc = sealed_open_file(o->sealed, p, &fd, e);
+
+    return rc ? rc : read_file(fd, off, dst, n, got, e);
+}
+
+enum err_code open_parts_read_unopened(struct open_parts *o, const struct part *p, uint64_t off,
+                                       void *dst, size_t n, size_t *got, struct err *e)
+{
+    uint32_t backing_id;
+    enum err_code rc = open_parts_take(o, p, &backing_id, e);
+
+    *got = 0;
+    if (rc)
+        return rc;
+    rc = backing_id == 0 ? open_parts_read(o, &p->id, off, dst, n, got, e)
+                         : read_beside_kernel(o, p, off, dst, n, got, e);
+    open_parts_give(o, &p->id);
+    return rc;
+}

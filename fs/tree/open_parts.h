@@ -27,9 +27,13 @@ enum err_code open_parts_take(struct open_parts *o, const struct part *p, uint32
 void open_parts_restore(struct open_parts *o, const struct ulid *id, uint32_t backing_id,
                         unsigned users);
 void open_parts_give(struct open_parts *o, const struct ulid *id);
-/* NOTFOUND: nobody has it open.  *got is short at the end of the file only. */
+/* NOTFOUND: nobody has it open, or the kernel reads it.  *got is short at the end of the file only.
+ */
 enum err_code open_parts_read(struct open_parts *o, const struct ulid *id, uint64_t off, void *dst,
                               size_t n, size_t *got, struct err *e);
+/* What open_parts_read did not find: an earlier process opened it. */
+enum err_code open_parts_read_unopened(struct open_parts *o, const struct part *p, uint64_t off,
+                                       void *dst, size_t n, size_t *got, struct err *e);
 size_t open_parts_count(struct open_parts *o);
 
 #endif

@@ -11,6 +11,7 @@
 
 #include "base/sys.h"
 #include "fs/sealed/internal.h"
+#include "fs/tree/open_parts.h"
 
 #define HOUR 490000
 #define SWEEP_MAX 400
@@ -111,6 +112,36 @@ static void a_published_part_replaces_its_file(void **state)
     assert_true(is_in(s, PLACE, &st.part, ".parquet") && is_in(s, PLACE, &st.part, ".sum"));
     assert_false(is_in(s, "staging", &st.part, ".parquet"));
     arena_done(&a);
+}
+
+/* Whatever an earlier process did with it: read it, gave it to the kernel, or had it open no more.
+ */
+static void a_part_that_was_not_opened_here_is_read(void **state)
+{
+    struct store *s = *state;
+    struct passthrough nowhere = {.dev_fd = -1};
+    struct open_parts *o;
+    struct staged st;
+    char bytes[4];
+    size_t got;
+
+    make_logs(s, &st);
+    assert_int_equal(store_publish(s, &st), ERR_OK);
+    for (uint32_t users = 0; users < 3; users++) {
+        assert_int_equal(open_parts_new(s->sealed, &nowhere, &o, &s->e), ERR_OK);
+        if (users > 0)
+            open_parts_restore(o, &st.part.id, users - 1, users);
+        assert_int_equal(open_parts_read(o, &st.part.id, 0, bytes, 4, &got, &s->e), ERR_NOTFOUND);
+        for (int again = 0; again < 2; again++) {
+            memset(bytes, 0, sizeof bytes);
+            assert_int_equal(open_parts_read_unopened(o, &st.part, 0, bytes, 4, &got, &s->e),
+                             ERR_OK);
+            assert_int_equal(got, 4);
+            assert_memory_equal(bytes, st.part.id.b, 4); /* as store_stage wrote it */
+        }
+        assert_int_equal(open_parts_count(o), users > 0);
+        open_parts_free(o);
+    }
 }
 
 static void a_metrics_part_replaces_the_files_of_all_its_names(void **state)
@@ -661,6 +692,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_published_part_replaces_its_file, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_part_that_was_not_opened_here_is_read, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_metrics_part_replaces_the_files_of_all_its_names, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(publishing_again_changes_nothing, set_up, tear_down),
