@@ -188,14 +188,19 @@ static bool pieces_grow(struct flatten *f)
     return true;
 }
 
+/* What the field has got in this record does not count. */
+static void drop_earlier(struct flatten *f, const struct field *field)
+{
+    f->pieces[field->piece].is_dead = true;
+    f->dead_count++;
+}
+
 /* The field has a value in this record already.  True: the new one counts. */
 static bool beats_earlier(struct flatten *f, const struct key *key)
 {
-    struct piece *earlier = &f->pieces[key->field->piece];
-    if (keys_order(key, earlier->key) < 0)
+    if (keys_order(key, f->pieces[key->field->piece].key) < 0)
         return false;
-    earlier->is_dead = true;
-    f->dead_count++;
+    drop_earlier(f, key->field);
     return true;
 }
 
@@ -368,14 +373,18 @@ enum flatten_verdict flatten_record(struct flatten *f, struct scan *s, unsigned 
     return FLATTEN_OK;
 }
 
-enum flatten_verdict flatten_add_text(struct flatten *f, struct str name, struct str text)
+enum flatten_verdict flatten_add_text(struct flatten *f, struct str name, struct str text,
+                                      enum flatten_rival rival)
 {
     struct key *key = keys_get(f->keys, &f->keys->root, name);
     struct field *field = key ? key->field ? key->field : keys_field(f->keys, key) : NULL;
     if (!field)
         return FLATTEN_NO_KEYS;
-    if (field->record == f->record)
-        return FLATTEN_OK;
+    if (field->record == f->record) {
+        if (rival == FLATTEN_RIVAL_STAYS)
+            return FLATTEN_OK;
+        drop_earlier(f, field);
+    }
     if (f->piece_count == f->piece_cap && !pieces_grow(f))
         return FLATTEN_NO_ROOM;
     if (!buf_reserve(f->out, key->lead_len + SCALAR_ROOM))

@@ -51,8 +51,10 @@ void flatten_done(struct flatten *f);
  * _REFUSED and so on, what was appended is the caller's to cut off, and except for BROKEN the scan
  * stands somewhere inside the record. */
 enum flatten_verdict flatten_record(struct flatten *f, struct scan *s, unsigned depth);
-/* One more member of the record just walked, unless it has one of that name; `name` outlives the
- * cache of keys. */
-enum flatten_verdict flatten_add_text(struct flatten *f, struct str name, struct str text);
+/* Of a member that the record has of the same name. */
+enum flatten_rival { FLATTEN_RIVAL_STAYS, FLATTEN_RIVAL_GOES };
+/* One more member of the record just walked; `name` outlives the cache of keys. */
+enum flatten_verdict flatten_add_text(struct flatten *f, struct str name, struct str text,
+                                      enum flatten_rival rival);
 
 #endif

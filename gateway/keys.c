@@ -177,7 +177,8 @@ static bool make_name(struct keys *k, const struct key *parent, struct str text)
 {
     buf_clear(&k->name);
     if (parent != &k->root) {
-        buf_add_str(&k->name, name_of(parent));
+        if (!parent->is_empty)
+            buf_add_str(&k->name, name_of(parent));
         buf_add_char(&k->name, '_');
     }
     name_field_add(&k->name, text);
@@ -214,6 +215,7 @@ static struct key *key_new(struct keys *k, struct key *parent, struct str raw)
     key->raw = raw;
     key->text = text;
     key->depth = parent->depth + 1;
+    key->is_empty = key->depth == 1 && text.len == 0;
     key->is_timestamp = str_eq(name_of(key), TIMESTAMP);
     return key;
 }

@@ -245,14 +245,16 @@ static const char *reason_of(const struct lines *l, enum flatten_verdict verdict
     }
 }
 
+/* A record may bring its `_original`, as one that is sent on does; its id is always ours. */
 static enum flatten_verdict add_original(struct lines *l, struct str record)
 {
     char id[24];
     int n = snprintf(id, sizeof id, "%llu", (unsigned long long)row_ids_next(l->rules.row_ids));
-    enum flatten_verdict verdict = flatten_add_text(&l->flatten, STR("_original"), record);
-    return verdict == FLATTEN_OK
-               ? flatten_add_text(&l->flatten, STR("_o2_id"), (struct str){id, (size_t)n})
-               : verdict;
+    enum flatten_verdict verdict =
+        flatten_add_text(&l->flatten, STR("_original"), record, FLATTEN_RIVAL_STAYS);
+    return verdict == FLATTEN_OK ? flatten_add_text(&l->flatten, STR("_o2_id"),
+                                                    (struct str){id, (size_t)n}, FLATTEN_RIVAL_GOES)
+                                 : verdict;
 }
 
 /* Walk the record at '{'; once more with an empty cache of keys when that was what was full.

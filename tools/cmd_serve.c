@@ -13,10 +13,6 @@
 #include "tools/node.h"
 #include "tools/supervisor.h"
 
-#define JOURNAL_MIN_BYTES                                                                          \
-    (128 << 20) /* a segment to write and one prepared; less stores nothing                        \
-                 */
-
 /* What this version cannot do is refused; what is merely unwise is said. */
 static enum err_code check_settings(const struct node *n, struct err *e)
 {
@@ -35,7 +31,8 @@ static enum err_code check_settings(const struct node *n, struct err *e)
     if (!settings_bool(s, SET_WAL_LINE_MODE_ENABLED))
         return err_set(e, ERR_INVALID,
                        "ZO_WAL_LINE_MODE_ENABLED=false: this version has line mode only");
-    if (settings_i64(s, SET_JOURNAL_MAX) && settings_i64(s, SET_JOURNAL_MAX) < JOURNAL_MIN_BYTES)
+    if (settings_i64(s, SET_JOURNAL_MAX) &&
+        settings_i64(s, SET_JOURNAL_MAX) < NODE_JOURNAL_MIN_BYTES)
         return err_set(e, ERR_INVALID, "WEIR_JOURNAL_MAX=%s: at least 128M, or 0 for the default",
                        settings_text(s, SET_JOURNAL_MAX));
     if (auth_password_is_known_default(settings_text(s, SET_ROOT_USER_PASSWORD)))

@@ -74,7 +74,9 @@ static uint64_t journal_max(const struct node *n)
     if (set)
         return set;
     quarter = disk_bytes(n->data_dir) / 4;
-    return quarter && quarter < JOURNAL_MAX_DEFAULT ? quarter : JOURNAL_MAX_DEFAULT;
+    if (quarter == 0 || quarter > JOURNAL_MAX_DEFAULT)
+        return JOURNAL_MAX_DEFAULT;
+    return quarter > NODE_JOURNAL_MIN_BYTES ? quarter : NODE_JOURNAL_MIN_BYTES;
 }
 
 static uint64_t engine_memory(const struct settings *s)

@@ -12,7 +12,8 @@
 #include "base/err.h"
 #include "gateway/settings.h"
 
-#define NODE_SEGMENT_BYTES (64u << 20) /* of the journal */
+#define NODE_SEGMENT_BYTES (64u << 20)                  /* of the journal */
+#define NODE_JOURNAL_MIN_BYTES (2 * NODE_SEGMENT_BYTES) /* one to write and one prepared */
 
 struct node {
     struct arena arena;

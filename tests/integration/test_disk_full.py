@@ -8,13 +8,14 @@ import unittest
 from weirlib import TestNode, main, wait_for
 
 DISK_MB = 400
+SMALL_DISK_MB = 200
 FILLER = "filler"
 
 
-def mount_disk(path):
+def mount_disk(path, size_mb=DISK_MB):
     """None, or why a small disk of its own cannot be had here."""
-    os.makedirs(path)
-    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "weir-test", path]
+    os.makedirs(path, exist_ok=True)
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size_mb}m", "weir-test", path]
     try:
         done = subprocess.run(command, capture_output=True, text=True)
     except OSError as error:
@@ -95,6 +96,16 @@ class FullDisk(unittest.TestCase):
         self.check_all_there()
         self.free()
         self.assertEqual(self.node.post_json("large", body)[0], 200)
+
+    def test_the_smallest_disk_stores_by_default(self):
+        subprocess.run(["umount", self.node.data_dir], check=True)
+        self.assertIsNone(mount_disk(self.node.data_dir, SMALL_DISK_MB))
+        del self.node.env["WEIR_JOURNAL_MAX"]
+        self.node.start()
+        for _ in range(3):
+            self.assertEqual(self.store(1000), 200)
+            self.node.flush()
+        self.check_all_there()
 
     def test_it_starts_without_a_free_byte_answers_and_takes_records_when_there_is_room(self):
         self.node.start()
