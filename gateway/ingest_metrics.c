@@ -18,11 +18,9 @@
 
 #define RECORD_MEMORY_MAX ((size_t)64 << 20)
 #define DEPTH_MAX 64
-#define LARGE_BODY_BYTES                                                                           \
-    ((size_t)1 << 20)       /* its lines, and their hours, may be several batches                  \
-                             */
-#define NAME_TEXT 256       /* what name_metric may write */
-#define LABEL_TOLD_BYTES 64 /* of one that is too long */
+#define LARGE_BODY_BYTES ((size_t)1 << 20) /* its lines may be several batches */
+#define NAME_TEXT 256                      /* what name_metric may write */
+#define LABEL_TOLD_BYTES 64                /* of one that is too long */
 
 static const char *const TYPES[] = {"counter", "gauge",    "histogram",
                                     "summary", "unknown",  "gaugehistogram",
@@ -42,7 +40,7 @@ struct door {
 
 struct found_label {
     struct sample_label label;
-    size_t at; /* in the record, as sorted */
+    size_t at; /* which one of those found it was */
 };
 struct labels {
     struct found_label *list;
@@ -123,20 +121,15 @@ static int by_key(const void *a, const void *b)
 }
 
 /* In the order of a map by name, so that of labels with one name the same counts as of fields. */
-static struct member *sort_members(struct arena *a, const struct json *object, size_t *count)
+static struct member *sort_members(struct arena *a, const struct json *object)
 {
-    struct member *list = NULL;
-    size_t cap = 0;
-    *count = 0;
-    for (const struct json *v = object->first; v; v = v->next) {
-        list = arena_grow(a, list, *count, &cap, sizeof *list);
-        if (!list)
-            return NULL;
-        list[*count] = (struct member){v, *count};
-        ++*count;
-    }
-    if (*count > 0)
-        qsort(list, *count, sizeof *list, by_key);
+    struct member *list = arena_alloc(a, (object->count + 1) * sizeof *list);
+    size_t count = 0;
+    if (!list)
+        return NULL;
+    for (const struct json *v = object->first; v; v = v->next, count++)
+        list[count] = (struct member){v, count};
+    qsort(list, count, sizeof *list, by_key);
     return list;
 }
 
@@ -144,13 +137,12 @@ static struct member *sort_members(struct arena *a, const struct json *object, s
 static enum err_code add_labels(struct door *d, struct labels *l, struct str prefix,
                                 const struct json *object, unsigned depth, struct err *e)
 {
-    size_t count;
     if (depth > DEPTH_MAX)
         return err_set(e, ERR_INVALID, "labels are nested deeper than %d", DEPTH_MAX);
-    struct member *members = sort_members(&d->arena, object, &count);
-    if (!members && object->first)
+    const struct member *members = sort_members(&d->arena, object);
+    if (!members)
         return no_memory(e);
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < object->count; i++) {
         const struct json *v = members[i].value;
         if (v->type == JSON_NULL || (!prefix.ptr && is_own(v->key)))
             continue;

@@ -177,7 +177,7 @@ static bool make_name(struct keys *k, const struct key *parent, struct str text)
 {
     buf_clear(&k->name);
     if (parent != &k->root) {
-        if (!parent->is_empty)
+        if (!parent->is_nameless)
             buf_add_str(&k->name, name_of(parent));
         buf_add_char(&k->name, '_');
     }
@@ -215,7 +215,7 @@ static struct key *key_new(struct keys *k, struct key *parent, struct str raw)
     key->raw = raw;
     key->text = text;
     key->depth = parent->depth + 1;
-    key->is_empty = key->depth == 1 && text.len == 0;
+    key->is_nameless = key->depth == 1 && text.len == 0;
     key->is_timestamp = str_eq(name_of(key), TIMESTAMP);
     return key;
 }

@@ -38,7 +38,7 @@ struct key {
     uint64_t hash;
     struct field *field; /* once a value has been seen */
     bool is_timestamp;
-    bool is_empty; /* its name is `_` for want of one, and adds nothing to those below it */
+    bool is_nameless; /* at the root, empty: alone it is named `_`, but those below it begin so */
 };
 
 struct key_slot {

@@ -73,16 +73,22 @@ void await_headers(const struct request *r)
     deadline_set_heard(deadline_of(r), clock_mono_ms() + r->server->cfg.request_timeout_ms);
 }
 
-static void refuse_head(struct request *r)
+/* Past libmicrohttpd, which may have no memory for a reply.  The client may be sending yet. */
+static void refuse(struct request *r, int status, const char *reason, const char *message)
 {
     if (!r->counted)
         request_enter(r);
+    r->connection->lingers = true;
+    deadline_refuse(deadline_of(r), status, reason, message);
+}
+
+static void refuse_head(struct request *r)
+{
     if (r->uri_len > uri_max(r->server))
-        deadline_refuse(deadline_of(r), 414, "URI Too Long",
-                        "the URL is too long (WEIR_HTTP_HEADER_MAX)");
+        refuse(r, 414, "URI Too Long", "the URL is too long (WEIR_HTTP_HEADER_MAX)");
     else
-        deadline_refuse(deadline_of(r), 431, "Request Header Fields Too Large",
-                        "the headers are too large (WEIR_HTTP_HEADER_MAX)");
+        refuse(r, 431, "Request Header Fields Too Large",
+               "the headers are too large (WEIR_HTTP_HEADER_MAX)");
 }
 
 static bool has_room_for_reply(const struct request *r, size_t bytes)
@@ -95,18 +101,17 @@ static bool has_room_for_reply(const struct request *r, size_t bytes)
 void await_arguments(struct request *r, const char *uri)
 {
     const size_t most = r->server->cfg.header_max_bytes / ARGUMENT_SHARE;
-    struct deadline *d = deadline_of(r);
     size_t count = 0;
     for (const char *p = strchr(uri, '?'); p; p = strchr(p + 1, '&'))
         count++;
     r->record_bytes += count * RECORD_BYTES;
-    if (d && count <= most && !has_room_for_reply(r, r->uri_len))
-        refuse_head(r);
-    if (!d || count <= most)
+    if (!deadline_of(r))
         return;
-    request_enter(r);
-    deadline_refuse(d, 414, "URI Too Long",
-                    "the URL has too many arguments (WEIR_HTTP_HEADER_MAX / 128)");
+    if (count > most)
+        refuse(r, 414, "URI Too Long",
+               "the URL has too many arguments (WEIR_HTTP_HEADER_MAX / 128)");
+    else if (!has_room_for_reply(r, r->uri_len))
+        refuse_head(r);
 }
 
 /* Cookies are copied, and have a record each, whether wanted or not. */
@@ -135,14 +140,13 @@ bool await_room_for_reply(struct request *r)
 }
 
 /* A reply of libmicrohttpd's would need memory, which a long line that it has copied may have taken
- * (a folded one). */
-bool await_trusted(struct request *r)
+ * (a folded one).  Other faults are told when the request is admitted. */
+bool await_whole_lines(struct request *r)
 {
     const struct framing *f = &r->framing;
-    if (!deadline_of(r) || !f->fault)
+    if (!deadline_of(r) || !f->is_torn)
         return true;
-    deadline_refuse(deadline_of(r), f->status, f->status == 501 ? "Not Implemented" : "Bad Request",
-                    f->fault);
+    refuse(r, f->status, f->status == 501 ? "Not Implemented" : "Bad Request", f->fault);
     return false;
 }
 

@@ -21,6 +21,7 @@
 #include "base/sys.h"
 
 #define ANSWER_MAX 512
+#define REFUSED_MS 10000 /* for the rest of a head that has had its answer */
 #define ENDS_AT_ONCE 256 /* of all that have ended, in turn, at one look */
 #define ASK_MS_MAX 4000  /* between two questions what has come; a fourth of line_ms, if less */
 
@@ -42,26 +43,35 @@ static const struct metric_desc TOO_LATE = {
     .type = METRIC_COUNTER,
 };
 
-void deadline_refuse(struct deadline *c, int status, const char *reason, const char *message)
+static void answer(struct deadline *c, int status, const char *reason, const char *message)
 {
-    char json[ANSWER_MAX / 2], answer[ANSWER_MAX];
+    char json[ANSWER_MAX / 2], text[ANSWER_MAX];
     int json_len = snprintf(json, sizeof json, "{\"code\":%d,\"message\":\"%s\"}", status, message);
-    int len = snprintf(answer, sizeof answer,
+    int len = snprintf(text, sizeof text,
                        "HTTP/1.1 %d %s\r\nConnection: close\r\nContent-Type: application/json\r\n"
                        "Content-Length: %d\r\n\r\n%s",
                        status, reason, json_len, json);
-    assert(json_len < (int)sizeof json && len > 0 && (size_t)len < sizeof answer);
+    assert(json_len < (int)sizeof json && len > 0 && (size_t)len < sizeof text);
     atomic_store(&c->refused_status, status);
-    atomic_store(&c->deadline_ms, 0);
-    send(c->fd, answer, (size_t)len, MSG_NOSIGNAL | MSG_DONTWAIT);
-    shutdown(c->fd, SHUT_RDWR);
+    send(c->fd, text, (size_t)len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    shutdown(c->fd, SHUT_WR);
 }
 
+void deadline_refuse(struct deadline *c, int status, const char *reason, const char *message)
+{
+    answer(c, status, reason, message);
+    deadline_set(c, clock_mono_ms() + REFUSED_MS);
+}
+
+/* libmicrohttpd ends the connection when it sees that nothing comes any more. */
 static void end_late(struct deadlines *all, struct deadline *c)
 {
-    deadline_refuse(c, 408, "Request Timeout",
-                    "the request came too slowly (WEIR_HTTP_REQUEST_TIMEOUT)");
-    metric_add(all->late, 1);
+    if (atomic_load(&c->refused_status) == 0) {
+        answer(c, 408, "Request Timeout",
+               "the request came too slowly (WEIR_HTTP_REQUEST_TIMEOUT)");
+        metric_add(all->late, 1);
+    }
+    shutdown(c->fd, SHUT_RD);
 }
 
 /* That nothing is read any more says nothing new of a socket whose client has closed its side, but

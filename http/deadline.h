@@ -29,7 +29,7 @@ struct deadlines;
 struct deadline {
     int fd;                       /* the connection's */
     _Atomic uint64_t deadline_ms; /* by clock_mono_ms; 0: none */
-    atomic_int refused_status;    /* that it was sent, and then shut down; 0: none */
+    atomic_int refused_status;    /* that it was sent, and nothing after it; 0: none */
     atomic_uint silences;         /* odd: nothing of the next request has come that is known of */
     _Atomic uint64_t heard_bytes; /* of what came, that was before it */
     struct deadline *prev, *next; /* the list's */
@@ -39,8 +39,8 @@ struct deadline {
 enum err_code deadlines_start(unsigned line_ms, struct deadlines **out, struct err *e);
 void deadlines_stop(struct deadlines *all); /* after all are removed; NULL is fine */
 struct deadline *deadlines_add(struct deadlines *all, int fd); /* NULL: out of memory */
-/* Sends the status ("URI Too Long" is the reason of 414) with a short body and shuts the socket
- * down: the request is of no further use. */
+/* Sends the status ("URI Too Long" is the reason of 414) with a short body and ends what is
+ * written: the request is of no further use.  The caller lets the connection end, and linger. */
 void deadline_refuse(struct deadline *c, int status, const char *reason, const char *message);
 void deadlines_remove(struct deadlines *all, struct deadline *c); /* frees it; NULL is fine */
 

@@ -37,6 +37,7 @@ static bool is_folded(struct str name, struct str framing)
     return name.len > framing.len && str_eq_nocase((struct str){name.ptr, framing.len}, framing);
 }
 
+/* Where a line ends, to some readers. */
 static bool has_cr(struct str s)
 {
     return s.len > 0 && memchr(s.ptr, '\r', s.len);
@@ -63,9 +64,19 @@ static bool is_blank_between(const char *from, const char *to)
     return from == to;
 }
 
-void framing_see_first_line(struct framing *f, struct str method, struct str uri,
-                            struct str version)
+static void tear(struct framing *f)
 {
+    f->is_torn = true;
+    find_fault(f, 400, NOT_IN_PLACE);
+}
+
+void framing_see_first_line(struct framing *f, struct str method, struct str uri,
+                            struct str version, bool stands)
+{
+    if (has_cr(method) || has_cr(uri))
+        find_fault(f, 400, "the first line has a CR in it");
+    if (!stands)
+        return;
     if (!is_blank_between(end_of(method) + 1, uri.ptr) ||
         gap_between(end_of(uri), version.ptr) != 1)
         find_fault(f, 400, "the first line has a NUL in it");
@@ -79,7 +90,7 @@ static void see_place(struct framing *f, struct str name, struct str value)
     if (f->line_end == 0)
         f->line_end = line_end;
     if (line_end < 1 || line_end > 2 || !is_blank_between(end_of(name) + 1, value.ptr))
-        find_fault(f, 400, NOT_IN_PLACE);
+        tear(f);
     else if (line_end != f->line_end)
         find_fault(f, 400, ENDS_DIFFER);
     f->end = end_of(value);
@@ -89,7 +100,7 @@ static void see_last_line(struct framing *f, const char *end)
 {
     ptrdiff_t two_ends = gap_between(f->end, end);
     if (two_ends < 2 || two_ends > 4)
-        find_fault(f, 400, NOT_IN_PLACE);
+        tear(f);
     else if (two_ends == 3 || (f->line_end && two_ends != 2 * f->line_end))
         find_fault(f, 400, ENDS_DIFFER);
 }

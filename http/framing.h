@@ -17,16 +17,17 @@
 struct framing {
     const char *fault; /* static; NULL: none */
     int status;        /* of the refusal */
+    bool is_torn;      /* a line may be folded, so that libmicrohttpd has copied it */
     bool has_length, has_coding, has_content_coding;
     struct str length, coding;
     ptrdiff_t line_end; /* 1: LF, 2: CRLF; 0: not known */
     const char *end;    /* of what has been seen of the head; NULL: where it stands is not known */
 };
-/* The first line, when the head stands in memory as said; else it is left out. */
+/* `stands`: the head is in memory as said. */
 void framing_see_first_line(struct framing *f, struct str method, struct str uri,
-                            struct str version);
+                            struct str version, bool stands);
 void framing_see(struct framing *f, struct str name, struct str value);
-/* `end`: of the head with its empty line; unused when there was no first line. */
+/* `end`: of the head with its empty line; unused when it does not stand. */
 void framing_end(struct framing *f, const char *end);
 
 #endif

@@ -162,10 +162,10 @@ void await_headers(const struct request *r);
 void await_arguments(struct request *r, const char *uri); /* too many: 414 is out at once */
 void await_header(struct request *r, struct str name, struct str value);
 bool await_room_for_reply(struct request *r); /* false: the head left none, 414 or 431 is out */
-bool await_trusted(struct request *r);        /* false: framing.h found a fault, and that is out */
-void await_no_answer(struct request *r);      /* libmicrohttpd ended it with an error */
-void await_body(const struct request *r); /* what has come (body_from_ms, body_bytes) buys time */
-bool await_met(const struct request *r);  /* it has come; false: 408, or a refusal above, is out */
+bool await_whole_lines(struct request *r); /* false: framing.h found a torn head, and that is out */
+void await_no_answer(struct request *r);   /* libmicrohttpd ended it with an error */
+void await_body(const struct request *r);  /* what has come (body_from_ms, body_bytes) buys time */
+bool await_met(const struct request *r);   /* it has come; false: 408, or a refusal above, is out */
 int await_refused(const struct request *r); /* with which status that was; 0: it was not */
 
 /* stream.c: once, before the first request. */

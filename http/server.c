@@ -283,9 +283,8 @@ static size_t head_bytes_of(struct MHD_Connection *conn)
 
 static void read_framing(struct request *r, const char *version)
 {
-    if (r->server->heads_stand && r->head_bytes > 0)
-        framing_see_first_line(&r->framing, r->method, (struct str){r->uri_at, r->uri_len},
-                               str_from(version));
+    framing_see_first_line(&r->framing, r->method, (struct str){r->uri_at, r->uri_len},
+                           str_from(version), r->server->heads_stand && r->head_bytes > 0);
     MHD_get_connection_values(r->conn, MHD_HEADER_KIND, on_header, r);
     framing_end(&r->framing, r->method.ptr + r->head_bytes);
 }
@@ -358,7 +357,7 @@ static enum MHD_Result on_headers(struct request *r, const char *method, const c
     r->body_from_ms = clock_mono_ms();
     request_enter(r);
     read_headers(r, method, version);
-    if (!await_room_for_reply(r) || !await_trusted(r))
+    if (!await_room_for_reply(r) || !await_whole_lines(r))
         return MHD_NO;
     return follow(r, admit_headers(r));
 }

@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/crc32c.h"
@@ -34,10 +35,12 @@
 #define CRC_AT 8
 #define VALUE_HEADER 12
 #define UPDATE_TRIES_MAX 64 /* each on a map twice as large, or beside a writer that doubled it */
-#define DISK_FULL_BYTES (1u << 20)
-#define ADOPT_TRIES_MAX 16 /* times that other processes grow the map while we take it over */
+#define ADOPT_TRIES_MAX 16  /* times that other processes grow the map while we take it over */
 
 static const struct str revision_key = {"\0rev", 4};
+
+#define DISK_FULL_BYTES (1u << 20) /* free: of what was missing, others may have given back some   \
+                                    */
 
 struct kv {
     MDB_env *env;
@@ -344,13 +347,14 @@ static void end_txn(struct kv_txn *t)
     free(t);
 }
 
-/* LMDB tells of a write that was cut short, as the last one on a full disk is, by EIO alone. */
+/* LMDB tells of a write that was cut short, as the last one on a full disk is, by EIO alone.  What
+ * is kept for root is root's to use. */
 static bool disk_is_full(const struct kv *kv)
 {
     int fd;
     struct statvfs v;
     return mdb_env_get_fd(kv->env, &fd) == 0 && fstatvfs(fd, &v) == 0 &&
-           v.f_bavail * v.f_frsize < DISK_FULL_BYTES;
+           (geteuid() == 0 ? v.f_bfree : v.f_bavail) * v.f_frsize < DISK_FULL_BYTES;
 }
 
 /* Ends the transaction in any case; *met_full_map tells whether growth would have helped. */
@@ -366,7 +370,9 @@ static enum err_code commit(struct kv_txn *t, bool *met_full_map, struct err *e)
         mdb_txn_abort(t->txn);
     } else if ((committed = mdb_txn_commit(t->txn))) {
         note_full(t, committed);
-        rc = lmdb_err(e, committed == EIO && disk_is_full(kv) ? ENOSPC : committed, "commit");
+        rc = committed == EIO && disk_is_full(kv)
+                 ? err_set(e, ERR_FULL, "commit: %s, as the disk is full", strerror(EIO))
+                 : lmdb_err(e, committed, "commit");
     }
     *met_full_map = t->met_full_map;
     end_txn(t);

@@ -148,13 +148,13 @@ static void check_disk(const struct node *n, struct finding *f)
     console_format_size(n->disk_reserve_bytes, reserve);
     console_format_size(n->journal_max_bytes, journal);
     finding_seen(f, VERDICT_OK, "%s free; the journal may take %s", left, journal);
-    if (free_bytes <= n->disk_reserve_bytes + 2 * (uint64_t)NODE_SEGMENT_BYTES) {
+    if (free_bytes <= n->disk_reserve_bytes + NODE_JOURNAL_MIN_BYTES) {
         f->verdict = VERDICT_BAD;
         finding_mend(f, "make room: with less than WEIR_DISK_RESERVE (%s) free, ingest is 503",
                      reserve);
     } else if (free_bytes < n->journal_max_bytes) {
         f->verdict = VERDICT_WARN;
-        finding_mend(f, "make room, or lower WEIR_JOURNAL_MAX below what is free");
+        finding_mend(f, "make room, or set WEIR_JOURNAL_MAX below what is free");
     } else if (vfs.f_files && vfs.f_favail < 10000) {
         f->verdict = VERDICT_WARN;
         finding_mend(f, "only %llu inodes are free", (unsigned long long)vfs.f_favail);

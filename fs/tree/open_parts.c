@@ -272,14 +272,16 @@ static enum err_code read_beside_kernel(struct open_parts *o, const struct part 
 enum err_code open_parts_read_unopened(struct open_parts *o, const struct part *p, uint64_t off,
                                        void *dst, size_t n, size_t *got, struct err *e)
 {
-    uint32_t backing_id;
-    enum err_code rc = open_parts_take(o, p, &backing_id, e);
+    struct opened *f = use(o, &p->id);
+    bool is_ours = f && f->backing_id == 0;
+    enum err_code rc = is_ours ? reopen(o, f, p, e) : ERR_OK;
 
     *got = 0;
     if (rc)
         return rc;
-    rc = backing_id == 0 ? open_parts_read(o, &p->id, off, dst, n, got, e)
-                         : read_beside_kernel(o, p, off, dst, n, got, e);
-    open_parts_give(o, &p->id);
+    rc = is_ours ? open_parts_read(o, &p->id, off, dst, n, got, e)
+                 : read_beside_kernel(o, p, off, dst, n, got, e);
+    if (f)
+        open_parts_give(o, &p->id);
     return rc;
 }

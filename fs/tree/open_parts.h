@@ -31,7 +31,7 @@ void open_parts_give(struct open_parts *o, const struct ulid *id);
  */
 enum err_code open_parts_read(struct open_parts *o, const struct ulid *id, uint64_t off, void *dst,
                               size_t n, size_t *got, struct err *e);
-/* What open_parts_read did not find: an earlier process opened it. */
+/* What open_parts_read did not find, as an earlier process opened it.  Nothing is taken by it. */
 enum err_code open_parts_read_unopened(struct open_parts *o, const struct part *p, uint64_t off,
                                        void *dst, size_t n, size_t *got, struct err *e);
 size_t open_parts_count(struct open_parts *o);

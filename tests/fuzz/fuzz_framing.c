@@ -29,7 +29,8 @@ struct reader {
     const char *p, *end;
 };
 
-/* A line without its end, of which NULs may pass for a part; false: there is no whole one. */
+/* A line without its end, of which NULs may pass for a part; false: there is no whole one.  No CR
+ * is left, which some readers take for a line's end. */
 static bool next_line(struct reader *r, struct str *line)
 {
     const char *lf = r->p < r->end ? memchr(r->p, '\n', (size_t)(r->end - r->p)) : NULL;
@@ -38,6 +39,7 @@ static bool next_line(struct reader *r, struct str *line)
     *line = (struct str){r->p, (size_t)(lf - r->p)};
     while (line->len > 0 && (line->ptr[line->len - 1] == '\r' || line->ptr[line->len - 1] == '\0'))
         line->len--;
+    require(line->len == 0 || !memchr(line->ptr, '\r', line->len));
     r->p = lf + 1;
     return true;
 }
@@ -103,11 +105,28 @@ static size_t head_bytes_of(struct MHD_Connection *conn)
     return info->header_size;
 }
 
-static void compare(struct found *f, struct MHD_Connection *conn, size_t head_bytes)
+/* Blanks may stand in front of the URI, or at its end. */
+static void compare_first_line(const struct found *f, struct str line, struct str method,
+                               struct str version)
+{
+    struct str uri = {f->uri, f->uri_len};
+    require(line.len > method.len + uri.len + version.len);
+    size_t blanks = line.len - method.len - 1 - uri.len - version.len - 1;
+    require(str_eq((struct str){line.ptr, method.len}, method));
+    for (size_t i = 0; i <= blanks; i++)
+        require(line.ptr[method.len + i] == ' ');
+    require(str_eq((struct str){line.ptr + method.len + 1 + blanks, uri.len}, uri));
+    require(line.ptr[line.len - version.len - 1] == ' ');
+    require(str_eq((struct str){line.ptr + line.len - version.len, version.len}, version));
+}
+
+static void compare(struct found *f, struct MHD_Connection *conn, const char *method,
+                    const char *version, size_t head_bytes)
 {
     struct str line;
     require(skip_to_first_line(&f->reader, &line));
     const char *first = line.ptr;
+    compare_first_line(f, line, str_from(method), str_from(version));
     MHD_get_connection_values(conn, MHD_HEADER_KIND, compare_header, f);
     require(next_line(&f->reader, &line));
     require(line.len == 0 || str_eq(line, STR(":"))); /* which may pass for a part of an end, too */
@@ -125,11 +144,11 @@ static enum MHD_Result on_access(void *cls, struct MHD_Connection *conn, const c
     f->is_judged = true;
     size_t head_bytes = head_bytes_of(conn);
     framing_see_first_line(&f->framing, str_from(method), (struct str){f->uri, f->uri_len},
-                           str_from(version));
+                           str_from(version), true);
     MHD_get_connection_values(conn, MHD_HEADER_KIND, judge_header, f);
     framing_end(&f->framing, method + head_bytes);
     if (!f->framing.fault)
-        compare(f, conn, head_bytes);
+        compare(f, conn, method, version, head_bytes);
     return MHD_NO; /* one head is enough */
 }
 

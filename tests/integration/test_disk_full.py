@@ -97,7 +97,7 @@ class FullDisk(unittest.TestCase):
         self.free()
         self.assertEqual(self.node.post_json("large", body)[0], 200)
 
-    def test_the_smallest_disk_stores_by_default(self):
+    def test_a_small_disk_has_a_journal_that_stores(self):
         subprocess.run(["umount", self.node.data_dir], check=True)
         self.assertIsNone(mount_disk(self.node.data_dir, SMALL_DISK_MB))
         del self.node.env["WEIR_JOURNAL_MAX"]

@@ -252,12 +252,25 @@ class Framing(HttpCase):
             wire.send(b"GET /healthz HTTP/1.1\n\n")
             self.assertEqual(wire.reply()[0], 200)
 
-    def test_a_first_line_with_a_nul_is_400(self):
-        for line in (b"GET\0 /healthz", b"GET\0x /healthz", b"GET /healthz\0", b"GET /healthz\0?a=1", b"GET /healthz?a=\0"):
+    def test_a_refusal_of_the_head_is_read_by_who_still_sends_the_body(self):
+        many = "&".join(f"a{i}" for i in range(2000))
+        for path, headers, status in ((PATH, ["Content-Length: 5000000", "Content-Length: 9"], 400), (PATH, ["X: a\r\n b", "Content-Length: 5000000"], 400),
+                                      (PATH, ["X: " + "x" * 100_000, "Content-Length: 5000000"], 431), (f"{PATH}?{many}", ["Content-Length: 5000000"], 414)):
+            for pause in (0, 0.3):
+                with self.wire() as wire:
+                    wire.send(request("POST", path, headers=headers))
+                    time.sleep(pause)
+                    wire.send(b" " * 5_000_000)
+                    self.assertEqual(wire.reply()[0], status, headers[0][:40])
+                    self.assertTrue(wire.is_closed())
+
+    def test_a_first_line_with_a_nul_or_cr_is_400(self):
+        for line in (b"GET\0 /healthz", b"GET\0x /healthz", b"GET /healthz\0", b"GET /healthz\0?a=1", b"GET /healthz?a=\0",
+                     b"GE\rT /healthz", b"\r\rGET /healthz", b"GET /healthz?x HTTP/1.1\rTransfer-Encoding:chunked"):
             with self.wire() as wire:
                 wire.send(line + b" HTTP/1.1\r\nHost: x\r\n\r\n")
                 status, _, body = wire.reply()
-                self.assertEqual((status, b"NUL" in body), (400, True), line)
+                self.assertEqual((status, (b"CR" if b"\r" in line else b"NUL") in body), (400, True), line)
                 self.assertTrue(wire.is_closed())
 
     def test_a_bad_head_with_much_behind_it_has_one_answer(self):

@@ -64,7 +64,7 @@ static const char *fault_of(const char *head, size_t len)
     const char *end = head + len;
     struct str method = str_from(head), uri = str_from(memchr(head, '/', len)),
                version = str_from(memmem(head, len, "HTTP/", 5));
-    framing_see_first_line(&f, method, uri, version);
+    framing_see_first_line(&f, method, uri, version, true);
     for (const char *p = version.ptr + version.len; p < end;) {
         while (p < end && *p == '\0')
             p++;
@@ -79,6 +79,19 @@ static const char *fault_of(const char *head, size_t len)
     }
     framing_end(&f, end);
     return f.fault;
+}
+
+static void a_cr_in_the_first_line_is_refused(void **state)
+{
+    static const char *const lines[][2] = {{"GE\rT", "/a"}, {"GET", "/a\r"}, {"GET", "/a?\rX:y"}};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
+        struct framing f = {0};
+        framing_see_first_line(&f, str_from(lines[i][0]), str_from(lines[i][1]), STR("HTTP/1.1"),
+                               false);
+        framing_end(&f, NULL);
+        assert_int_equal(f.status, 400);
+    }
 }
 
 static void what_is_in_no_header_is_refused(void **state)
@@ -120,6 +133,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_may_be_read_in_two_ways_is_refused),
+        cmocka_unit_test(a_cr_in_the_first_line_is_refused),
         cmocka_unit_test(what_is_in_no_header_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
