@@ -67,8 +67,9 @@ static struct str without_blanks(struct str s)
 struct found {
     struct framing framing;
     struct reader reader; /* of the bytes that were sent */
-    const char *uri;
+    const char *uri_at;
     size_t uri_len;
+    char uri[HEAD_MAX]; /* before libmicrohttpd cuts it up */
     bool is_judged;
 };
 
@@ -143,7 +144,7 @@ static enum MHD_Result on_access(void *cls, struct MHD_Connection *conn, const c
         return MHD_NO;
     f->is_judged = true;
     size_t head_bytes = head_bytes_of(conn);
-    framing_see_first_line(&f->framing, str_from(method), (struct str){f->uri, f->uri_len},
+    framing_see_first_line(&f->framing, str_from(method), (struct str){f->uri_at, f->uri_len},
                            str_from(version), true);
     MHD_get_connection_values(conn, MHD_HEADER_KIND, judge_header, f);
     framing_end(&f->framing, method + head_bytes);
@@ -157,8 +158,10 @@ static struct found *current; /* of the one connection */
 static void *on_uri(void *cls, const char *uri, struct MHD_Connection *conn)
 {
     (void)cls, (void)conn;
-    current->uri = uri;
+    current->uri_at = uri;
     current->uri_len = strlen(uri);
+    require(current->uri_len < sizeof current->uri);
+    memcpy(current->uri, uri, current->uri_len);
     return current;
 }
 
