@@ -29,8 +29,7 @@ struct reader {
     const char *p, *end;
 };
 
-/* A line without its end, of which NULs may pass for a part; false: there is no whole one.  No CR
- * is left, which some readers take for a line's end. */
+/* A line without its end, of which NULs may pass for a part; false: there is no whole one. */
 static bool next_line(struct reader *r, struct str *line)
 {
     const char *lf = r->p < r->end ? memchr(r->p, '\n', (size_t)(r->end - r->p)) : NULL;
