@@ -201,9 +201,9 @@ bool catalog_org_exists(struct catalog *c, struct str org)
     return meta_org_find(c->meta, org, &found, NULL) == ERR_OK && found;
 }
 
-bool catalog_org_make(struct catalog *c, struct str org)
+enum err_code catalog_org_make(struct catalog *c, struct str org, struct err *e)
 {
-    return catalog_org_exists(c, org) || meta_org_make(c->meta, org, NULL) == ERR_OK;
+    return catalog_org_exists(c, org) ? ERR_OK : meta_org_make(c->meta, org, e);
 }
 
 struct list {

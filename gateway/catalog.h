@@ -64,7 +64,8 @@ void catalog_say_no_room(char *dst, size_t size);
 int catalog_field(const struct catalog_stream *s, struct str name);
 /* False also when meta cannot be read or written. */
 bool catalog_org_exists(struct catalog *c, struct str org);
-bool catalog_org_make(struct catalog *c, struct str org); /* durable; true when it is there */
+/* Durable; OK also when it is there. */
+enum err_code catalog_org_make(struct catalog *c, struct str org, struct err *e);
 /* All streams of an org (empty org: of all), in key order; fn runs outside of any lock or
  * transaction, may take references, and returns false to stop. */
 typedef bool (*catalog_visit)(const struct catalog_stream *s, void *ctx);

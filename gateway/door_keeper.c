@@ -52,13 +52,6 @@ static enum err_code answer_lines(struct keeper *k, const struct door_ask *ask, 
     return code;
 }
 
-static enum err_code make_org(struct keeper *k, struct str org, struct err *e)
-{
-    if (catalog_org_exists(k->cfg.catalog, org) || catalog_org_make(k->cfg.catalog, org))
-        return ERR_OK;
-    return err_set(e, ERR_IO, "cannot make organization " STR_FMT, STR_ARG(org));
-}
-
 /* EXISTS: it is there, and *number is set. */
 static enum err_code make_stream(struct keeper *k, struct str org, struct str name,
                                  uint64_t *number, struct err *e)
@@ -68,7 +61,7 @@ static enum err_code make_stream(struct keeper *k, struct str org, struct str na
     bool is_there = code == ERR_OK;
 
     if (code == ERR_NOTFOUND)
-        code = make_org(k, org, e);
+        code = catalog_org_make(k->cfg.catalog, org, e);
     if (!code && !is_there)
         code = catalog_make(k->cfg.catalog, org, STREAM_LOGS, name, &s, e);
     if (code)
@@ -86,7 +79,7 @@ static enum err_code answer_mkdir(struct keeper *k, const struct door_ask *ask,
     enum err_code code = name_org(ask->org, e);
 
     if (!code && ask->name.len == 0)
-        return make_org(k, ask->org, e);
+        return catalog_org_make(k->cfg.catalog, ask->org, e);
     if (!code)
         code = name_stream(ask->name, normal, &len, e);
     if (code)

@@ -132,9 +132,8 @@ static enum err_code make_stream(struct request *r, struct err *e)
     struct catalog *catalog = r->in->cfg.catalog;
     if (r->stream)
         return ERR_OK;
-    if (!catalog_org_exists(catalog, r->org) && !catalog_org_make(catalog, r->org))
-        return err_set(e, ERR_IO, "cannot make organization " STR_FMT, STR_ARG(r->org));
-    return catalog_make(catalog, r->org, STREAM_LOGS, r->name, &r->stream, e);
+    enum err_code rc = catalog_org_make(catalog, r->org, e);
+    return rc ? rc : catalog_make(catalog, r->org, STREAM_LOGS, r->name, &r->stream, e);
 }
 
 /* What the lines brought: durable before any of them is stored. */

@@ -1,4 +1,5 @@
 """A data disk without a free byte: the node starts, answers, refuses with 503, and recovers."""
+import errno
 import json
 import os
 import subprocess
@@ -154,6 +155,12 @@ class FullDisk(unittest.TestCase):
                                              {"Content-Type": "application/json"})
             self.assertIn(status, (200, 503), reply)
             statuses.add(status)
+            for path in ("_json", "_multi"):
+                status, headers, reply = self.node.raw("POST", f"/api/o{path}{i}/x/{path}", b'{"a":1}')
+                self.assertEqual((status, headers.get("retry-after")), (503, "1"), reply)
+            with self.assertRaises(OSError) as refused:
+                os.mkdir(f"{self.node.mount}/od{i}")
+            self.assertEqual(refused.exception.errno, errno.ENOSPC)
         self.assertIn(503, statuses)
         self.check_all_there()
         self.check_recovery()

@@ -183,10 +183,11 @@ static void a_list_is_in_order_and_of_one_org(void **state)
 static void organisations_are_made_once(void **state)
 {
     struct fixture *f = *state;
+    struct err e;
 
     assert_false(catalog_org_exists(f->catalog, STR("o")));
-    assert_true(catalog_org_make(f->catalog, STR("o")));
-    assert_true(catalog_org_make(f->catalog, STR("o")));
+    assert_int_equal(catalog_org_make(f->catalog, STR("o"), &e), ERR_OK);
+    assert_int_equal(catalog_org_make(f->catalog, STR("o"), &e), ERR_OK);
     assert_true(catalog_org_exists(f->catalog, STR("o")));
 }
 
