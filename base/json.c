@@ -459,7 +459,7 @@ static enum err_code run_yajl(struct parse *p, size_t skipped, struct err *e)
 
 enum err_code json_parse(struct str text, struct arena *a, struct json **out, struct err *e)
 {
-    size_t skipped = str_starts(text, STR("\xEF\xBB\xBF")) ? 3 : 0; /* a byte order mark */
+    size_t skipped = str_starts(text, STR(UTF8_BOM)) ? sizeof UTF8_BOM - 1 : 0;
     size_t bad = utf8_valid_prefix(text);
     if (bad < text.len)
         return invalid(e, bad, "not UTF-8");

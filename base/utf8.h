@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 
+#define UTF8_BOM "\xEF\xBB\xBF" /* the byte order mark that some put in front */
 bool utf8_valid(struct str s);
 /* Bytes of the longest valid prefix. */
 size_t utf8_valid_prefix(struct str s);

@@ -38,8 +38,16 @@ struct door {
 
 /* ---- labels ---- */
 
+/* A key and those of the objects that it stands in. */
+struct place {
+    const struct place *outer; /* NULL: the record */
+    struct str key;
+    unsigned depth; /* of the record's: 0 */
+};
+
 struct found_label {
     struct sample_label label;
+    struct place place;
     size_t at; /* which one of those found it was */
 };
 struct labels {
@@ -67,7 +75,7 @@ static enum err_code no_memory(struct err *e)
 }
 
 static enum err_code add_label(struct door *d, struct labels *l, struct str name,
-                               const struct json *v, struct err *e)
+                               const struct place *place, const struct json *v, struct err *e)
 {
     char text[NAME_TEXT];
     size_t len;
@@ -81,6 +89,7 @@ static enum err_code add_label(struct door *d, struct labels *l, struct str name
     if (!l->list)
         return no_memory(e);
     struct sample_label *label = &l->list[l->count].label;
+    l->list[l->count].place = *place;
     l->list[l->count].at = l->count;
     l->count++;
     label->name = arena_copy(&d->arena, (struct str){text, len});
@@ -108,59 +117,51 @@ static struct str label_name(struct door *d, struct str prefix, struct str key)
     return (struct str){name, prefix.len + 1 + key.len};
 }
 
-struct member {
-    const struct json *value;
-    size_t at; /* in the object */
-};
-
-static int by_key(const void *a, const void *b)
-{
-    const struct member *x = a, *y = b;
-    int order = str_cmp(x->value->key, y->value->key);
-    return order ? order : (x->at > y->at) - (x->at < y->at);
-}
-
-/* In the order of a map by name, so that of labels with one name the same counts as of fields. */
-static struct member *sort_members(struct arena *a, const struct json *object)
-{
-    struct member *list = arena_alloc(a, (object->count + 1) * sizeof *list);
-    size_t count = 0;
-    if (!list)
-        return NULL;
-    for (const struct json *v = object->first; v; v = v->next, count++)
-        list[count] = (struct member){v, count};
-    qsort(list, count, sizeof *list, by_key);
-    return list;
-}
-
 /* Members become labels; nested objects are joined with '_'. */
 static enum err_code add_labels(struct door *d, struct labels *l, struct str prefix,
-                                const struct json *object, unsigned depth, struct err *e)
+                                const struct place *outer, const struct json *object, struct err *e)
 {
+    const unsigned depth = outer ? outer->depth + 1 : 0;
     if (depth > DEPTH_MAX)
         return err_set(e, ERR_INVALID, "labels are nested deeper than %d", DEPTH_MAX);
-    const struct member *members = sort_members(&d->arena, object);
-    if (!members)
-        return no_memory(e);
-    for (size_t i = 0; i < object->count; i++) {
-        const struct json *v = members[i].value;
-        if (v->type == JSON_NULL || (!prefix.ptr && is_own(v->key)))
+    for (const struct json *v = object->first; v; v = v->next) {
+        if (v->type == JSON_NULL || (!outer && is_own(v->key)))
             continue;
         struct str name = label_name(d, prefix, v->key);
-        if (!name.ptr)
+        struct place *place = arena_alloc(&d->arena, sizeof *place);
+        if (!name.ptr || !place)
             return no_memory(e);
-        enum err_code rc = v->type == JSON_OBJECT ? add_labels(d, l, name, v, depth + 1, e)
-                                                  : add_label(d, l, name, v, e);
+        *place = (struct place){outer, v->key, depth};
+        enum err_code rc = v->type == JSON_OBJECT ? add_labels(d, l, name, place, v, e)
+                                                  : add_label(d, l, name, place, v, e);
         if (rc)
             return rc;
     }
     return ERR_OK;
 }
 
+/* In a map sorted by key at every level, as keys_order has it for fields. */
+static int order_of_places(const struct place *a, const struct place *b)
+{
+    int order = 0;
+    while (a->depth > b->depth)
+        a = a->outer;
+    while (b->depth > a->depth)
+        b = b->outer;
+    for (; a; a = a->outer, b = b->outer) {
+        int here = str_cmp(a->key, b->key);
+        if (here)
+            order = here; /* what differs nearest to the record decides */
+    }
+    return order;
+}
+
 static int by_name(const void *a, const void *b)
 {
     const struct found_label *x = a, *y = b;
     int order = str_cmp(x->label.name, y->label.name);
+    if (!order)
+        order = order_of_places(&x->place, &y->place);
     return order ? order : (x->at > y->at) - (x->at < y->at);
 }
 
@@ -245,7 +246,7 @@ static enum err_code take_record(struct door *d, const struct json *record, stru
     if (!rc)
         rc = read_time(d, record, &m.ts_us, e);
     if (!rc)
-        rc = add_labels(d, &l, (struct str){0}, record, 0, e);
+        rc = add_labels(d, &l, (struct str){0}, NULL, record, e);
     if (!rc)
         rc = settle_labels(d, &l, &m, e);
     if (rc)

@@ -11,8 +11,8 @@ static const char CUT_OFF[] = "the text ends before the value is complete";
 void scan_init(struct scan *s, struct str body)
 {
     *s = (struct scan){.begin = body.ptr, .p = body.ptr, .end = body.ptr + body.len};
-    if (str_starts(body, STR("\xEF\xBB\xBF")))
-        s->p += 3;
+    if (str_starts(body, STR(UTF8_BOM)))
+        s->p += sizeof UTF8_BOM - 1;
 }
 
 bool scan_fail(struct scan *s, const char *at, const char *why)

@@ -15,6 +15,7 @@
 
 #include "base/cleanup.h"
 #include "base/json.h"
+#include "base/utf8.h"
 
 #define TAIL_JSON_MEMORY_MAX ((size_t)64 << 20)
 
@@ -321,6 +322,8 @@ static bool is_whole(struct str tail)
     struct json *v;
     bool whole = false;
 
+    if (str_starts(tail, STR(UTF8_BOM)))
+        tail = (struct str){tail.ptr + sizeof UTF8_BOM - 1, tail.len - (sizeof UTF8_BOM - 1)};
     tail = str_trim(tail);
     if (tail.len < 2 || tail.ptr[0] != '{' || tail.ptr[tail.len - 1] != '}')
         return false;

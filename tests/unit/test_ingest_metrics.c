@@ -171,14 +171,16 @@ static void of_labels_with_one_name_the_last_in_map_order_counts(void **state)
                    "{\"__name__\":\"up\",\"value\":2,\"a-b\":\"2\",\"a_b\":\"1\"},"
                    "{\"__name__\":\"up\",\"value\":3,\"b\":\"1\",\"\\u0062\":\"2\"},"
                    "{\"__name__\":\"up\",\"value\":4,\"a_b\":\"1\",\"a\":{\"b\":\"2\"}},"
-                   "{\"__name__\":\"up\",\"value\":5,\"a\":{\"b\":\"1\"},\"a\":{\"b\":\"2\"}}]",
-                   "up 5/0 \n");
+                   "{\"__name__\":\"up\",\"value\":5,\"a\":{\"b\":\"1\"},\"a\":{\"b\":\"2\"}},"
+                   "{\"__name__\":\"up\",\"value\":6,\"a\":{\"b_\":1},\"a\":{\"b-\":2}}]",
+                   "up 6/0 \n");
     struct stored s = stored_of(&n);
     assert_string_equal(s.lines.data, TS ",\"__name__\":\"up\",\"a_b\":\"1\",\"value\":1.0}\n" TS
                                          ",\"__name__\":\"up\",\"a_b\":\"1\",\"value\":2.0}\n" TS
                                          ",\"__name__\":\"up\",\"b\":\"2\",\"value\":3.0}\n" TS
                                          ",\"__name__\":\"up\",\"a_b\":\"1\",\"value\":4.0}\n" TS
-                                         ",\"__name__\":\"up\",\"a_b\":\"2\",\"value\":5.0}\n");
+                                         ",\"__name__\":\"up\",\"a_b\":\"2\",\"value\":5.0}\n" TS
+                                         ",\"__name__\":\"up\",\"a_b_\":\"1\",\"value\":6.0}\n");
     stored_done(&s);
     node_close(&n);
 }

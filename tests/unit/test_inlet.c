@@ -4,6 +4,7 @@
 #include "tests/support/journal_fixture.h"
 
 #include "base/json.h"
+#include "base/utf8.h"
 #include "fs/door/inlet.h"
 #include "tests/support/fake_gateway.h"
 
@@ -298,7 +299,8 @@ static void a_flush_takes_a_tail_that_is_a_whole_object(void **state)
     } CASES[] = {{"{\"a\":1}", true}, {" {\"a\":{}} ", true}, {"", false},
                  {"{\"a\":1", false}, {"{\"a\":1}}", false},  {"[1]", false},
                  {"17", false},       {"{", false},           {"}", false},
-                 {"{}", true},        {"{\"a}", false}};
+                 {"{}", true},        {"{\"a}", false},       {UTF8_BOM "{\"a\":1}", true},
+                 {UTF8_BOM, false}};
     struct world *w = world_with_gateway(*state);
     for (size_t i = 0; i < ARRAY_LEN(CASES); i++) {
         char line[64];
