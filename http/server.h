@@ -32,6 +32,7 @@ struct http_config {
     unsigned connections_max, idle_timeout_s;
     uint64_t request_timeout_ms;      /* of the headers, and again of the body, which also gets */
     uint64_t query_wait_ms;           /* for a worker; longer is 503 */
+    unsigned queries_at_once;         /* that the engine runs; more wait there */
     uint64_t reply_timeout_ms;        /* that a worker waits for who reads a streamed reply, too */
     uint64_t body_rate_min_bytes;     /* a second for so many bytes */
     const char *cors_allowed_origins; /* cors.h */

@@ -5,6 +5,8 @@
 #include "base/metrics.h"
 #include "http/request.h"
 
+#define WANTED_REPLY_TIMEOUT_MS UINT64_C(5000) /* while queries wait for a place */
+
 static const struct metric_desc SLOW_READERS = {
     .name = "zo_http_slow_readers",
     .help = "Replies cut off because the client read too slowly (WEIR_HTTP_REPLY_TIMEOUT).",
@@ -28,17 +30,27 @@ static void wake_reader(void *ctx)
     request_resume(ctx);
 }
 
+/* Who does not read keeps the place of a query, in a worker and in the engine. */
+static uint64_t reply_timeout_ms(const struct request *r)
+{
+    const struct http_config *cfg = &r->server->cfg;
+    bool is_wanted = r->call.route->lane == LANE_QUERY &&
+                     cfg->reply_timeout_ms > WANTED_REPLY_TIMEOUT_MS &&
+                     workers_wait(r->server->workers, LANE_QUERY, cfg->queries_at_once);
+    return is_wanted ? WANTED_REPLY_TIMEOUT_MS : cfg->reply_timeout_ms;
+}
+
 /* A worker does not wait for ever for a client that does not read, or hardly: it has to take so
  * much in each reply_timeout_ms of waiting. */
 static bool writer_gives_up(void *ctx)
 {
     struct request *r = ctx;
-    const struct http_config *cfg = &r->server->cfg;
     if (atomic_load(&r->server->cancelling))
         return true;
-    if (r->pipe.taken_bytes * 1000 >= cfg->reply_timeout_ms * cfg->body_rate_min_bytes)
+    uint64_t timeout_ms = reply_timeout_ms(r);
+    if (r->pipe.taken_bytes * 1000 >= timeout_ms * r->server->cfg.body_rate_min_bytes)
         r->pipe.waited_ms = r->pipe.taken_bytes = 0;
-    if (r->pipe.waited_ms <= cfg->reply_timeout_ms)
+    if (r->pipe.waited_ms <= timeout_ms)
         return false;
     metric_add(slow_readers, 1);
     return true;

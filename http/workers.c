@@ -130,6 +130,12 @@ bool workers_submit(struct workers *w, enum route_lane lane, struct job *j)
     return true;
 }
 
+bool workers_wait(struct workers *w, enum route_lane lane, unsigned places)
+{
+    LOCK_SCOPE(&w->lock);
+    return w->lanes[lane].queued > 0 || w->lanes[lane].running > places;
+}
+
 static unsigned at_least_one(unsigned n)
 {
     return n > 0 ? n : 1;

@@ -36,6 +36,8 @@ struct workers;
 enum err_code workers_start(unsigned threads, struct workers **out, struct err *e);
 /* False: the queue is full (counted), or the workers have been stopped. */
 bool workers_submit(struct workers *w, enum route_lane lane, struct job *j);
+/* Do jobs of the lane wait for a place here, or for one of `places` elsewhere, by their number? */
+bool workers_wait(struct workers *w, enum route_lane lane, unsigned places);
 void workers_stop(struct workers *w); /* runs what is queued, then ends the threads */
 void workers_free(struct workers *w); /* after workers_stop and the last submit; NULL is fine */
 

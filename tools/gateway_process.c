@@ -195,6 +195,7 @@ static enum err_code open_http(struct gateway *g, struct err *e)
         .idle_timeout_s = (unsigned)(settings_i64(s, SET_HTTP_IDLE_TIMEOUT) / 1000),
         .request_timeout_ms = (uint64_t)settings_i64(s, SET_HTTP_REQUEST_TIMEOUT),
         .query_wait_ms = (uint64_t)settings_i64(s, SET_QUERY_WAIT),
+        .queries_at_once = (unsigned)settings_i64(s, SET_QUERY_CONCURRENCY),
         .reply_timeout_ms = (uint64_t)settings_i64(s, SET_HTTP_REPLY_TIMEOUT),
         .body_rate_min_bytes = (uint64_t)settings_i64(s, SET_HTTP_BODY_RATE_MIN),
         .header_max_bytes = (size_t)settings_i64(s, SET_HTTP_HEADER_MAX),

@@ -945,6 +945,38 @@ class ReadersThatDoNotRead(LongReplyCase):
             wire.socket.close()
 
 
+class ReadersThatKeepThePlaceOfOthers(LongReplyCase):
+    """For an hour, by the setting."""
+    settings = {"WEIR_HTTP_REPLY_TIMEOUT": "3600", "WEIR_QUERY_WAIT": "40"}
+
+    def check_another_query(self, readers):
+        wires = [self.wire() for _ in range(readers)]
+        cut = self.metric("zo_http_slow_readers")
+        for wire in wires:
+            self.search(wire, "SELECT i, pad, pad AS a, pad AS b, pad AS c FROM long")
+            wire.until(b"\r\n\r\n")
+        with self.wire(timeout=60) as other:
+            self.search(other, "SELECT count(*) AS i, '' AS pad FROM long")
+            self.assertEqual(json.loads(other.reply()[2])["hits"][0]["i"], self.ROWS)
+        self.assertGreater(self.metric("zo_http_slow_readers"), cut)
+        for wire in wires:
+            wire.socket.close()
+
+
+class ReadersInTheEngine(ReadersThatKeepThePlaceOfOthers):
+    settings = {**ReadersThatKeepThePlaceOfOthers.settings, "WEIR_QUERY_CONCURRENCY": "2", "ZO_HTTP_WORKER_NUM": "16"}
+
+    def test_another_query_has_its_turn(self):
+        self.check_another_query(2)
+
+
+class ReadersInTheWorkers(ReadersThatKeepThePlaceOfOthers):
+    settings = {**ReadersThatKeepThePlaceOfOthers.settings, "WEIR_QUERY_CONCURRENCY": "64", "ZO_HTTP_WORKER_NUM": "4"}
+
+    def test_another_query_has_its_turn(self):
+        self.check_another_query(2)
+
+
 class BaseUri(HttpCase):
     @classmethod
     def setUpClass(cls):
