@@ -72,7 +72,7 @@ static enum err_code tail(const struct tail_options *o, const char *stream, stru
     if (rc)
         return rc;
     mounted_stream_path(mount, &s, path);
-    rc = tail_init(&t, path, &form, e);
+    rc = tail_init(&t, path, &form, o->follow, e);
     if (!rc)
         rc = tail_last(&t, (size_t)o->lines, e);
     if (!rc && o->follow)

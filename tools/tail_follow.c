@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -11,7 +12,13 @@
 
 #define READ_BYTES (1u << 20)
 #define READ_EVERY_MS 50
-#define SCAN_EVERY_MS 500
+#define LOOK_EVERY_MS 500
+#define PAUSE_ALL 10 /* times what reading all files took, before it is done again */
+#define PAUSE_ALL_MAX_MS 1000
+
+struct reads {
+    uint64_t all_due_ms;
+};
 
 /* Prints the whole lines of `bytes`; returns how many bytes those are. */
 static size_t print_lines(struct tail *t, struct str bytes)
@@ -39,7 +46,8 @@ static bool read_on(struct tail *t, struct tail_file *f)
         if (n < 0 && errno != EAGAIN) {
             cleanup_fd(&f->fd);
             f->fd = -1;
-        } /* the next look opens it again, at the same place */
+            t->is_behind |= !f->is_replaced; /* a look opens it again, at the same place */
+        }
         if (n <= 0)
             return true;
         size_t done = print_lines(t, (struct str){t->chunk.data, (size_t)n});
@@ -52,35 +60,51 @@ static bool read_on(struct tail *t, struct tail_file *f)
     }
 }
 
-static bool read_all(struct tail *t)
+/* Files of hours from `from` on. */
+static bool read_files(struct tail *t, int32_t from)
 {
-    for (size_t i = 0; i < t->count; i++) {
+    size_t first_open = t->count;
+
+    for (size_t i = t->first_open; i < t->count; i++) {
         struct tail_file *f = &t->files[i];
         bool was_replaced = f->is_replaced; /* no line comes after that */
         if (f->fd < 0)
             continue;
-        if (!read_on(t, f))
-            return false;
-        if (was_replaced && f->fd >= 0) {
-            cleanup_fd(&f->fd);
-            f->fd = -1;
-            f->is_done = true;
+        if (f->hour >= from) {
+            if (!read_on(t, f))
+                return false;
+            if (was_replaced && f->fd >= 0) {
+                cleanup_fd(&f->fd);
+                f->fd = -1;
+                f->is_done = true;
+            }
         }
+        if (f->fd >= 0 && i < first_open)
+            first_open = i;
     }
+    t->first_open = first_open;
     return true;
 }
 
-/* Files of hours that are no longer watched stay known only while they are open. */
-static void forget_old(struct tail *t)
+/* Thousands of older files may grow; the newest do not wait for them. */
+static bool read_due(struct tail *t, struct reads *r)
 {
-    int32_t first = tail_first_hour();
-    size_t kept = 0;
+    uint64_t began_ms = clock_mono_ms();
 
-    for (size_t i = 0; i < t->count; i++) {
-        if (t->files[i].hour >= first || t->files[i].fd >= 0)
-            t->files[kept++] = t->files[i];
-    }
-    t->count = kept;
+    if (began_ms < r->all_due_ms)
+        return read_files(t, tail_recent_hour());
+    if (!read_files(t, INT32_MIN))
+        return false;
+    uint64_t now_ms = clock_mono_ms(), pause_ms = (now_ms - began_ms) * PAUSE_ALL;
+    r->all_due_ms = now_ms + (pause_ms < PAUSE_ALL_MAX_MS ? pause_ms : PAUSE_ALL_MAX_MS);
+    return true;
+}
+
+static void say_unfollowed(const struct tail *t)
+{
+    if (t->unfollowed)
+        fprintf(stderr, "weir tail: %zu file%s of older hours cannot be followed: %s\n",
+                t->unfollowed, t->unfollowed == 1 ? "" : "s", strerror(t->unfollowed_errno));
 }
 
 static void say_away(struct tail *t, bool is_away, const struct err *e)
@@ -93,24 +117,20 @@ static void say_away(struct tail *t, bool is_away, const struct err *e)
 
 enum err_code tail_follow(struct tail *t, struct err *e)
 {
-    uint64_t scanned_ms = clock_mono_ms();
+    uint64_t looked_ms = clock_mono_ms();
+    struct reads reads = {0};
 
-    while (read_all(t)) {
-        struct stat st;
+    say_unfollowed(t);
+    while (read_due(t, &reads)) {
         /* A reader that is gone is known before the next line comes, which may be never. */
         if (poll(&(struct pollfd){.fd = STDOUT_FILENO}, 1, READ_EVERY_MS) > 0)
             break;
         t->form.today_us = clock_wall_us();
-        if (clock_mono_ms() - scanned_ms < SCAN_EVERY_MS)
+        if (clock_mono_ms() - looked_ms < LOOK_EVERY_MS)
             continue;
-        scanned_ms = clock_mono_ms();
-        bool is_away = stat(t->stream_path, &st) != 0;
-        if (is_away)
-            (void)err_sys(e, errno, "%s", t->stream_path);
-        else
-            is_away = tail_scan(t, false, e) != ERR_OK;
+        bool is_away = tail_look(t, e) != ERR_OK;
         say_away(t, is_away, e);
-        forget_old(t);
+        looked_ms = clock_mono_ms();
     }
     return ERR_OK;
 }

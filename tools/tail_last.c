@@ -150,7 +150,7 @@ static enum err_code take_file(struct last *l, const struct mounted_hour *h,
     known = tail_find(l->t, &id);
     if (known && known->fd >= 0)
         return take_from(l, known->fd, known->began_bytes);
-    if (!known && h->hour >= tail_first_hour())
+    if (!known && h->hour >= l->t->first_hour)
         return ERR_OK; /* it came after the begin */
     name_format_data(&id, name);
     if (snprintf(path, sizeof path, "%s/%s%s/%s", l->t->stream_path, is_lines ? "" : "text/",

@@ -3,6 +3,8 @@ import json
 import os
 import pty
 import re
+import resource
+import select
 import subprocess
 import threading
 import unittest
@@ -32,8 +34,9 @@ def on_terminal(*args, **env):
 class Follower:
     """A `weir tail -f` whose lines are collected."""
 
-    def __init__(self, test, node, *args):
-        self.process = subprocess.Popen([BINARY, "tail", "-f", "--mount", node.mount, *args],
+    def __init__(self, test, node, *args, open_files=None):
+        limit = open_files and (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (open_files, open_files)))
+        self.process = subprocess.Popen([BINARY, "tail", "-f", "--mount", node.mount, *args], preexec_fn=limit,
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.lines = []
         self.thread = threading.Thread(target=lambda: self.lines.extend(iter(self.read_line, None)))
@@ -216,6 +219,82 @@ class Follow(unittest.TestCase):
 
         wait_for(something_came, what="a new line")
         self.assertNotIn(0, follower.numbers())
+
+
+class FollowOldHours(NodeCase):
+    """A record of any age may come, and so a file of any hour."""
+    settings = {"ZO_INGEST_ALLOWED_UPTO": "1000"}
+    hours_back = (0, 5, 7, 24, 48, 900)
+
+    def send(self, stream, first, hours=hours_back):
+        """One record for each of the hours, numbered from `first` on; returns the numbers."""
+        now = now_us()
+        status, reply = self.node.post_json(stream, [{"_timestamp": now - h * 3_600_000_000, "n": first + i} for i, h in enumerate(hours)])
+        self.assertEqual((status, reply["status"][0]["failed"]), (200, 0), reply)
+        return list(range(first, first + len(hours)))
+
+    def follow(self, stream, shown, **how):
+        """A follower that has begun: it has shown the newest line, which is `shown`."""
+        follower = Follower(self, self.node, "--json", "-n", "1", stream, **how)
+        wait_for(lambda: follower.numbers() == [shown], what="the last line")
+        return follower
+
+    def expect(self, follower, numbers):
+        wait_for(lambda: len(follower.numbers()) >= len(numbers), what=f"{numbers}, not only {follower.numbers()}")
+        self.assertEqual(sorted(follower.numbers()), sorted(numbers))
+
+    def test_the_first_files_of_their_hours(self):
+        self.send("first", 0, [0])
+        follower = self.follow("first", 0)
+        expected = [0] + self.send("first", 1)
+        self.expect(follower, expected)
+        expected += self.send("first", 100)
+        self.expect(follower, expected)
+
+    def test_hours_that_were_sealed_before_and_while_it_follows(self):
+        self.send("sealed", 0)
+        self.node.flush()
+        follower = self.follow("sealed", 0)
+        expected = [0] + self.send("sealed", 100)
+        self.expect(follower, expected)
+        self.node.flush()
+        expected += self.send("sealed", 200)
+        self.node.flush()  # also what was sealed before it was seen
+        expected += self.send("sealed", 300)
+        self.expect(follower, expected)
+
+    def test_files_that_grew_before(self):
+        self.send("grown", 0)
+        follower = self.follow("grown", 0)
+        expected = [0] + self.send("grown", 100)
+        self.expect(follower, expected)
+        self.node.flush()
+        expected += self.send("grown", 200)
+        self.expect(follower, expected)
+
+    def test_samples_of_any_age(self):
+        def send(value, years):
+            body = [{"__name__": "old", "__type__": "gauge", "value": value, "_timestamp": now_us() - years * 31_536_000_000_000}]
+            self.assertEqual(self.node.raw("POST", "/api/default/ingest/metrics/_json", json.dumps(body).encode())[0], 200)
+
+        send(0, 0)
+        follower = Follower(self, self.node, "--json", "-n", "1", "metrics/old")
+        wait_for(lambda: len(follower.lines) == 1, what="the last line")
+        for years in range(1, 5):
+            send(years, years)
+        wait_for(lambda: len(follower.lines) >= 5, what="the samples")
+        self.assertEqual(sorted(json.loads(line)["value"] for line in follower.lines), [0, 1, 2, 3, 4])
+
+    def test_more_growing_files_than_may_be_open_are_said_and_never_new(self):
+        self.send("many", 0, range(40))
+        follower = self.follow("many", 0, open_files=32)
+        self.assertTrue(select.select([follower.process.stderr], [], [], 30)[0], "nothing is said")
+        self.assertRegex(follower.process.stderr.readline(), r"^weir tail: \d+ files of older hours cannot be followed: Too many open files\n$")
+        expected = [0] + self.send("many", 100, range(3))
+        self.expect(follower, expected)
+        self.node.flush()
+        expected += self.send("many", 200, [*range(3), 700])
+        self.expect(follower, expected)
 
 
 if __name__ == "__main__":
