@@ -83,7 +83,8 @@ int cli_usage_error(const struct cli_command *c, const char *fmt, ...)
 /* ---- cli_help.c ---- */
 void cli_print_help(const struct cli_command *c, FILE *to);
 void cli_print_overview(const struct cli_command *const *commands, FILE *to);
-/* Words of `text` in lines of at most `width`, each but the first after `indent` blanks. */
+/* Words of `text` in lines of at most `width`, each but the first after `indent` blanks; control
+ * bytes are shown as escapes. */
 void cli_wrap(FILE *to, struct str text, size_t indent, size_t width);
 
 /* ---- cli_man.c: roff with the man macros ---- */

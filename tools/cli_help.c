@@ -1,16 +1,24 @@
 /* tools/cli_help.c - prints --help from the table of a command, for a terminal of 80 columns. */
 #include "tools/cli.h"
 
+#include "tools/console.h"
+
 #define WIDTH 80
 #define HELP_COLUMN_MAX 26 /* where the help of options begins, at most */
+#define WORD_MAX (64u << 10)
 
 void cli_wrap(FILE *to, struct str text, size_t indent, size_t width)
 {
     size_t column = indent;
     struct str word;
+    struct buf shown;
 
+    buf_init(&shown, WORD_MAX);
     while (text.len) {
         str_cut(text, ' ', &word, &text);
+        buf_clear(&shown);
+        console_add_visible(&shown, word);
+        word = buf_str(&shown);
         if (column > indent && column + 1 + word.len > width) {
             fprintf(to, "\n%*s", (int)indent, "");
             column = indent;
@@ -22,6 +30,7 @@ void cli_wrap(FILE *to, struct str text, size_t indent, size_t width)
         column += word.len;
     }
     fputc('\n', to);
+    buf_done(&shown);
 }
 
 static void print_about(const char *about, FILE *to)

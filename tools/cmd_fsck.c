@@ -183,7 +183,7 @@ static int check(const struct fsck_options *o, const struct node *n, const char 
 
     clear_progress(&k);
     if (rc) {
-        fprintf(stderr, "weir fsck: %s\n", e.msg);
+        console_complain("weir fsck: %s\n", e.msg);
         return 1;
     }
     if (o->json)
@@ -207,7 +207,7 @@ static int run(int argc, char **argv)
         setenv("ZO_DATA_DIR", o.data, 1);
     if (node_init(&n, "fsck", &e) || node_check_data_dir(&n, &e) ||
         node_lock_unchanged(&n, &lock_fd, &e) || scratch_make(&scratch, &e)) {
-        fprintf(stderr, "weir fsck: %s\n", e.msg);
+        console_complain("weir fsck: %s\n", e.msg);
         code = EXIT_CONFIG;
     } else {
         code = check(&o, &n, scratch.path);

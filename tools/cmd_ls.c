@@ -144,7 +144,10 @@ static void put_hour_head(struct listing *l, const struct mounted_hour *h)
     if (l->sums.files) /* not the first one */
         buf_add_char(&l->out, '\n');
     paint_begin(&l->out, l->paint, STYLE_BOLD);
-    buf_printf(&l->out, "%s/%s/%s/%s:", l->stream.org, l->stream.type, l->stream.name, h->under);
+    console_add_visible(&l->out, str_from(l->stream.org));
+    buf_printf(&l->out, "/%s/", l->stream.type);
+    console_add_visible(&l->out, str_from(l->stream.name));
+    buf_printf(&l->out, "/%s:", h->under);
     paint_end(&l->out, l->paint, STYLE_BOLD);
     buf_add_char(&l->out, '\n');
 }
@@ -241,9 +244,11 @@ static void put_stream(struct listing *l)
     buf_printf(&l->out, "%7" PRIu64 " %11" PRIu64 "  %5s  %-19s  ", l->sums.files, l->sums.rows,
                size, newest);
     paint_begin(&l->out, l->paint, STYLE_DIM);
-    buf_printf(&l->out, "%s/%s/", l->stream.org, l->stream.type);
+    console_add_visible(&l->out, str_from(l->stream.org));
+    buf_printf(&l->out, "/%s/", l->stream.type);
     paint_end(&l->out, l->paint, STYLE_DIM);
-    buf_printf(&l->out, "%s\n", l->stream.name);
+    console_add_visible(&l->out, str_from(l->stream.name));
+    buf_add_char(&l->out, '\n');
 }
 
 static void put_name(struct listing *l)
@@ -305,7 +310,7 @@ static int list(const struct ls_options *o, const char *name)
                   : mounted_streams(l.mount, o->org, types[o->type], list_stream, &l, &l.e);
     buf_done(&l.out);
     if (l.e.msg[0])
-        fprintf(stderr, "weir ls: %s\n", l.e.msg);
+        console_complain("weir ls: %s\n", l.e.msg);
     else if (!l.is_over && !o->json && !o->names)
         print_footer(&l, name != NULL);
     return rc || l.is_over ? 1 : 0;

@@ -229,8 +229,8 @@ static int print_error(const struct query_options *o, struct str reply, long sta
         if (memmem(message.ptr, message.len, detail.ptr, detail.len)) /* said already */
             detail = STR("");
     }
-    fprintf(stderr, "weir query: HTTP %ld: " STR_FMT "%s" STR_FMT "\n", status, STR_ARG(message),
-            detail.len ? ": " : "", STR_ARG(detail));
+    console_complain("weir query: HTTP %ld: " STR_FMT "%s" STR_FMT "\n", status, STR_ARG(message),
+                     detail.len ? ": " : "", STR_ARG(detail));
     next_step = advice(o, status, code);
     if (next_step)
         fprintf(stderr, "%s\n", next_step);
@@ -250,8 +250,8 @@ static void print_footer(const struct query_options *o, size_t rows, int64_t too
 static void print_reasons(const struct json *reasons)
 {
     for (const struct json *r = reasons ? reasons->first : NULL; r; r = r->next)
-        fprintf(stderr, "weir query: the answer is incomplete: " STR_FMT "\n",
-                STR_ARG(json_str(r, STR(""))));
+        console_complain("weir query: the answer is incomplete: " STR_FMT "\n",
+                         STR_ARG(json_str(r, STR(""))));
 }
 
 static int print_hits(const struct query_options *o, struct str reply)
@@ -309,7 +309,7 @@ static void write_url(struct buf *out, const struct query_options *o)
 
 static int print_failure(enum err_code rc, const struct err *e)
 {
-    fprintf(stderr, "weir query: %s\n", e->msg);
+    console_complain("weir query: %s\n", e->msg);
     if (rc == ERR_GONE)
         fputs("is a node running there? weir serve starts one, --url names another\n", stderr);
     if (rc == ERR_TIMEOUT)
@@ -375,7 +375,7 @@ static int ask_and_remember(struct query_options *o, const char *sql, struct are
         return code;
     buf_init(&text, REQUEST_MAX / 2);
     if (o->file && read_sql(o->file, &text, &e)) {
-        fprintf(stderr, "weir query: %s\n", e.msg);
+        console_complain("weir query: %s\n", e.msg);
         code = 1;
     } else {
         o->sql = !o->file ? sql : text.data ? text.data : "";

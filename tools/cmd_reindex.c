@@ -19,6 +19,7 @@
 #include "gateway/engine/engine.h"
 #include "tools/cli.h"
 #include "tools/command.h"
+#include "tools/console.h"
 #include "tools/node.h"
 #include "tools/supervisor.h"
 
@@ -97,8 +98,8 @@ static int report(const struct reindex_result *r)
         printf("%llu files of deleted streams removed\n", (unsigned long long)r->deleted);
     if (r->unreadable == 0)
         return 0;
-    fprintf(stderr, "weir reindex: %llu files could not be read and are left out: %s\n",
-            (unsigned long long)r->unreadable, r->last_problem.msg);
+    console_complain("weir reindex: %llu files could not be read and are left out: %s\n",
+                     (unsigned long long)r->unreadable, r->last_problem.msg);
     return 1;
 }
 
@@ -124,17 +125,17 @@ static int reindex_node(struct node *n)
     int lock_fd = -1;
 
     if (access(n->data_dir, F_OK) != 0) {
-        fprintf(stderr, "weir reindex: %s: %s\n", n->data_dir, strerror(errno));
+        console_complain("weir reindex: %s: %s\n", n->data_dir, strerror(errno));
         return EXIT_CONFIG;
     }
     if (node_make_dirs(n, &e) || node_lock(n, &lock_fd, &e)) {
-        fprintf(stderr, "weir reindex: %s\n", e.msg);
+        console_complain("weir reindex: %s\n", e.msg);
         return EXIT_CONFIG;
     }
     enum err_code rc = reindex(n, &result, &e);
     close(lock_fd);
     if (rc) {
-        fprintf(stderr, "weir reindex: %s\n", e.msg);
+        console_complain("weir reindex: %s\n", e.msg);
         return 1;
     }
     return report(&result);
@@ -149,7 +150,7 @@ static int run(int argc, char **argv)
     if (!cli_parse(&command_reindex, &argc, &argv, NULL, &code))
         return code;
     if (node_init(&n, "reindex", &e)) {
-        fprintf(stderr, "weir reindex: %s\n", e.msg);
+        console_complain("weir reindex: %s\n", e.msg);
         code = EXIT_CONFIG;
     } else {
         code = reindex_node(&n);

@@ -93,7 +93,7 @@ static int run(int argc, char **argv)
         return cli_usage_error(&command_tail, "--lines: at most %d", TAIL_LINES_MAX);
     if (tail(&o, argv[0], &e) == ERR_OK)
         return 0;
-    fprintf(stderr, "weir tail: %s\n", e.msg);
+    console_complain("weir tail: %s\n", e.msg);
     return 1;
 }
 

@@ -2,14 +2,20 @@
 #include "tools/console.h"
 
 #include <locale.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 #include <wchar.h>
 
+#include "base/cleanup.h"
 #include "base/clock.h"
 #include "base/utf8.h"
+
+#define COMPLAINT_MAX (1u << 20)
+#define CHAR_SHOWN_MAX 4 /* bytes that one becomes: \\x1b */
 
 bool console_has_color(int when, int fd)
 {
@@ -120,6 +126,30 @@ void console_add_visible(struct buf *out, struct str text)
 
     while (p < end)
         console_add_char(out, &p, end);
+}
+
+void console_complain(const char *fmt, ...)
+{
+    AUTO_FREE char *text = malloc(COMPLAINT_MAX);
+    struct buf out;
+    va_list args;
+
+    if (!text)
+        return;
+    text[0] = '\0';
+    va_start(args, fmt);
+    if (vsnprintf(text, COMPLAINT_MAX, fmt, args) >= (int)COMPLAINT_MAX)
+        text[COMPLAINT_MAX - 2] = '\n';
+    va_end(args);
+    buf_init(&out, (size_t)COMPLAINT_MAX * CHAR_SHOWN_MAX);
+    for (const char *p = text, *end = text + strlen(text); p < end;) {
+        if (*p == '\n' || *p == '\t')
+            buf_add_char(&out, *p++);
+        else
+            console_add_char(&out, &p, end);
+    }
+    fwrite(out.data, 1, out.len, stderr);
+    buf_done(&out);
 }
 
 bool console_flush(struct buf *out)

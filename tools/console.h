@@ -34,6 +34,9 @@ void console_format_size(uint64_t bytes, char dst[8]);
 void console_format_time(int64_t us, char dst[40]);
 /* Bytes from outside: control bytes are shown as escapes, so that a terminal obeys nobody. */
 void console_add_visible(struct buf *out, struct str text);
+/* A message with names or texts of others in it, on standard error: so too, but for newlines and
+ * tabs.  What is longer than 1 MiB is cut. */
+void console_complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* The next character of it, which *p is moved behind; returns how many columns it takes. */
 size_t console_add_char(struct buf *out, const char **p, const char *end);
 

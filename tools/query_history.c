@@ -65,7 +65,7 @@ int query_list_history(const struct query_options *o, const char *text)
         if (history_each(put_entry, &l, &e) == ERR_OK && !console_flush(&l.out))
             code = 1;
     } else {
-        fprintf(stderr, "weir query: history: %s\n", e.msg);
+        console_complain("weir query: history: %s\n", e.msg);
         code = 1;
     }
     if (code == 0 && l.count == 0)
@@ -89,7 +89,7 @@ int query_recall(const char *number, int argc, char **argv, struct query_options
     if (number && !(str_to_i64(str_from(number), &n) && n > 0))
         return cli_usage_error(&command_query, "--again '%s': expected a number", number);
     if (history_find(n, a, &h, &e)) {
-        fprintf(stderr, "weir query: %s\n", e.msg);
+        console_complain("weir query: %s\n", e.msg);
         return 1;
     }
     for (rest = h.words; rest.len && count < WORDS_MAX - 1; count++) {
@@ -166,6 +166,6 @@ void query_remember(const struct query_options *o, struct arena *a)
     if (buf_ok(&words) && o->again && isatty(STDERR_FILENO))
         show_words(buf_str(&words));
     if (buf_ok(&words) && history_is_wanted() && history_add(buf_str(&words), clock_wall_us(), &e))
-        fprintf(stderr, "weir query: history: %s (WEIR_HISTORY= keeps none)\n", e.msg);
+        console_complain("weir query: history: %s (WEIR_HISTORY= keeps none)\n", e.msg);
     buf_done(&words);
 }

@@ -110,8 +110,8 @@ static void say_unfollowed(const struct tail *t)
 static void say_away(struct tail *t, bool is_away, const struct err *e)
 {
     if (is_away != t->is_away)
-        fprintf(stderr, "weir tail: %s%s\n", is_away ? e->msg : "the mount is back",
-                is_away ? "; waiting for it" : "");
+        console_complain("weir tail: %s%s\n", is_away ? e->msg : "the mount is back",
+                         is_away ? "; waiting for it" : "");
     t->is_away = is_away;
 }
 

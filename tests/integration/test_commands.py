@@ -277,6 +277,18 @@ class Query(NodeCase):
         pipe = self.query("--format", "csv", "SELECT chr(27) AS a")
         self.assertEqual(pipe.stdout, "a\n\x1b\n")
 
+    def test_no_error_commands_the_terminal(self):
+        self.node.post_json("evil", [{"log": "a\x1b[2J\x1b]0;pwn\x07"}])
+        for how in (self.query, self.on_terminal):
+            result = how("SELECT CAST(log AS BIGINT) FROM evil")
+            text = result if isinstance(result, str) else result.stderr
+            self.assertIn("a\\x1b[2J\\x1b]0;pwn\\x07", text)
+            self.assertEqual(re.findall(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]", text), [])
+
+    def test_the_lines_of_an_error_stay_lines(self):
+        self.node.post_json("lines", [{"log": "one\n\ttwo\r\n"}])
+        self.assertIn("'one\n\ttwo\\x0d\n'", self.query("SELECT CAST(log AS BIGINT) FROM lines").stderr)
+
     def test_a_wrong_or_missing_password_says_what_to_do(self):
         for password, text in (("wrong", "first start"), ("", "set ZO_ROOT_USER_EMAIL")):
             result = weir("query", "SELECT 1", env={"WEIR_URL": self.node.url, "ZO_ROOT_USER_EMAIL": EMAIL, "ZO_ROOT_USER_PASSWORD": password})

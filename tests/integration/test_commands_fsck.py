@@ -180,6 +180,13 @@ class Fsck(unittest.TestCase):
         self.assertEqual((code, sums["staged"], sums["set_aside"]), (0, 1, 1))
         self.assertEqual([f["level"] for f in findings], ["note", "warn"])
 
+    def test_no_name_commands_the_terminal(self):
+        open(os.path.join(self.data, "lost+found/old.parquet"), "w").close()
+        os.symlink(self.data, self.data + "\x1b[2J")
+        self.addCleanup(os.unlink, self.data + "\x1b[2J")
+        self.assertIn("\\x1b[2J/lost+found", weir("fsck", "--data", self.data + "\x1b[2J").stdout)
+        self.assertIn("\\x1b[2Jnosuch", weir("fsck", "--data", self.data + "\x1b[2Jnosuch").stderr)
+
     def test_a_directory_in_use_or_none_at_all_is_refused(self):
         for folder, text in ((self.node.scratch, "no data directory"), ("/nonexistent", "/nonexistent")):
             result = weir("fsck", "--data", folder)

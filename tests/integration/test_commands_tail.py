@@ -6,6 +6,7 @@ import re
 import resource
 import select
 import subprocess
+import tempfile
 import threading
 import unittest
 
@@ -111,6 +112,16 @@ class Ls(NodeCase):
         nowhere = weir("ls", "--mount", "/nonexistent")
         self.assertEqual(nowhere.returncode, 1)
         self.assertIn("/nonexistent", nowhere.stderr)
+
+    def test_no_name_of_a_copy_commands_the_terminal(self):
+        with tempfile.TemporaryDirectory() as copy:
+            os.makedirs(f"{copy}/.weir")
+            os.makedirs(f"{copy}/o\x1b[2J/logs/s\x1b]0;pwn\x07/2026/11/23/09")
+            shown = weir("ls", "--mount", copy)
+            self.assertIn("o\\x1b[2J/logs/s\\x1b]0;pwn\\x07\n", shown.stdout, shown)
+            for args in (["ls"], ["tail"]):
+                shown = weir(*args, "--mount", copy, "o\x1b[2J/logs/nosuch")
+                self.assertIn("o\\x1b[2J/logs/nosuch", shown.stderr)
 
     def test_the_mount_of_the_settings_is_found(self):
         self.assertEqual(weir("ls", "--names", env={"ZO_DATA_DIR": self.node.data_dir}).stdout.split(), ["app", "two/logs/other"])
