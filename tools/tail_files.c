@@ -197,14 +197,15 @@ static bool see_hour(const struct mounted_hour *h, void *ctx)
 static void say_cut_off(size_t count)
 {
     if (count == 1)
-        fputs("weir tail: a file was sealed while the mount was away; its last lines are left "
+        fputs("weir tail: a file was sealed while the mount was away; its last lines may be left "
               "out\n",
               stderr);
     else if (count)
-        fprintf(stderr,
-                "weir tail: %zu files were sealed while the mount was away; their last lines are "
-                "left out\n",
-                count);
+        fprintf(
+            stderr,
+            "weir tail: %zu files were sealed while the mount was away; their last lines may be "
+            "left out\n",
+            count);
 }
 
 /* The newest hours first: they get the descriptors, if there are not enough. */
