@@ -5,13 +5,17 @@
  *   engine.sock -> query --------+
  *   all three -> sealer ---------+
  *
- * Threads are started by the layers; this one only waits for SIGTERM.
+ * Threads are started by the layers, and one that waits for SIGTERM; this one waits for that. Until
+ * HTTP begins nobody is owed anything: a stop ends the process where it stands, whatever it waits
+ * for.
  */
 #include "tools/gateway_process.h"
 
 #include <errno.h>
 #include <malloc.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -231,31 +235,79 @@ static void close_all(struct gateway *g)
     meta_close(g->meta);
 }
 
+/* ---- SIGTERM ---- */
+
+struct stop {
+    sigset_t signals;
+    atomic_bool has_begun; /* to serve, or to close: it is waited for */
+    pthread_t thread;
+};
+
+static void *wait_for_stop(void *arg)
+{
+    struct stop *s = arg;
+    int number;
+
+    while (sigwait(&s->signals, &number) != 0)
+        ;
+    if (!atomic_load(&s->has_begun))
+        _exit(0);
+    return NULL;
+}
+
+/* Before any other thread: SIGTERM is blocked in all, so that only the wait takes it. */
+static enum err_code stop_init(struct stop *s, struct err *e)
+{
+    int sys;
+
+    sigemptyset(&s->signals);
+    sigaddset(&s->signals, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &s->signals, NULL);
+    sys = pthread_create(&s->thread, NULL, wait_for_stop, s);
+    return sys ? err_sys(e, sys, "start the thread that waits for SIGTERM") : ERR_OK;
+}
+
+static enum err_code open_all(struct gateway *g, struct stop *s, struct err *e)
+{
+    enum err_code rc = open_truth(g, e);
+
+    if (!rc)
+        rc = open_ingest(g, e);
+    if (!rc)
+        rc = open_query(g, e);
+    if (!rc)
+        rc = open_sealer(g, e);
+    atomic_store(&s->has_begun, true);
+    if (!rc)
+        rc = open_http(g, e);
+    return rc ? rc : open_doors(g, e);
+}
+
+static int cannot_start(const struct err *e)
+{
+    log_write(LOG_ERROR, "cannot start", "reason", e->msg, (char *)0);
+    return e->code == ERR_INVALID || e->code == ERR_EXISTS ? EXIT_CONFIG : 1;
+}
+
 int gateway_run(const struct node *n, int ready_fd)
 {
     struct gateway g = {.node = n};
+    struct stop stop = {0};
     struct err e;
-    sigset_t stop;
-    int code = 0, sig;
+    int code = 0;
 
     /* What a large request needed goes back to the system at once, not to the heap of a thread. */
     mallopt(M_MMAP_THRESHOLD, LARGE_BYTES);
-
-    /* Blocked before any thread begins, so that only the wait below takes them. */
-    sigemptyset(&stop);
-    sigaddset(&stop, SIGTERM);
-    pthread_sigmask(SIG_BLOCK, &stop, NULL);
     signal(SIGPIPE, SIG_IGN);
-
-    if (open_truth(&g, &e) || open_ingest(&g, &e) || open_query(&g, &e) || open_sealer(&g, &e) ||
-        open_http(&g, &e) || open_doors(&g, &e)) {
-        log_write(LOG_ERROR, "cannot start", "reason", e.msg, (char *)0);
-        code = e.code == ERR_INVALID || e.code == ERR_EXISTS ? EXIT_CONFIG : 1;
-    } else {
-        if (ready_fd >= 0)
-            (void)!sys_write(ready_fd, "1", 1);
-        sigwait(&stop, &sig);
+    if (stop_init(&stop, &e))
+        return cannot_start(&e);
+    if (open_all(&g, &stop, &e)) {
+        code = cannot_start(&e);
+        pthread_kill(stop.thread, SIGTERM);
+    } else if (ready_fd >= 0) {
+        (void)!sys_write(ready_fd, "1", 1);
     }
+    pthread_join(stop.thread, NULL);
     close_all(&g);
     return code;
 }

@@ -154,6 +154,38 @@ class Serve(unittest.TestCase):
         self.assertEqual(result.returncode, 1)
         self.assertRegex(result.stderr, f"ZO_HTTP_PORT.* port {node.port} .ss -ltnp says who has it.: Address already in use")
 
+    def make_index_unreadable(self):
+        """A node that has run, and whose fs process can start no more."""
+        node = TestNode()
+        self.addCleanup(node.destroy)
+        node.start()
+        node.stop()
+        path = f"{node.data_dir}/index/data.mdb"
+        with open(path, "r+b") as file:
+            file.write(b"Z" * os.path.getsize(path))
+        return node
+
+    def test_a_start_that_cannot_succeed_ends_by_itself(self):
+        node = self.make_index_unreadable()
+        result = weir("serve", env={k: v for k, v in node.env.items() if k.startswith("ZO_")})
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("a process fails at every start", result.stderr)
+        self.assertNotIn("is killed", result.stderr)
+
+    def test_a_start_that_waits_for_its_filesystem_can_be_stopped(self):
+        node = self.make_index_unreadable()
+
+        def said():
+            with open(node.log_path) as log:
+                return log.read()
+
+        with open(node.log_path, "w") as log:
+            node.process = subprocess.Popen([BINARY, "serve"], env=node.env, stdout=log, stderr=log)
+        wait_for(lambda: "is started again process=fs" in said(), what="an fs process that fails")
+        self.assertEqual(node.stop(), 0)
+        self.assertNotIn("is killed", said())
+        self.assertNotIn("at every start", said())
+
     def test_another_root_user_on_a_later_start_is_reported(self):
         node = TestNode()
         self.addCleanup(node.destroy)
