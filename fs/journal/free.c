@@ -1,6 +1,7 @@
 /* fs/journal/free.c - the freer: forgets replaced files, then frees segments, oldest first.
  *
- *   oldest segment: not current, no incomplete batch in it, its publish records covered
+ *   oldest segment: not current, no incomplete batch in it, covered by the index: its publish
+ *   records, and those of the replaced files that read from it
  *     live bytes 0 ─► no replaced file reads from it ─► <seq>.free ─► sync of the directory ─► pool
  *     │           └─► some do, for long, or room is scarce: unlinked ─► sync of the directory
  *     │               ─► closed with the last of them
@@ -213,10 +214,17 @@ static struct segment *oldest_locked(const struct journal *j)
     return NULL;
 }
 
-/* Does the index have all that was published in it? */
+/* Does the index have all that was published in it, and the parts of what reads from it?  A start
+ * that finds no room in the index shows those files in place of their parts. */
 static bool is_covered_locked(const struct journal *j, const struct segment *s)
 {
-    return s->published_end <= j->covered;
+    if (s->published_end > j->covered)
+        return false;
+    for (const struct jfile *f = j->files.first_replaced; f; f = f->next_replaced) {
+        if (f->published > j->covered && reads_up_to(f, s->seq))
+            return false;
+    }
+    return true;
 }
 
 static bool can_recycle(const struct journal *j, const struct segment *s)

@@ -118,11 +118,11 @@ enum err_code journal_roll(struct journal *j, uint64_t stream, int32_t hour, str
  *   open ──► closed ──► replaced ──► forgotten
  *       roll     publish        sweep: nobody reads it any more, or its time is over
  *
- * A file is not forgotten before the index covers its publish record.
- * The frames of a replaced file are needed by nobody but its readers.  A segment whose frames are
- * all of replaced files (or void) is freed, oldest first, once the index covers the publish records
- * in it: unlinked while a replaced file still reads from it, else recycled.  The few frames of
- * other files that pin the oldest segment are moved to the head: same file, same place. */
+ * A file is not forgotten, and keeps its frames, before the index covers its publish record.
+ * From then on they are needed by nobody but its readers.  A segment whose frames are all of
+ * replaced files (or void) is freed, oldest first, once the index covers them and the publish
+ * records in it: unlinked while a replaced file still reads from it, else recycled.  The few frames
+ * of other files that pin the oldest segment are moved to the head: same file, same place. */
 
 /* A durable record: part `part`, whose rows are those of `files`, has been sealed; `record` is the
  * caller's own and comes back at open (journal_config.on_published).  All files are closed and
