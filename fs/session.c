@@ -185,6 +185,7 @@ static enum err_code open_sealed(struct session *s, struct err *e)
     struct sealed_config sc = {.data_dir = s->cfg->data_dir,
                                .node_name = s->cfg->node_name,
                                .read_only = s->cfg->read_only,
+                               .starts_when_full = !s->cfg->read_only,
                                .scratch_dir = s->cfg->scratch_dir};
     enum err_code rc = sealed_open(&sc, &s->sealed, e);
 

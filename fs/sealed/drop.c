@@ -84,13 +84,32 @@ static enum err_code drop_files(struct sealed *s, uint64_t stream, struct err *e
     return rc ? rc : err_set(e, ERR_AGAIN, "the stream still gets files");
 }
 
-/* What was on its way into the index has arrived. */
-static void wait_for_flights(struct sealed *s)
+static bool is_of_stream(const struct flight *f, uint64_t stream)
+{
+    size_t i = 0;
+
+    while (i < f->file_count && f->files[i].stream != stream)
+        i++;
+    return i < f->file_count;
+}
+
+/* The files of a flight are its thread's, until it is stuck. */
+static bool has_flight_locked(const struct sealed *s, uint64_t stream)
+{
+    const struct flight *f = s->flights;
+
+    while (f && f->is_stuck && !is_of_stream(f, stream))
+        f = f->next;
+    return f != NULL;
+}
+
+/* What was on its way into the index has arrived; what is stuck may be so for long. */
+static void wait_for_flights(struct sealed *s, uint64_t stream)
 {
     uint64_t until_ms = clock_mono_ms() + TRIES_MAX * TRY_MS;
 
     LOCK_SCOPE(&s->lock);
-    while (s->flights && cond_wait_until(&s->changed, &s->lock, until_ms))
+    while (has_flight_locked(s, stream) && cond_wait_until(&s->changed, &s->lock, until_ms))
         ;
 }
 
@@ -333,7 +352,7 @@ enum err_code sealed_drop_stream(struct sealed *s, const struct dropped_stream *
     if (!s->cfg.read_only && !d->has_no_files)
         rc = drop_files(s, d->number, e);
     if (!rc)
-        wait_for_flights(s);
+        wait_for_flights(s, d->number);
     if (!rc && d->type != STREAM_METRICS)
         rc = find_parts(s, d, &has_parts, e);
     if (!rc && has_parts)

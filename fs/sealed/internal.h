@@ -15,10 +15,10 @@
 struct flight {
     struct flight *next; /* (lock) */
     struct ulid part;
-    uint64_t floor;    /* its record lies after this journal position */
-    bool is_stuck;     /* (lock) */
-    struct buf record; /* its publish record */
-    struct journal_file *files;
+    uint64_t floor;             /* its record lies after this journal position */
+    bool is_stuck;              /* (lock) */
+    struct buf record;          /* its publish record */
+    struct journal_file *files; /* of one that was stranded, until it is shown: only the ids */
     size_t file_count;
 };
 
@@ -51,8 +51,10 @@ struct sealed {
 #define BATCH_BYTES ((size_t)16 << 20)
 #define BATCH_MEMORY_MAX ((size_t)256 << 20)
 struct apply_batch {
-    struct arena arena; /* what the parts point to */
+    struct arena arena; /* what the parts and their records point to */
     struct part list[BATCH_PARTS];
+    struct journal_publish records[BATCH_PARTS]; /* of those that the journal tells of */
+    uint64_t positions[BATCH_PARTS];             /* the same: where their records end */
     size_t count;
     uint64_t position;
 };
@@ -60,6 +62,9 @@ struct apply_batch {
 enum err_code sealed_batch_add(struct sealed *s, const struct part *p,
                                const struct part_column *columns, size_t count, struct err *e);
 enum err_code sealed_batch_flush(struct sealed *s, struct err *e);
+void sealed_batch_free(struct sealed *s);
+/* The last flush; what the index has no room for is stuck, where the config says so. */
+enum err_code sealed_apply_rest(struct sealed *s, struct err *e);
 /* Of a file without a record: the journal still has what it was made of. */
 bool sealed_was_never_published(struct sealed *s, const struct sealed_found *found);
 
@@ -67,6 +72,8 @@ bool sealed_was_never_published(struct sealed *s, const struct sealed_found *fou
 void sealed_note_position(struct sealed *s, uint64_t position);
 /* Everything up to it is in the index. */
 uint64_t sealed_covered_locked(const struct sealed *s);
+/* The same, were the newest record at `position`. */
+uint64_t sealed_held_back(struct sealed *s, uint64_t position);
 /* Put parts, their columns having been put before, with a position that is safe to store. */
 enum err_code sealed_put(struct sealed *s, const struct part *list, size_t count, uint64_t position,
                          struct err *e);
@@ -76,6 +83,13 @@ void sealed_report(struct sealed *s, const struct err *e);
 /* publish.c: flights that are stuck, once more. */
 void sealed_retry_stuck(struct sealed *s);
 void sealed_free_flights(struct sealed *s);
+/* A start finds a record that the index has no room for: a flight that is stuck from the beginning,
+ * its record past s->newest.  What is copied is the flight's. */
+enum err_code sealed_strand(struct sealed *s, const struct journal_publish *p, struct err *e);
+/* When journal and registry are there, and before other threads: their files are listed, their
+ * parts are hidden.  FULL: more than may be hidden, or lines that the journal no longer has. */
+enum err_code sealed_show_stuck(struct sealed *s, struct err *e);
+bool sealed_is_in_flight(const struct ulid *part, void *sealed);
 
 /* drop.c: parts of deleted streams that nobody reads any more. */
 bool sealed_has_ripe_locked(const struct sealed *s);

@@ -6,7 +6,9 @@
  * Up to the journal's record a failure leaves files in place that the next start removes, or the
  * next try uses; where its journal files were deleted meanwhile they go at once.  After it the part
  * is published: when the index cannot take it now, the flight is stuck and the keeper tries again;
- * its files stay listed until then.
+ * its files stay listed until then.  So it goes on when the process ends meanwhile: a start that
+ * finds no room for the record strands it, and lists its files, which the journal keeps whole until
+ * the index covers the record.
  */
 #include <stdlib.h>
 
@@ -86,15 +88,24 @@ static void strand_flight(struct sealed *s, struct flight *f)
 }
 
 /* A record that is not in the index yet holds back what may be stored, and what may be freed. */
-uint64_t sealed_covered_locked(const struct sealed *s)
+static uint64_t held_back_locked(const struct sealed *s, uint64_t position)
 {
-    uint64_t position = s->newest;
-
     for (const struct flight *f = s->flights; f; f = f->next) {
         if (f->floor < position)
             position = f->floor;
     }
     return position;
+}
+
+uint64_t sealed_covered_locked(const struct sealed *s)
+{
+    return held_back_locked(s, s->newest);
+}
+
+uint64_t sealed_held_back(struct sealed *s, uint64_t position)
+{
+    LOCK_SCOPE(&s->lock);
+    return held_back_locked(s, position);
 }
 
 void sealed_note_position(struct sealed *s, uint64_t position)
@@ -330,9 +341,9 @@ enum err_code sealed_discard(struct sealed *s, const struct ulid *part, struct e
     return ERR_OK;
 }
 
-static bool is_in_flight(const struct ulid *part, void *ctx)
+bool sealed_is_in_flight(const struct ulid *part, void *sealed)
 {
-    struct sealed *s = ctx;
+    struct sealed *s = sealed;
 
     LOCK_SCOPE(&s->lock);
     return find_flight_locked(s, part) != NULL;
@@ -340,7 +351,7 @@ static bool is_in_flight(const struct ulid *part, void *ctx)
 
 enum err_code sealed_discard_all(struct sealed *s, struct err *e)
 {
-    return sealed_files_clear(&s->files, is_in_flight, s, e);
+    return sealed_files_clear(&s->files, sealed_is_in_flight, s, e);
 }
 
 /* ---- what is stuck ---- */
@@ -385,6 +396,80 @@ void sealed_retry_stuck(struct sealed *s)
         }
         end_flight(s, f);
     }
+}
+
+/* ---- what is stuck from the beginning ---- */
+
+static struct flight *new_stranded(const struct journal_publish *p)
+{
+    struct flight *f = calloc(1, sizeof *f);
+
+    if (!f)
+        return NULL;
+    f->part = p->part;
+    f->is_stuck = true;
+    buf_init(&f->record, JOURNAL_RECORD_MAX);
+    buf_add_str(&f->record, p->record);
+    f->files = calloc(p->file_count + 1, sizeof *f->files);
+    if (!f->files || !buf_ok(&f->record)) {
+        free_flight(f);
+        return NULL;
+    }
+    for (; f->file_count < p->file_count; f->file_count++)
+        f->files[f->file_count].id = p->files[f->file_count];
+    return f;
+}
+
+/* A second record of the same part says nothing new. */
+enum err_code sealed_strand(struct sealed *s, const struct journal_publish *p, struct err *e)
+{
+    struct flight *f;
+
+    if (sealed_is_in_flight(&p->part, s))
+        return ERR_OK;
+    f = new_stranded(p);
+    if (!f)
+        return err_set(e, ERR_NOMEM, "no memory for a part that the index has no room for");
+    LOCK_SCOPE(&s->lock);
+    f->floor = s->newest;
+    f->next = s->flights;
+    s->flights = f;
+    return ERR_OK;
+}
+
+/* As before the end of the process that published it: the part is hidden, its files are listed. */
+static enum err_code list_again(struct sealed *s, struct flight *f, struct err *e)
+{
+    enum err_code rc = registry_hide(s->cfg.registry, &f->part, e);
+
+    for (size_t i = 0; !rc && i < f->file_count; i++) {
+        struct ulid id = f->files[i].id;
+        rc = journal_file_get(s->cfg.journal, &id, &f->files[i], e);
+        if (rc == ERR_NOTFOUND)
+            return err_set(e, ERR_FULL, "the index has no room, and its lines are gone");
+        if (!rc)
+            rc = registry_add(s->cfg.registry, &f->files[i], e);
+    }
+    ulid_seed_after(&f->part);
+    return rc;
+}
+
+enum err_code sealed_show_stuck(struct sealed *s, struct err *e)
+{
+    char id[ULID_TEXT_LEN + 1];
+    struct err note;
+    unsigned count = 0;
+
+    for (struct flight *f = s->flights; f; f = f->next, count++) {
+        ulid_format(&f->part, id);
+        if (list_again(s, f, e))
+            return err_wrap(e, "part %s, published", id);
+    }
+    if (count == 0)
+        return ERR_OK;
+    err_set(&note, ERR_FULL, "%u parts wait for room in the index: their lines are shown", count);
+    sealed_report(s, &note);
+    return ERR_OK;
 }
 
 void sealed_free_flights(struct sealed *s)

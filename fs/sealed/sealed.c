@@ -1,11 +1,10 @@
 /* fs/sealed/sealed.c - the store of sealed parts: opened before the journal, made consistent with
  * it, read from.
  *
- *   open:   the index -> the journal is opened and hands over each publish record; those past the
- *           position that the index covers are put, many in one transaction
+ *   open:   the index -> the journal is opened and hands over each publish record (apply.c)
  *   start:  the rest of them -> staging is emptied -> what lies in place is compared with the
  *           index:
- *             in the index                                     fine
+ *             in the index, or on its way                      fine
  *             pending, or the journal still has its file       never published: removed
  *             else                                             counted: `weir reindex` takes it in
  */
@@ -20,7 +19,6 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "fs/sealed/internal.h"
-#include "fs/sealed/publish_record.h"
 
 /* ---- what others count ---- */
 
@@ -140,14 +138,6 @@ enum err_code sealed_open(const struct sealed_config *cfg, struct sealed **out, 
     return ERR_OK;
 }
 
-static void free_batch(struct sealed *s)
-{
-    if (s->batch)
-        arena_done(&s->batch->arena);
-    free(s->batch);
-    s->batch = NULL;
-}
-
 static void stop_threads(struct sealed *s)
 {
     pthread_mutex_lock(&s->lock);
@@ -165,7 +155,7 @@ void sealed_close(struct sealed *s)
     stop_threads(s);
     sealed_free_flights(s);
     sealed_free_doomed(s);
-    free_batch(s);
+    sealed_batch_free(s);
     parts_close(s->index);
     if (s->scratch_dir)
         remove_scratch(s->scratch_dir);
@@ -188,103 +178,6 @@ uint64_t sealed_position(const struct sealed *s)
 struct parts *sealed_index(struct sealed *s)
 {
     return s->index;
-}
-
-/* ---- publish records of the journal ---- */
-
-enum err_code sealed_put(struct sealed *s, const struct part *list, size_t count, uint64_t position,
-                         struct err *e)
-{
-    return parts_put(s->index, list, count, position >> 32, position & UINT32_MAX, e);
-}
-
-enum err_code sealed_batch_flush(struct sealed *s, struct err *e)
-{
-    struct apply_batch *b = s->batch;
-    enum err_code rc;
-
-    if (b->count == 0 && b->position <= s->newest)
-        return ERR_OK;
-    rc = sealed_put(s, b->list, b->count, b->position, e);
-    if (rc)
-        return rc;
-    s->newest = b->position;
-    b->count = 0;
-    arena_reset(&b->arena);
-    return ERR_OK;
-}
-
-enum err_code sealed_batch_add(struct sealed *s, const struct part *p,
-                               const struct part_column *columns, size_t count, struct err *e)
-{
-    struct apply_batch *b = s->batch;
-    uint64_t hash;
-    enum err_code rc = parts_schema_put(s->index, columns, count, &hash, e);
-
-    if (rc)
-        return rc;
-    b->list[b->count++] = *p;
-    return b->count == BATCH_PARTS || b->arena.used_bytes > BATCH_BYTES ? sealed_batch_flush(s, e)
-                                                                        : ERR_OK;
-}
-
-static enum err_code add_record(struct sealed *s, const struct journal_publish *p,
-                                uint64_t position, struct err *e)
-{
-    struct apply_batch *b = s->batch;
-    struct str record = arena_copy(&b->arena, p->record);
-    struct part_column *columns;
-    struct part part;
-    size_t count;
-    enum err_code rc;
-
-    if (!record.ptr)
-        return err_set(e, ERR_NOMEM, "no memory for a publish record");
-    rc = publish_record_decode(record, &b->arena, &part, &columns, &count, e);
-    if (rc)
-        return rc;
-    if (position > b->position)
-        b->position = position;
-    return sealed_batch_add(s, &part, columns, count, e);
-}
-
-/* Covered, and yet the index has lost it though its file is there. */
-static bool is_missing(struct sealed *s, const struct journal_publish *p)
-{
-    struct part_column *columns;
-    struct arena arena;
-    struct part part;
-    bool missing = false, known = true;
-    size_t count;
-
-    if (p->record.len == 0 || parts_has(s->index, &p->part, &known, NULL) || known)
-        return false;
-    arena_init(&arena, BATCH_MEMORY_MAX);
-    if (publish_record_decode(p->record, &arena, &part, &columns, &count, NULL) == ERR_OK)
-        missing = sealed_files_has(&s->files, &part.id, part.hour);
-    arena_done(&arena);
-    return missing;
-}
-
-enum err_code sealed_apply(const struct journal_publish *p, uint64_t position, void *sealed,
-                           struct err *e)
-{
-    struct sealed *s = sealed;
-    char id[ULID_TEXT_LEN + 1];
-    enum err_code rc;
-
-    if (position <= s->covered && !is_missing(s, p))
-        return ERR_OK;
-    if (p->record.len == 0) { /* of a deleted stream (drop.c) */
-        if (position > s->batch->position)
-            s->batch->position = position;
-        return ERR_OK;
-    }
-    rc = add_record(s, p, position, e);
-    if (!rc)
-        return ERR_OK;
-    ulid_format(&p->part, id);
-    return err_wrap(e, "part %s, published", id);
 }
 
 /* ---- what lies in place ---- */
@@ -310,6 +203,8 @@ static enum err_code reconcile_one(const struct sealed_found *found, void *ctx, 
 
     if (rc)
         return rc;
+    if (!known && sealed_is_in_flight(&found->id, r->s))
+        return ERR_OK;
     if (known && found->is_pending) {
         sealed_files_unmark(&r->s->files, &found->id, found->hour);
     } else if (!known && sealed_was_never_published(r->s, found)) {
@@ -362,8 +257,9 @@ enum err_code sealed_start(struct sealed *s, struct journal *j, struct registry 
     s->cfg.journal = j;
     s->cfg.registry = r;
     s->cfg.status = st;
-    rc = sealed_batch_flush(s, e);
-    free_batch(s);
+    rc = sealed_apply_rest(s, e);
+    if (!rc)
+        rc = sealed_show_stuck(s, e);
     if (!rc && !s->cfg.read_only)
         rc = reconcile(s, e);
     if (!rc)

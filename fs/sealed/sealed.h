@@ -7,8 +7,8 @@
  * (durable)
  * -> index -> the registry shows the part instead of its files.  A crash between any two steps
  * loses and doubles nothing: at start the publish records that the index does not cover are
- * applied; a sealed file without a record is removed while the journal holds its files, else
- * adopted.
+ * applied, or tried again for as long as the index has no room for them; a sealed file without a
+ * record is removed while the journal holds its files, else adopted.
  *
  * Hand-over: while a part is between index and registry it is hidden.  Who lists looks at the
  * registry first, which tells under one lock which files are shown and which parts are hidden, and
@@ -30,6 +30,8 @@ struct sealed_config {
     struct status *status;
     const char *node_name;
     bool read_only;
+    bool starts_when_full;   /* of published parts that the index has no room for the files are
+                                shown, until it has; else that is FULL */
     const char *scratch_dir; /* read_only: the copy of the index goes there, as index/ */
 };
 struct sealed;

@@ -95,6 +95,7 @@ static inline enum err_code store_try_open(struct store *s)
     struct sealed_config cfg = {.data_dir = s->data,
                                 .node_name = "node-1",
                                 .read_only = s->read_only,
+                                .starts_when_full = !s->read_only,
                                 .scratch_dir = s->read_only ? s->dir.path : NULL};
     struct status_config sc = {0};
     struct snapshots_config nc = {0};

@@ -24,6 +24,7 @@
 #define META_BYTES 8192 /* of LMDB: written in place, with no need of room */
 
 static _Atomic int writes_left = NO_LIMIT;
+static _Atomic int failures_left = NO_LIMIT; /* once no writes are left */
 static _Atomic int failure = ENOSPC;
 
 static bool is_index(int fd)
@@ -46,8 +47,12 @@ static bool fails(int fd)
         return false;
     while (left > 0 && !atomic_compare_exchange_weak(&writes_left, &left, left - 1))
         ;
+    if (left > 0)
+        return false;
     errno = atomic_load(&failure);
-    return left == 0;
+    if (atomic_load(&failures_left) != NO_LIMIT && atomic_fetch_sub(&failures_left, 1) == 1)
+        atomic_store(&writes_left, NO_LIMIT);
+    return true;
 }
 
 /* As LMDB calls it; our own files are written by pwrite64. */
@@ -76,8 +81,9 @@ __attribute__((format(printf, 1, 2))) static void run(const char *format, ...)
 
 /* ---- what is there ---- */
 
-enum { STREAMS = 5 };
-static const uint64_t streams[STREAMS] = {1, 2, 3, 11, 12}, rows[STREAMS] = {3, 4, 6, 2, 5};
+enum { STREAMS = 5, EXTRA = STREAMS };
+static const uint64_t streams[STREAMS + 1] = {1, 2, 3, 11, 12, 4};
+static const uint64_t rows[STREAMS + 1] = {3, 4, 6, 2, 5, 7};
 
 /* What has parts alone is not known from the journal. */
 static void add_streams(struct store *s)
@@ -195,6 +201,7 @@ static int set_up(void **state)
     struct store *s = store_make();
 
     atomic_store(&writes_left, NO_LIMIT);
+    atomic_store(&failures_left, NO_LIMIT);
     atomic_store(&failure, ENOSPC);
     store_open(s);
     *state = s;
@@ -208,27 +215,80 @@ static int tear_down(void **state)
     return 0;
 }
 
+static uint64_t stored_position(struct store *s)
+{
+    uint64_t segment = 0, offset = 0;
+
+    assert_int_equal(parts_position(sealed_index(s->sealed), &segment, &offset, &s->e), ERR_OK);
+    return segment << 32 | offset;
+}
+
+/* What the journal is told that it may free. */
+static uint64_t covered_position(struct store *s)
+{
+    LOCK_SCOPE(&s->sealed->lock);
+    return sealed_covered_locked(s->sealed);
+}
+
 /* ---- starts ---- */
 
 static void starts_without_room_show_the_files_and_later_the_parts(void **state)
 {
     struct store *s = *state;
+    uint64_t before;
 
     make_waiting(s);
+    before = stored_position(s);
     for (int i = 0; i < 3; i++) {
         assert_int_equal(look_at_all(s), 1);
         assert_int_equal(count_files(s, ".parquet"), 4);
         assert_int_equal(count_files(s, ".pending"), 1);
         open_again(s);
+        assert_int_equal(covered_position(s), before);
     }
     atomic_store(&writes_left, NO_LIMIT);
     wait_for_parts(s, STREAMS);
+    assert_true(covered_position(s) > before);
     for (int i = 0; i < 2; i++) {
         assert_int_equal(look_at_all(s), STREAMS);
         assert_int_equal(count_files(s, ".parquet"), 4);
         assert_int_equal(count_files(s, ".pending"), 0);
         open_again(s);
     }
+}
+
+static bool waits(struct store *s)
+{
+    LOCK_SCOPE(&s->sealed->lock);
+    return s->sealed->flights != NULL;
+}
+
+/* One write fails: of the columns that only the third part has. */
+static void no_position_is_kept_past_a_part_that_waits(void **state)
+{
+    struct store *s = *state;
+    uint64_t before;
+    bool known = true;
+    struct staged st;
+
+    make_waiting(s);
+    before = stored_position(s);
+    open_again(s);
+    assert_int_equal(covered_position(s), before);
+    store_close(s);
+    atomic_store(&failures_left, 1);
+    store_open(s);
+    add_streams(s);
+    assert_int_equal(atomic_load(&writes_left), NO_LIMIT);
+    assert_in_range(look_at_all(s), 3, STREAMS);
+    assert_true(stored_position(s) == before || !waits(s)); /* the keeper may have been here */
+    assert_int_equal(publish_logs(s, EXTRA, &st), ERR_OK);
+    assert_int_equal(parts_has(sealed_index(s->sealed), &st.part.id, &known, &s->e), ERR_OK);
+    assert_true(known);
+    assert_true(stored_position(s) == before || !waits(s));
+    assert_true(covered_position(s) == before || !waits(s));
+    wait_for_parts(s, STREAMS);
+    assert_true(covered_position(s) > before);
 }
 
 static void the_lines_of_a_part_that_waits_are_read_and_its_seal_is_refused(void **state)
@@ -373,6 +433,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(starts_without_room_show_the_files_and_later_the_parts),
+        TEST(no_position_is_kept_past_a_part_that_waits),
         TEST(the_lines_of_a_part_that_waits_are_read_and_its_seal_is_refused),
         TEST(what_the_index_has_already_is_a_part),
         TEST(a_deleted_stream_with_a_part_that_waits_is_gone),
