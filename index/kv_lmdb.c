@@ -17,6 +17,7 @@
 #include "index/kv.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <lmdb.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -39,8 +40,7 @@
 
 static const struct str revision_key = {"\0rev", 4};
 
-#define DISK_FULL_BYTES (1u << 20) /* free: of what was missing, others may have given back some   \
-                                    */
+#define DISK_FULL_BYTES (1u << 20) /* of what was missing, others may have given back some */
 
 struct kv {
     MDB_env *env;
@@ -347,12 +347,25 @@ static void end_txn(struct kv_txn *t)
     free(t);
 }
 
-/* LMDB tells of a write that was cut short, as the last one on a full disk is, by EIO alone.  What
- * is kept for root is root's to use. */
+/* 0 or an errno.  Filesystems keep some for themselves that statvfs counts as free. */
+static int ask_for_room(const struct kv *kv)
+{
+    const char *path = "";
+
+    mdb_env_get_path(kv->env, &path);
+    AUTO_FD int fd = sys_open(path, O_TMPFILE | O_WRONLY, 0600);
+    return fd >= 0 && sys_fallocate(fd, 0, 0, DISK_FULL_BYTES) == 0 ? 0 : errno;
+}
+
+/* LMDB tells of a write that was cut short, as the last one on a full disk is, by EIO alone.  Where
+ * room cannot be asked for, what is kept for root is root's to use. */
 static bool disk_is_full(const struct kv *kv)
 {
-    int fd;
+    int fd, sys = ask_for_room(kv);
     struct statvfs v;
+
+    if (sys == 0 || sys == ENOSPC || sys == EDQUOT)
+        return sys != 0;
     return mdb_env_get_fd(kv->env, &fd) == 0 && fstatvfs(fd, &v) == 0 &&
            (geteuid() == 0 ? v.f_bfree : v.f_bavail) * v.f_frsize < DISK_FULL_BYTES;
 }

@@ -371,6 +371,30 @@ static void another_failure_of_the_index_ends_the_start(void **state)
     assert_int_equal(look_at_all(s), 1);
 }
 
+static int no_room(struct sys_fault *f, void *ctx)
+{
+    (void)ctx;
+    return strcmp(f->call, "fallocate") == 0 ? ENOSPC : 0;
+}
+
+/* LMDB says EIO when a write is cut short. */
+static void a_write_that_a_full_disk_cuts_short_is_no_other_failure(void **state)
+{
+    struct store *s = *state;
+
+    make_waiting(s);
+    store_close(s);
+    atomic_store(&failure, EIO);
+    sys_fault_set(no_room, NULL);
+    store_open(s);
+    add_streams(s);
+    assert_int_equal(look_at_all(s), 1);
+    store_close(s);
+    sys_fault_set(NULL, NULL);
+    atomic_store(&writes_left, NO_LIMIT);
+    store_open(s);
+}
+
 static void a_start_that_only_reads_needs_the_room(void **state)
 {
     struct store *s = *state;
@@ -438,6 +462,7 @@ int main(void)
         TEST(what_the_index_has_already_is_a_part),
         TEST(a_deleted_stream_with_a_part_that_waits_is_gone),
         TEST(another_failure_of_the_index_ends_the_start),
+        TEST(a_write_that_a_full_disk_cuts_short_is_no_other_failure),
         TEST(a_start_that_only_reads_needs_the_room),
         TEST(rows_are_there_once_wherever_the_room_ends),
     };
