@@ -2,6 +2,7 @@
 import errno
 import json
 import os
+import shutil
 import subprocess
 import threading
 import unittest
@@ -10,6 +11,7 @@ from weirlib import TestNode, main, wait_for
 
 DISK_MB = 400
 SMALL_DISK_MB = 200
+INDEX_DISK_MB = 4
 FILLER = "filler"
 
 
@@ -42,16 +44,17 @@ class FullDisk(unittest.TestCase):
         if self.node.process is not None and self.node.process.poll() is None:
             self.node.stop()
 
-    def fill(self):
+    def fill(self, folder=None):
         """Not a byte is left; the last pages one by one."""
-        with open(f"{self.node.data_dir}/{FILLER}", "ab", buffering=0) as file:
+        folder = folder or self.node.data_dir
+        with open(f"{folder}/{FILLER}", "ab", buffering=0) as file:
             for size in (1 << 20, 4096):
                 try:
                     while True:
                         file.write(b"f" * size)
                 except OSError:
                     pass
-        disk = os.statvfs(self.node.data_dir)
+        disk = os.statvfs(folder)
         self.assertEqual(disk.f_bavail, 0)
 
     def free(self):
@@ -141,6 +144,56 @@ class FullDisk(unittest.TestCase):
         self.node.kill_everything()
         self.node.start()
         self.check_all_there()
+
+    def give_the_index_a_disk(self):
+        """Of its own, so that it alone can be full; the node runs then."""
+        folder = f"{self.node.data_dir}/index"
+        self.node.start()
+        self.node.stop()
+        shutil.copytree(folder, f"{self.node.scratch}/index")
+        self.assertIsNone(mount_disk(folder, INDEX_DISK_MB))
+        self.addCleanup(subprocess.run, ["umount", "-l", folder], check=False)
+        self.addCleanup(self.stop)
+        shutil.copytree(f"{self.node.scratch}/index", folder, dirs_exist_ok=True)
+        self.node.start()
+        return folder
+
+    def seal_until_the_index_is_full(self):
+        for i in range(100):  # columns that no other part has take pages that were never used
+            self.assertEqual(self.node.post_json(f"wide{i}", [{f"f{i}_{k}": 1 for k in range(300)}])[0], 200)
+            self.assertEqual(self.store(100), 200)
+            if self.node.raw("PUT", "/node/flush")[0] != 200:
+                return
+        self.fail("the index still has room")
+
+    def test_it_starts_with_a_published_part_that_the_index_has_no_room_for(self):
+        index = self.give_the_index_a_disk()
+        self.assertEqual(self.store(1000), 200)
+        self.node.flush()
+        self.fill(index)
+        self.seal_until_the_index_is_full()
+        self.check_all_there()
+        self.node.kill_everything()
+        self.fill()
+        for _ in range(2):
+            self.node.start()
+            self.assertIn("wait for room in the index", self.node.log_tail())
+            self.check_all_there()
+            wait_for(lambda: self.store(30_000, 150) == 503, 60, "a refusal by the journal")
+            self.check_all_there()
+            self.node.kill_everything()
+        self.node.start()
+        self.free()
+        os.unlink(f"{index}/{FILLER}")
+        wait_for(lambda: self.store(10) == 200, 60, "a record that is taken again")
+        self.check_all_there()
+        wait_for(lambda: self.node.raw("PUT", "/node/flush")[0] == 200, 60, "the last seal")
+        wait_for(lambda: not [p for p in self.node.files("kept") if "/text/" not in p], 60, "parts alone")
+        for _ in range(2):
+            self.check_all_there()
+            self.node.kill_everything()
+            self.node.start()
+            self.assertNotIn("wait for room in the index", self.node.log_tail())
 
     def test_a_stream_made_in_the_index_without_room_is_503(self):
         self.node.start()
