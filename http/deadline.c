@@ -96,9 +96,11 @@ struct deadline_traffic deadline_traffic(const struct deadline *c)
     if (getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0 ||
         ioctl(c->fd, SIOCOUTQ, &unacked) != 0)
         return (struct deadline_traffic){0};
-    return (struct deadline_traffic){.received = info.tcpi_bytes_received,
-                                     .written =
-                                         (uint64_t)info.tcpi_bytes_acked + (uint64_t)unacked};
+    return (struct deadline_traffic){
+        .received = info.tcpi_bytes_received,
+        .written = (uint64_t)info.tcpi_bytes_acked + (uint64_t)unacked,
+        .acked = info.tcpi_bytes_acked,
+    };
 }
 
 void deadline_set_silent(struct deadline *c, uint64_t taken_bytes, uint64_t deadline_ms)

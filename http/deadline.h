@@ -54,9 +54,10 @@ static inline void deadline_set(struct deadline *c, uint64_t deadline_ms)
 /* The next thing is a request: what has come, or comes, past the first `taken_bytes` of all that
  * the connection was sent is its first line. */
 void deadline_set_silent(struct deadline *c, uint64_t taken_bytes, uint64_t deadline_ms);
-/* Bytes that the connection was sent, and that were written to it; 0: not known. */
+/* Bytes that the connection was sent, that were written to it, and that its client's side has got
+ * of those; 0: not known. */
 struct deadline_traffic {
-    uint64_t received, written;
+    uint64_t received, written, acked;
 };
 struct deadline_traffic deadline_traffic(const struct deadline *c);
 

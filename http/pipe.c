@@ -49,7 +49,7 @@ static void wait_for_reader_locked(struct pipe *p)
     uint64_t began_ms = clock_mono_ms();
     cond_wait_until(&p->drained, &p->lock, began_ms + PIPE_LOOK_MS);
     p->waited_ms += clock_mono_ms() - began_ms;
-    if (p->given_up(p->ctx))
+    if (p->state == PIPE_OPEN && p->given_up(p->ctx))
         p->state = PIPE_CLOSED;
 }
 
@@ -91,7 +91,6 @@ ssize_t pipe_read(struct pipe *p, char *dst, size_t max)
         n = max;
     memcpy(dst, p->queue.data + p->sent, n);
     p->sent += n;
-    p->taken_bytes += n;
     if (p->sent == p->queue.len) {
         buf_clear(&p->queue);
         p->sent = 0;

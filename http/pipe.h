@@ -23,7 +23,7 @@ enum pipe_state { PIPE_OPEN, PIPE_FINISHED, PIPE_CLOSED };
 struct pipe {
     void (*park)(void *ctx); /* the reader will not come again before wake */
     void (*wake)(void *ctx);
-    /* Asked every PIPE_LOOK_MS while the writer waits, with the lock held. */
+    /* Asked every PIPE_LOOK_MS while the writer waits and the pipe is open, with the lock held. */
     bool (*given_up)(void *ctx);
     void *ctx;
     pthread_mutex_t lock; /* guards the rest */
@@ -32,8 +32,7 @@ struct pipe {
     size_t sent; /* bytes of the queue that the reader has taken */
     enum pipe_state state;
     bool parked;
-    uint64_t waited_ms;   /* by the writer for the reader, */
-    uint64_t taken_bytes; /* and what the reader took; `given_up` may reset them */
+    uint64_t waited_ms; /* by the writer for the reader; `given_up` may reset it */
 };
 
 void pipe_init(struct pipe *p); /* the caller sets the functions */

@@ -113,7 +113,8 @@ struct request {
     uint64_t discarded_bytes;
     struct worker_tools *tools; /* while RUNNING */
     struct reply reply;
-    struct pipe pipe; /* when streaming */
+    struct pipe pipe;           /* when streaming */
+    uint64_t reply_acked_bytes; /* of the connection, when the reader was last found to read */
     bool streaming;
     const char *uri_at; /* where it stood; an address only */
     size_t uri_len;     /* longer than uri_max(): uri is empty */

@@ -3,9 +3,10 @@
 #include <sys/socket.h>
 
 #include "base/metrics.h"
+#include "http/deadline.h"
 #include "http/request.h"
 
-#define WANTED_REPLY_TIMEOUT_MS UINT64_C(5000) /* while queries wait for a place */
+#define WANTED_REPLY_TIMEOUT_MS UINT64_C(10000) /* while queries wait for a place */
 
 static const struct metric_desc SLOW_READERS = {
     .name = "zo_http_slow_readers",
@@ -40,6 +41,15 @@ static uint64_t reply_timeout_ms(const struct request *r)
     return is_wanted ? WANTED_REPLY_TIMEOUT_MS : cfg->reply_timeout_ms;
 }
 
+/* What has come to the client's side; not what libmicrohttpd took, which waits until much of a
+ * large socket buffer is free again.  A client's kernel whose buffer is full lets more come once a
+ * sixteenth of it is free, which is 400 KB of the largest. */
+static uint64_t acked_bytes(const struct request *r)
+{
+    const struct connection *c = r->connection;
+    return c && c->deadline ? deadline_traffic(c->deadline).acked : 0;
+}
+
 /* A worker does not wait for ever for a client that does not read, or hardly: it has to take so
  * much in each reply_timeout_ms of waiting. */
 static bool writer_gives_up(void *ctx)
@@ -47,9 +57,12 @@ static bool writer_gives_up(void *ctx)
     struct request *r = ctx;
     if (atomic_load(&r->server->cancelling))
         return true;
-    uint64_t timeout_ms = reply_timeout_ms(r);
-    if (r->pipe.taken_bytes * 1000 >= timeout_ms * r->server->cfg.body_rate_min_bytes)
-        r->pipe.waited_ms = r->pipe.taken_bytes = 0;
+    uint64_t timeout_ms = reply_timeout_ms(r), acked = acked_bytes(r);
+    uint64_t wanted = timeout_ms * r->server->cfg.body_rate_min_bytes / 1000;
+    if (acked >= r->reply_acked_bytes + wanted) {
+        r->reply_acked_bytes = acked;
+        r->pipe.waited_ms = 0;
+    }
     if (r->pipe.waited_ms <= timeout_ms)
         return false;
     metric_add(slow_readers, 1);
@@ -64,6 +77,7 @@ bool call_stream_start(struct http_call *c)
     r->pipe.wake = wake_reader;
     r->pipe.given_up = writer_gives_up;
     r->pipe.ctx = r;
+    r->reply_acked_bytes = acked_bytes(r);
     r->streaming = true;
     atomic_fetch_add(&r->refs, 1); /* the handler's */
     /* Before the write: what has been gathered may be more than the pipe holds. */

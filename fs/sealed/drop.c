@@ -257,6 +257,32 @@ static bool is_doomed_locked(const struct sealed *s, uint64_t stream)
     return n != NULL;
 }
 
+static void put_first_locked(struct sealed *s, struct doomed *n)
+{
+    n->next = s->doomed;
+    s->doomed = n;
+    if (!n->next)
+        s->last_doomed = n;
+    s->doomed_count++;
+}
+
+/* The index has no room for the deletion: the keeper tries again, or the next start. */
+static enum err_code doom_now(struct sealed *s, const struct dropped_stream *d, struct err *e)
+{
+    struct doomed *n = new_doomed(d);
+
+    if (!n)
+        return err_set(e, ERR_NOMEM, "no memory for a deleted stream");
+    sealed_report(s, e);
+    LOCK_SCOPE(&s->lock);
+    if (is_doomed_locked(s, d->number) || s->doomed_count == SEALED_DOOMED_MAX)
+        free(n);
+    else
+        put_first_locked(s, n);
+    pthread_cond_broadcast(&s->wake);
+    return ERR_OK;
+}
+
 /* *waits: somebody reads, so the keeper will drop its parts. */
 static enum err_code doom(struct sealed *s, const struct dropped_stream *d, bool *waits,
                           struct err *e)
@@ -306,11 +332,7 @@ static struct doomed *take_ripe(struct sealed *s)
 static void put_back(struct sealed *s, struct doomed *n)
 {
     LOCK_SCOPE(&s->lock);
-    n->next = s->doomed;
-    s->doomed = n;
-    if (!n->next)
-        s->last_doomed = n;
-    s->doomed_count++;
+    put_first_locked(s, n);
 }
 
 /* Until one fails: the others would fail the same way. */
@@ -357,7 +379,10 @@ enum err_code sealed_drop_stream(struct sealed *s, const struct dropped_stream *
         rc = find_parts(s, d, &has_parts, e);
     if (!rc && has_parts)
         rc = doom(s, d, &waits, e);
-    if (!rc && has_parts && !waits)
+    if (!rc && has_parts && !waits) {
         rc = drop_parts(s, d, e);
+        if (rc == ERR_FULL && !s->cfg.read_only)
+            rc = doom_now(s, d, e);
+    }
     return rc ? err_wrap(e, "delete stream number %llu", (unsigned long long)d->number) : ERR_OK;
 }

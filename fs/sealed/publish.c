@@ -247,12 +247,12 @@ static enum err_code publish(struct sealed *s, struct flight *f, const struct pa
     enum err_code rc = publish_record_encode(p, columns, column_count, &f->record, e);
 
     if (!rc)
-        rc = bring_in_place(s, f, p, ids, count, e);
-    if (!rc)
         rc = registry_hide(s->cfg.registry, &p->id, e);
     if (rc)
         return rc;
-    rc = write_record(s, f, p, ids, e);
+    rc = bring_in_place(s, f, p, ids, count, e);
+    if (!rc)
+        rc = write_record(s, f, p, ids, e);
     if (rc) {
         registry_unhide(s->cfg.registry, &p->id);
         if (rc == ERR_INVALID || rc == ERR_NOTFOUND) /* no record was tried: they were deleted */

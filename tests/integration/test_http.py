@@ -37,8 +37,8 @@ class Wire:
     def send(self, data):
         self.socket.sendall(data)
 
-    def more(self):
-        data = self.socket.recv(1 << 16)
+    def more(self, most=1 << 16):
+        data = self.socket.recv(most)
         self.buffer += data
         return data
 
@@ -975,6 +975,22 @@ class ReadersInTheWorkers(ReadersThatKeepThePlaceOfOthers):
 
     def test_another_query_has_its_turn(self):
         self.check_another_query(2)
+
+
+class SlowReaders(LongReplyCase):
+    settings = {"WEIR_HTTP_REPLY_TIMEOUT": "10"}
+
+    def test_who_reads_more_than_the_least_is_not_cut(self):
+        """Twenty times as much, through socket buffers that are filled again at long intervals."""
+        with self.wire() as wire:
+            self.search(wire, "SELECT i, pad, pad AS a, pad AS b, pad AS c FROM long")
+            wire.until(b"\r\n\r\n")
+            for _ in range(300):
+                wire.more(8192)
+                time.sleep(0.1)
+            hits = json.loads(wire.chunks())["hits"]
+        self.assertEqual(len(hits), self.ROWS)
+        self.assertEqual(self.metric("zo_http_slow_readers"), 0)
 
 
 class BaseUri(HttpCase):

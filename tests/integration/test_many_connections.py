@@ -96,11 +96,14 @@ class ManyConnections(HttpCase):
         others = (request("POST", PATH, b'[{"a":1}]'), request("POST", "/api/default/_search", query, ["Content-Type: application/json"]),
                   request("POST", PATH, b" " * 40_000 + b'[{"a":1}]'))
         self.node.post_json("web", [{"a": 1}])
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        count = COUNT if hard == resource.RLIM_INFINITY else min(COUNT, hard // 8)
         few, much = b"[", b"[" + b" " * 39_999
         chunked = request("POST", PATH, headers=["Transfer-Encoding: chunked"]) + b"ea60\r\n"
         for what, data in (("few bytes of a length", request("POST", PATH, few, length=60_000)), ("many bytes of a length", request("POST", PATH, much, length=60_000)),
                            ("few bytes of a chunk", chunked + few), ("many bytes of a chunk", chunked + much)):
-            self.idle = [socket.create_connection(("127.0.0.1", self.node.port), 60) for _ in range(COUNT)]
+            self.idle = [socket.create_connection(("127.0.0.1", self.node.port), 60) for _ in range(count)]
+            self.addCleanup(lambda idle=self.idle: [one.close() for one in idle])
             self.beside(what, lambda data=data: self.send_all(data), others if data.endswith(few) else others[:2])
             for one in self.idle:
                 one.close()

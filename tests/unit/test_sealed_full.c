@@ -375,6 +375,58 @@ static void a_deleted_stream_with_a_part_that_waits_is_gone(void **state)
                 store_look(s, streams[2]).parts);
 }
 
+static void wait_for_files(const struct store *s, unsigned count)
+{
+    uint64_t until_ms = clock_mono_ms() + DEADLINE_MS;
+
+    while (count_files(s, ".parquet") != count && clock_mono_ms() < until_ms)
+        sched_yield();
+    assert_int_equal(count_files(s, ".parquet"), count);
+}
+
+static void what_the_index_has_no_room_to_forget_is_forgotten_later(void **state)
+{
+    const struct dropped_stream own = {
+        .number = streams[0], .org = {"default", 7}, .name = {"s1", 2}, .type = STREAM_LOGS};
+    struct store *s = *state;
+    struct staged st;
+
+    assert_int_equal(publish_logs(s, 0, &st), ERR_OK);
+    assert_int_equal(publish_logs(s, 1, &st), ERR_OK);
+    atomic_store(&writes_left, 0);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(sealed_drop_stream(s->sealed, &own, &s->e), ERR_OK);
+        assert_seen(s, streams[0], 0, 0, 0);
+        assert_seen(s, streams[1], rows[1], 0, 1);
+        assert_int_equal(count_files(s, ".parquet"), 2);
+        open_again(s); /* who starts is told of it again */
+    }
+    assert_int_equal(sealed_drop_stream(s->sealed, &own, &s->e), ERR_OK);
+    atomic_store(&writes_left, NO_LIMIT);
+    wait_for_files(s, 1);
+    assert_seen(s, streams[1], rows[1], 0, 1);
+}
+
+/* Else it would be nobody's once its stream is deleted. */
+static void a_part_that_cannot_be_hidden_leaves_no_file(void **state)
+{
+    struct store *s = *state;
+    struct ulid others[REGISTRY_HIDDEN_MAX];
+    struct staged st;
+
+    for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+        others[i] = ulid_new();
+        assert_int_equal(registry_hide(s->registry, &others[i], &s->e), ERR_OK);
+    }
+    assert_int_equal(publish_logs(s, 0, &st), ERR_FULL);
+    run("! ls '%s/" PLACE "' 2>/dev/null | grep -q .", s->data);
+    assert_seen(s, streams[0], rows[0], 1, 0);
+    for (size_t i = 0; i < ARRAY_LEN(others); i++)
+        registry_unhide(s->registry, &others[i]);
+    assert_int_equal(store_publish(s, &st), ERR_OK);
+    assert_seen(s, streams[0], rows[0], 0, 1);
+}
+
 /* ---- what still ends a start ---- */
 
 static void another_failure_of_the_index_ends_the_start(void **state)
@@ -480,6 +532,8 @@ int main(void)
         TEST(the_lines_of_a_part_that_waits_are_read_and_its_seal_is_refused),
         TEST(what_the_index_has_already_is_a_part),
         TEST(a_deleted_stream_with_a_part_that_waits_is_gone),
+        TEST(what_the_index_has_no_room_to_forget_is_forgotten_later),
+        TEST(a_part_that_cannot_be_hidden_leaves_no_file),
         TEST(another_failure_of_the_index_ends_the_start),
         TEST(a_write_that_a_full_disk_cuts_short_is_no_other_failure),
         TEST(a_start_that_only_reads_needs_the_room),
