@@ -25,16 +25,17 @@ enum err_code api_stream_delete(struct http_call *c, struct err *e)
     if (rc != ERR_OK)
         return rc;
     rc = catalog_delete(c->cfg->catalog, s, e);
-    if (rc == ERR_OK)
+    bool is_deleted = rc == ERR_OK;
+    if (is_deleted)
         rc = drop(c, s, e);
-    else if (rc == ERR_NOTFOUND)
-        err_set(e, ERR_NOTFOUND, "stream not found");
     catalog_unref(s);
-    if (rc == ERR_OK)
+    if (rc == ERR_OK) {
         reply_envelope(c->reply, 200, "stream deleted");
-    else if (rc != ERR_NOTFOUND) {
+    } else if (is_deleted) {
         err_wrap(e, "the stream is deleted, its files go with their seals or the next start");
         rc = e->code = ERR_AGAIN;
+    } else if (rc == ERR_NOTFOUND) {
+        err_set(e, ERR_NOTFOUND, "stream not found");
     }
     return rc;
 }

@@ -101,6 +101,24 @@ class FullDisk(unittest.TestCase):
         self.free()
         self.assertEqual(self.node.post_json("large", body)[0], 200)
 
+    def test_a_stream_is_deleted_or_not_and_the_reply_says_so(self):
+        self.node.start()
+        self.assertEqual(self.store(1000), 200)
+        names = [f"s{i}" for i in range(40)]
+        for name in names:
+            self.assertEqual(self.node.post_json(name, [{"i": 1}])[0], 200)
+        self.fill()
+        left, statuses = set(), set()
+        for name in names:
+            status, _, reply = self.node.raw("DELETE", f"/api/default/streams/{name}?type=logs")
+            self.assertIn(status, (200, 503), reply)
+            statuses.add(status)
+            if status == 503 and b"is deleted" not in reply:
+                left.add(name)
+        self.assertIn(503, statuses)
+        self.assertEqual({s["name"] for s in json.loads(self.node.raw("GET", "/api/default/streams?type=logs")[2])["list"]}, left | {"kept"})
+        self.check_recovery()
+
     def test_a_small_disk_has_a_journal_that_stores(self):
         subprocess.run(["umount", self.node.data_dir], check=True)
         self.assertIsNone(mount_disk(self.node.data_dir, SMALL_DISK_MB))
