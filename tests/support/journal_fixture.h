@@ -114,6 +114,13 @@ static inline enum err_code answer_wait(struct answer *a)
     return a->code;
 }
 
+/* So far. */
+static inline int answer_count(struct answer *a)
+{
+    LOCK_SCOPE(&a->lock);
+    return a->count;
+}
+
 static inline struct answer answer_new(void)
 {
     return (struct answer){.lock = PTHREAD_MUTEX_INITIALIZER, .cond = PTHREAD_COND_INITIALIZER};

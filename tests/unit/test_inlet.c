@@ -360,7 +360,8 @@ static void calls_of_one_handle_wait_for_each_other(void **state)
     inlet_flush(w->inlet, &call, note, &answers[2]);
     call = next_call(w);
     inlet_release(w->inlet, &call, note, &answers[3]);
-    assert_int_equal(answers[1].count + answers[2].count + answers[3].count, 0);
+    assert_int_equal(
+        answer_count(&answers[1]) + answer_count(&answers[2]) + answer_count(&answers[3]), 0);
     fake_gateway_tell(&w->gateway, false, ERR_OK);
     for (size_t i = 0; i < ARRAY_LEN(answers); i++)
         assert_int_equal(answer_wait(&answers[i]), ERR_OK);
@@ -444,7 +445,7 @@ static void what_is_in_the_journal_is_answered_before_the_gateway_says_so(void *
     inlet_write(w->inlet, &call, STR("{\"a\":1}\n{\"b\""), note, &a);
     fake_gateway_wait(&w->gateway, 1);
     door_stored(w->door, call.request + 100, 1);
-    assert_int_equal(a.count, 0);
+    assert_int_equal(answer_count(&a), 0);
     door_stored(w->door, call.request, 1);
     assert_int_equal(answer_wait(&a), ERR_OK);
     door_stored(w->door, call.request, 1);
@@ -571,7 +572,7 @@ static void an_interrupt_ends_what_was_not_sent(void **state)
     inlet_write(w->inlet, &first, STR("{\"a\":2}\n"), note, &a);
     fake_gateway_wait(&w->gateway, 1);
     door_cancel(w->door, first.request); /* too late */
-    assert_int_equal(a.count, 0);
+    assert_int_equal(answer_count(&a), 0);
     fake_gateway_tell(&w->gateway, false, ERR_OK);
     assert_int_equal(answer_wait(&a), ERR_OK);
     assert_stored(w, "{\"a\":2}\n");
@@ -591,7 +592,7 @@ static void an_interrupt_ends_what_was_kept_behind_another_call(void **state)
     inlet_cancel(w->inlet, calls[1].request);
     inlet_cancel(w->inlet, calls[3].request);
     inlet_cancel(w->inlet, calls[3].request + 100);
-    assert_int_equal(answers[1].count + answers[3].count, 2);
+    assert_int_equal(answer_count(&answers[1]) + answer_count(&answers[3]), 2);
     assert_int_equal(answers[1].code, ERR_CANCELLED);
     assert_int_equal(counted(w, "interrupted"), 2);
     fake_gateway_tell(&w->gateway, false, ERR_OK);
@@ -612,7 +613,7 @@ static void an_interrupted_write_does_not_outlive_the_gateway_that_had_it(void *
     inlet_write(w->inlet, &first, STR("{\"a\":1}\n"), note, &before);
     fake_gateway_wait(&w->gateway, 1);
     inlet_cancel(w->inlet, first.request);
-    assert_int_equal(before.count, 0);
+    assert_int_equal(answer_count(&before), 0);
     w->gateway.dies = true;
     fake_gateway_stop(&w->gateway);
     assert_int_equal(answer_wait(&before), ERR_GONE);
@@ -643,7 +644,7 @@ static void more_than_may_wait_is_refused_at_once(void **state)
     inlet_write(w->inlet, &a, (struct str){line, sizeof line}, note, &first);
     inlet_write(w->inlet, &b, (struct str){line, sizeof line}, note, &second);
     assert_int_equal(answer_wait(&second), ERR_AGAIN);
-    assert_int_equal(first.count, 0);
+    assert_int_equal(answer_count(&first), 0);
     assert_int_equal(counted(w, "refused_busy"), 1);
     assert_int_equal(counted(w, "pending_bytes"), sizeof line);
     fake_gateway_tell(&w->gateway, false, ERR_OK);
