@@ -149,6 +149,19 @@ static inline void store_open(struct store *s)
         fail_msg("%s", s->e.msg);
 }
 
+/* A command of the shell, which has to succeed. */
+__attribute__((format(printf, 1, 2))) static inline void store_run(const char *format, ...)
+{
+    char command[1024];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(command, sizeof command, format, args);
+    va_end(args);
+    if (system(command) != 0)
+        fail_msg("%s", command);
+}
+
 static inline void store_set_dir(struct store *s, const char *data)
 {
     snprintf(s->data, sizeof s->data, "%s", data);

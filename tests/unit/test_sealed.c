@@ -50,18 +50,6 @@ static bool is_in(const struct store *s, const char *dir, const struct part *p, 
 
 #define PLACE "sealed/2025112416" /* HOUR */
 
-__attribute__((format(printf, 1, 2))) static void run(const char *format, ...)
-{
-    char command[1024];
-    va_list args;
-
-    va_start(args, format);
-    vsnprintf(command, sizeof command, format, args);
-    va_end(args);
-    if (system(command) != 0)
-        fail_msg("%s", command);
-}
-
 /* Three lines of a log stream, closed and staged. */
 static void make_logs(struct store *s, struct staged *st)
 {
@@ -375,7 +363,7 @@ static void a_lost_index_is_made_again_from_the_journal(void **state)
     make_logs(s, &st);
     assert_int_equal(store_publish(s, &st), ERR_OK);
     store_close(s);
-    run("rm -r '%s/index'", s->data);
+    store_run("rm -r '%s/index'", s->data);
     store_open(s);
     registry_add_stream(s->registry, 1, STR("default"), STREAM_LOGS, STR("app"), 0, NULL);
     assert_seen(s, 1, 3, 0, 1);
@@ -389,14 +377,14 @@ static void a_start_empties_staging_and_removes_what_was_never_published(void **
 
     make_logs(s, &st);
     make_metrics(s, &metrics);
-    run("mkdir -p '%s/" PLACE "'", s->data);
+    store_run("mkdir -p '%s/" PLACE "'", s->data);
     path_of(s, "staging", &st.part, ".parquet", from);
     path_of(s, PLACE, &st.part, ".parquet", to);
-    run("cp '%s' '%s'", from, to);
+    store_run("cp '%s' '%s'", from, to);
     path_of(s, PLACE, &metrics.part, ".parquet", to);
-    run("cp '%s' '%s'", from, to);
+    store_run("cp '%s' '%s'", from, to);
     path_of(s, PLACE, &metrics.part, ".pending", to);
-    run("touch '%s'", to);
+    store_run("touch '%s'", to);
     store_close(s);
     store_open(s);
     assert_false(is_in(s, "staging", &st.part, ".parquet"));
@@ -418,10 +406,10 @@ static void a_file_that_nobody_knows_is_kept_but_not_shown(void **state)
     make_logs(s, &st);
     other = st.part;
     other.id = ulid_new();
-    run("mkdir -p '%s/" PLACE "'", s->data);
+    store_run("mkdir -p '%s/" PLACE "'", s->data);
     path_of(s, "staging", &st.part, ".parquet", from);
     path_of(s, PLACE, &other, ".parquet", to);
-    run("cp '%s' '%s'", from, to);
+    store_run("cp '%s' '%s'", from, to);
     store_close(s);
     store_open(s);
     assert_true(is_in(s, PLACE, &other, ".parquet"));
@@ -441,7 +429,7 @@ static void a_read_only_start_changes_nothing_and_sees_everything(void **state)
     assert_int_equal(store_publish(s, &st), ERR_OK);
     store_append(s, STREAM_LOGS, 1, "app", HOUR, 4);
     store_close(s);
-    run("rm -r '%s/index'", s->data); /* the records of the journal go into a copy */
+    store_run("rm -r '%s/index'", s->data); /* the records of the journal go into a copy */
     s->read_only = true;
     store_open(s);
     assert_seen(s, 1, 7, 1, 1);
@@ -503,7 +491,7 @@ static void assert_once_after_a_kill(struct store *s, bool metrics)
 {
     struct store *copy = store_make();
 
-    run("cp -a '%s' '%s'", s->data, copy->data);
+    store_run("cp -a '%s' '%s'", s->data, copy->data);
     store_open(copy);
     add_streams(copy);
     assert_once(copy, metrics);

@@ -68,18 +68,6 @@ ssize_t writev(int fd, const struct iovec *v, int count)
     return fails(fd) ? -1 : syscall(SYS_writev, fd, v, count);
 }
 
-__attribute__((format(printf, 1, 2))) static void run(const char *format, ...)
-{
-    char command[1024];
-    va_list args;
-
-    va_start(args, format);
-    vsnprintf(command, sizeof command, format, args);
-    va_end(args);
-    if (system(command) != 0)
-        fail_msg("%s", command);
-}
-
 /* ---- what is there ---- */
 
 enum { STREAMS = 5, EXTRA = STREAMS };
@@ -193,7 +181,7 @@ static struct store *copy_of(const struct store *s)
 {
     struct store *copy = store_make();
 
-    run("cp -a '%s' '%s'", s->data, copy->data);
+    store_run("cp -a '%s' '%s'", s->data, copy->data);
     return copy;
 }
 
@@ -419,7 +407,7 @@ static void a_part_that_cannot_be_hidden_leaves_no_file(void **state)
         assert_int_equal(registry_hide(s->registry, &others[i], &s->e), ERR_OK);
     }
     assert_int_equal(publish_logs(s, 0, &st), ERR_FULL);
-    run("! ls '%s/" PLACE "' 2>/dev/null | grep -q .", s->data);
+    store_run("! ls '%s/" PLACE "' 2>/dev/null | grep -q .", s->data);
     assert_seen(s, streams[0], rows[0], 1, 0);
     for (size_t i = 0; i < ARRAY_LEN(others); i++)
         registry_unhide(s->registry, &others[i]);
